@@ -1,0 +1,167 @@
+"""One attempt of one task: fill in the parameters, call the body, say how it ended.
+
+Runs wherever the body runs. What comes in and what goes out is JSON text made by the
+codec, so the value a step sees is the same on the first run and on a resumed one.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from ptsflow import codec
+from ptsflow.clock import Clock
+from ptsflow.context import TaskHandle
+from ptsflow.errors import Fail, Finish, RetryLater, Skip
+from ptsflow.plan import PlanStep
+from ptsflow.retry import GiveUp, decide
+from ptsflow.workflow import Workflow
+
+
+class Value(Struct, frozen=True):
+    """One stored value, and the annotation to read it with."""
+
+    text: str | None
+    hint: Any
+
+    def read(self) -> Any:
+        """Return the value, made anew."""
+        return None if self.text is None else codec.decode(self.text, self.hint)
+
+
+class Values(Struct, frozen=True):
+    """A joined fan-out: the stored results of its done items, in order."""
+
+    texts: list[str]
+    hint: Any
+
+    def read(self) -> Any:
+        """Return the list, made anew."""
+        return [codec.decode(text, self.hint) for text in self.texts]
+
+
+class Element(Struct, frozen=True):
+    """One element of a stored list, as parsed JSON."""
+
+    tree: Any
+    hint: Any
+
+    def read(self) -> Any:
+        """Return the element, made anew: no attempt sees what another did to it."""
+        return codec.from_tree(self.tree, self.hint)
+
+
+class Call(Struct, frozen=True):
+    """Everything that one attempt needs."""
+
+    workflow: Workflow
+    step: PlanStep
+    arguments: Mapping[str, Value | Values | Element | TaskHandle]
+    attempt: int
+    began_at: int
+    clock: Clock
+
+
+class Returned(Struct, frozen=True):
+    """The body returned; its result as the codec wrote it."""
+
+    result: str
+
+
+class Raised(Struct, frozen=True):
+    """The attempt failed; tried again in so many seconds, or not at all."""
+
+    error: str
+    again_in: float | None
+
+
+class Skipped(Struct, frozen=True):
+    """The body raised `Skip`."""
+
+    why: str
+
+
+class Postponed(Struct, frozen=True):
+    """The body raised `RetryLater`."""
+
+    seconds: float
+    why: str
+
+
+class Finished(Struct, frozen=True):
+    """The body raised `Finish`."""
+
+    why: str
+
+
+Outcome = Returned | Raised | Skipped | Postponed | Finished
+
+
+def run(call: Call) -> Outcome:
+    """Make the attempt; never raises."""
+    step = call.step
+    try:
+        arguments = {
+            name: source if isinstance(source, TaskHandle) else source.read()
+            for name, source in call.arguments.items()
+        }
+        value = step.function(call.workflow, **arguments)
+        if step.is_async:
+            value = _await(value)
+        return Returned(
+            codec.encode(value, step.returns, what=f"the result of step {step.name}")
+        )
+    except Skip as signal:
+        return Skipped(signal.why)
+    except RetryLater as signal:
+        return Postponed(max(0.0, signal.seconds), signal.why)
+    except Finish as signal:
+        return Finished(signal.why)
+    except Fail as signal:
+        return Raised(describe(signal, step), None)
+    except BaseException as error:  # noqa: BLE001 - whatever a body raises fails its attempt
+        return _failed(call, error)
+
+
+def _failed(call: Call, error: BaseException) -> Outcome:
+    text = describe(error, call.step)
+    elapsed = max(0, call.clock() - call.began_at) / 1000
+    try:
+        decision = decide(
+            call.step.retry, attempt=call.attempt, error=error, elapsed=elapsed
+        )
+    except Exception as problem:  # noqa: BLE001 - a user's strategy is a user's code
+        return Raised(f"{text}; and its retry strategy raised {_name(problem)}", None)
+    if isinstance(decision, GiveUp):
+        return Raised(text, None)
+    return Raised(text, decision.seconds)
+
+
+def _await(coroutine: Any) -> Any:
+    import asyncio  # noqa: PLC0415 - 40 ms, only for async steps
+
+    return asyncio.run(coroutine)
+
+
+def describe(error: BaseException, step: PlanStep) -> str:
+    """Return an error as one text: its type, its message, and the step's line."""
+    if isinstance(error, Fail):
+        return error.why or "Fail"
+    here = step.function.__code__.co_filename
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == here]
+    where = ""
+    if frames:
+        name = here.rpartition("/")[2]
+        where = f" ({name}:{frames[-1].lineno} in {frames[-1].name})"
+    return f"{_name(error)}{where}"
+
+
+def _name(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - a user's __str__ is a user's code
+        text = "(its message cannot be read)"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

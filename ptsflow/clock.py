@@ -1,0 +1,37 @@
+"""Time: milliseconds since the epoch for records, seconds since boot for deadlines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+#: Says what time it is, in milliseconds since the epoch. Tests pass their own.
+Clock = Callable[[], int]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def system_clock() -> int:
+    """Return the time of day in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+# CLOCK_BOOTTIME goes on while a laptop sleeps, CLOCK_MONOTONIC does not: a lease
+# that ran out during the sleep must not look fresh afterwards.
+_BOOTTIME = getattr(time, "CLOCK_BOOTTIME", None) or time.CLOCK_MONOTONIC
+
+
+def since_boot() -> float:
+    """Return seconds since the machine started, those asleep included."""
+    return time.clock_gettime(_BOOTTIME)
+
+
+def to_datetime(millis: int | None) -> datetime | None:
+    """Return the aware UTC datetime of `millis`, exact to the millisecond."""
+    return None if millis is None else _EPOCH + timedelta(milliseconds=millis)
+
+
+def to_millis(moment: datetime) -> int:
+    """Return an aware datetime as milliseconds since the epoch, rounded down."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)

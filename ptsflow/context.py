@@ -1,0 +1,116 @@
+"""What a body may ask and tell while it runs: its `TaskHandle`."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Protocol, TypeVar
+
+from ptsflow import codec
+from ptsflow.model import TaskRecord
+
+T = TypeVar("T")
+
+
+class Reporter(Protocol):
+    """Takes what a body reports; the runner is one."""
+
+    def progressed(self, name: str, percentage: float, text: str) -> None:
+        """Note progress; cheap, and written when it suits."""
+
+    def save(self, name: str, text: str) -> None:
+        """Keep processing data; durable when this returns."""
+
+
+class TaskHandle:
+    """One attempt of one task, as its body sees it.
+
+    Attributes:
+        name: the task's name, e.g. `download[songs.tbz]`.
+        key: the item's key in a fan-out, else None.
+        attempt: 1 for the first attempt of this budget, 2 for the first retry.
+        idempotency_key: `container/task`: the same for every attempt.
+        fence: grows with every claim of the container. A service that remembers the
+            largest it has seen can refuse a runner that lost its lease.
+    """
+
+    def __init__(
+        self,
+        container: str,
+        task: TaskRecord,
+        *,
+        saved: str | None,
+        reporter: Reporter,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self.name = task.name
+        self.key = task.key
+        self.attempt = task.attempt
+        self.idempotency_key = f"{container}/{task.name}"
+        self.fence = task.fence
+        self._saved = saved
+        self._reporter = reporter
+        self._cancelled = cancelled
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run is being stopped: save what you have and return or raise."""
+        return self._cancelled()
+
+    @property
+    def processing_data(self) -> object:
+        """What `checkpoint` saved last, in this attempt or an earlier one; else None."""
+        return None if self._saved is None else codec.decode(self._saved)
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A standard logger that names the task with every line."""
+        return logging.LoggerAdapter(
+            logging.getLogger("ptsflow.task"), {"ptsflow_task": self.idempotency_key}
+        )
+
+    def progress(self, done: float, total: float = 100, text: str = "") -> None:
+        """Say that `done` of `total` is complete, in whatever unit both are.
+
+        Call it as often as you like: the store hears of it once a second at most.
+
+        Raises:
+            ValueError: `done` or `total` is not a finite number, or negative.
+        """
+        if not (math.isfinite(done) and math.isfinite(total) and done >= 0 <= total):
+            raise ValueError(
+                f"progress of {self.name}: expected 0 <= done <= total, "
+                f"found done={done!r}, total={total!r}"
+            )
+        percentage = 100.0 if done >= total else 100.0 * done / total
+        self._reporter.progressed(self.name, percentage, str(text))
+
+    def track(self, items: Iterable[T], total: int | None = None) -> Iterator[T]:
+        """Yield from `items`, reporting progress after each one.
+
+        Args:
+            items: anything iterable.
+            total: how many there are; needed for a percentage where `items` has no len.
+        """
+        if total is None and isinstance(items, Sized):
+            total = len(items)
+        for count, item in enumerate(items, 1):
+            yield item
+            if total is None:
+                self._reporter.progressed(self.name, 0.0, f"{count}")
+            else:
+                self.progress(min(count, total), total, f"{count} of {total}")
+
+    def checkpoint(self, data: object) -> None:
+        """Save how far this task is; durable when it returns.
+
+        The next attempt finds it in `processing_data`, after a failure or a crash.
+
+        Raises:
+            NotStorable: `data` is outside what the codec keeps exactly.
+            LeaseLost: another runner owns the container now.
+        """
+        text = codec.encode(data, what=f"the checkpoint of {self.name}")
+        self._reporter.save(self.name, text)
+        self._saved = text

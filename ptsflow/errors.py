@@ -1,0 +1,219 @@
+"""Every error that ptsflow raises, and the signals that a step may raise.
+
+```
+PtsflowError
+├── DeclarationError        the workflow class is wrong                     exit 4
+├── LoadError               TARGET cannot be loaded                         exit 4
+├── ParameterError          the parameters do not fit the workflow          exit 4
+├── ContainerMismatch       the container was made by something else        exit 4
+├── StoredValueError        a stored value does not fit what reads it       exit 4
+├── FrozenWorkflow          a step assigned to self                         (a bug)
+├── UsageError              the call or command line does not make sense    exit 2
+├── ContainerBusy           another live runner holds the container         exit 5
+├── StoreError              the store …                                     exit 6
+│   ├── StoreURLError       … has a URL nobody understands                  exit 2
+│   ├── StoreUnavailable    … cannot be reached just now
+│   ├── StoreDamaged        … is not what it should be
+│   └── StoreFull           … has no room left
+├── LeaseLost               somebody else owns the container now            exit 75
+├── Conflict                the task changed since it was read
+├── ContainerNotFound, TaskNotFound
+└── InvalidValue            a refused argument of the client API
+    ├── InvalidName, TaskExists, UnknownField
+    ├── InvalidPercentage, InvalidCount, InvalidTime, InvalidFlag, InvalidText
+    └── NotStorable         the path inside the value, and its type
+        └── TooLarge
+Signal (a BaseException, so that `except Exception` in a body lets it pass)
+└── Skip, Fail, RetryLater, Finish
+```
+
+This is the bottom layer: it imports nothing of ptsflow.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class PtsflowError(Exception):
+    """The base of all errors that ptsflow raises.
+
+    Each carries one line that says what was expected, what was found and what to do.
+    """
+
+    #: What `ptsflow run` exits with when this error ends it.
+    exit_code: ClassVar[int] = 3
+
+
+class DeclarationError(PtsflowError):
+    """A workflow class is declared wrongly; nothing was started."""
+
+    exit_code = 4
+
+
+class LoadError(PtsflowError):
+    """A TARGET such as `module:Class` cannot be loaded."""
+
+    exit_code = 4
+
+
+class ParameterError(PtsflowError, ValueError):
+    """A parameter is unknown, missing or of the wrong type."""
+
+    exit_code = 4
+
+
+class ContainerMismatch(PtsflowError):
+    """The container belongs to another workflow or to other parameters."""
+
+    exit_code = 4
+
+
+class StoredValueError(PtsflowError):
+    """A stored value cannot be read as what the workflow's annotations promise."""
+
+    exit_code = 4
+
+
+class FrozenWorkflow(PtsflowError, AttributeError):
+    """A workflow object was assigned to; a resumed run could not know of it."""
+
+
+class UsageError(PtsflowError):
+    """The call does not make sense as it stands."""
+
+    exit_code = 2
+
+
+class ContainerBusy(PtsflowError):
+    """Another live runner holds the container."""
+
+    exit_code = 5
+
+
+class StoreError(PtsflowError):
+    """The store cannot do what it was asked."""
+
+    exit_code = 6
+
+
+class StoreURLError(StoreError, ValueError):
+    """The store's URL is not one that ptsflow understands."""
+
+    exit_code = 2
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached just now; the same call may work later."""
+
+
+class StoreDamaged(StoreError):
+    """The store is cut, foreign, newer or fails its own checks; it was not touched."""
+
+
+class StoreFull(StoreError):
+    """The store has no room left; nothing of the last write was kept."""
+
+
+class LeaseLost(PtsflowError):
+    """The container's lease ended or another runner took it; running again is safe."""
+
+    exit_code = 75
+
+
+class Conflict(PtsflowError):
+    """A task changed, or was made or deleted, since it was read."""
+
+    exit_code = 3
+
+
+class ContainerNotFound(PtsflowError, LookupError):
+    """There is no container of that name, or it was deleted meanwhile."""
+
+    exit_code = 2
+
+
+class TaskNotFound(PtsflowError, LookupError):
+    """There is no task of that name in the container."""
+
+    exit_code = 2
+
+
+class InvalidValue(PtsflowError, ValueError):
+    """The client API was given something that it refuses."""
+
+    exit_code = 2
+
+
+class InvalidName(InvalidValue):
+    """A name is empty, over 200 bytes, or not a str."""
+
+
+class TaskExists(InvalidValue):
+    """The name is taken in the container."""
+
+
+class UnknownField(InvalidValue):
+    """A task has no field of that name, or it cannot be set."""
+
+
+class InvalidPercentage(InvalidValue):
+    """A percentage is not a number from 0 to 100."""
+
+
+class InvalidCount(InvalidValue):
+    """A count or a duration is negative or not a number."""
+
+
+class InvalidTime(InvalidValue):
+    """A time is not an aware datetime."""
+
+
+class InvalidFlag(InvalidValue):
+    """A flag is not a bool, or contradicts another one."""
+
+
+class InvalidText(InvalidValue):
+    """A text is not a str, or cannot be encoded."""
+
+
+class NotStorable(InvalidValue, TypeError):
+    """A value is outside the closed set of types that the codec keeps exactly."""
+
+    exit_code = 4
+
+
+class TooLarge(NotStorable):
+    """A value is over the limit of 8 MiB."""
+
+
+class Signal(BaseException):
+    """The base of what a step raises to tell the runner how it ended.
+
+    Not an `Exception`: a body's own `except Exception` must not swallow it.
+    """
+
+    def __init__(self, why: str = "") -> None:
+        super().__init__(why)
+        self.why = str(why)
+
+
+class Skip(Signal):
+    """This step has nothing to do: it is skipped and hands on None."""
+
+
+class Fail(Signal):
+    """This step failed and trying again would not help."""
+
+
+class RetryLater(Signal):
+    """Not now: try again in some seconds. Does not count as an attempt."""
+
+    def __init__(self, seconds: float, why: str = "") -> None:
+        super().__init__(why)
+        self.args = (seconds, why)
+        self.seconds = float(seconds)
+
+
+class Finish(Signal):
+    """The rest of the workflow is not needed: the container is complete."""

@@ -1,0 +1,56 @@
+"""Bodies in threads, with no hand-over between a body and the one after it.
+
+Who finishes a body takes its turn at the loop and gets the next job back from it. In a
+chain of steps one thread does everything: no queue, no wake-up, no switch.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+J = TypeVar("J")
+
+
+class ThreadExecutor(Generic[J]):
+    """Daemon threads, started as they are needed.
+
+    Args:
+        work: does one job, and returns the next one for the same thread, or None.
+        size: how many threads at the most.
+    """
+
+    def __init__(self, work: Callable[[J], J | None], size: int) -> None:
+        self._work = work
+        self._size = size
+        self._queue: queue.SimpleQueue[J | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def submit(self, jobs: list[J], wanted: int) -> None:
+        """Hand over jobs.
+
+        Args:
+            jobs: what to do.
+            wanted: how many jobs are under way in all: as many threads are needed.
+        """
+        for job in jobs:
+            self._queue.put(job)
+        while len(self._threads) < min(self._size, wanted):
+            thread = threading.Thread(
+                target=self._serve, name=f"ptsflow-{len(self._threads)}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """Let idle threads end; a thread in a body ends after it."""
+        for _ in self._threads:
+            self._queue.put(None)
+
+    def _serve(self) -> None:
+        while (job := self._queue.get()) is not None:
+            following: J | None = job
+            while following is not None:
+                following = self._work(following)

@@ -1,0 +1,216 @@
+"""Who holds a container: claiming it, keeping it, knowing that somebody is dead.
+
+The store decides; this asks. A runner that cannot confirm its lease stops by itself
+before anybody else could take it, and if it does not (it was frozen), the store refuses
+what it writes afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from ptsflow.clock import Clock, since_boot, to_datetime
+from ptsflow.errors import ContainerBusy, ContainerNotFound, StoreUnavailable
+from ptsflow.model import ContainerRecord, Owner
+from ptsflow.stores.base import Store
+
+#: A lease is renewed this many times before it would end.
+RENEWALS = 6
+#: The share of a lease after which an unconfirmed owner stops.
+STOP_AFTER = 0.8
+#: How often a container held by another host is looked at, in seconds.
+_LOOK_EVERY = 0.5
+
+
+def this_process(clock: Clock) -> Owner:
+    """Return this process as an owner, with a fresh id."""
+    return Owner(
+        id=uuid.uuid4().hex,
+        host=socket.gethostname(),
+        boot=_boot(),
+        pid=os.getpid(),
+        started=_started(os.getpid()) or 0,
+        since=clock(),
+    )
+
+
+def is_dead(owner: Owner) -> bool:
+    """Whether the owner is known to be gone: a process of this host and boot, ended."""
+    boot = _boot()
+    if not boot or owner.host != socket.gethostname() or owner.boot != boot:
+        return False
+    return _started(owner.pid) != owner.started
+
+
+def _boot() -> str:
+    """Return what a pid is unique within: boot and pid namespace; "" if unknown."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> int | None:
+    """Return when a process started, in ticks since boot; None where it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    # The command's name, in parentheses, may hold anything; what follows it may not.
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def acquire(
+    store: Store,
+    record: ContainerRecord,
+    owner: Owner,
+    lease_ms: int,
+    *,
+    wait: float = 0.0,
+    notice: Callable[[str], None] = lambda _: None,
+) -> ContainerRecord:
+    """Claim a container; return it as it is with the fence that the claim gave.
+
+    A dead runner of this host is taken over at once. One of another host may be dead:
+    its lease is waited for, unless it renews it.
+
+    Args:
+        store: where it is.
+        record: the container, as last seen.
+        owner: who claims.
+        lease_ms: for how long, in milliseconds.
+        wait: seconds to wait for a live runner to end.
+        notice: told, in one line, when there is something to wait for.
+
+    Raises:
+        ContainerBusy: another live runner holds it.
+        ContainerNotFound: it was deleted meanwhile.
+    """
+    patience = since_boot() + wait
+    first_seen: tuple[int, int | None] | None = None
+    while True:
+        claimed = store.claim(record.uid, owner, lease_ms)
+        if claimed is not None:
+            return claimed
+        seen = store.container(record.name)
+        if seen is None or seen.uid != record.uid:
+            raise ContainerNotFound(
+                f"container {record.name!r}: it was deleted; run again"
+            )
+        holder = seen.owner
+        if holder is None:
+            continue
+        if is_dead(holder):
+            claimed = store.claim(record.uid, owner, lease_ms, dead=seen.fence)
+            if claimed is not None:
+                return claimed
+            continue
+        if first_seen is None:
+            first_seen = (seen.fence, seen.leased_till)
+            if _may_be_dead(holder) or wait > 0:
+                notice(f"waiting: {describe_holder(seen)}")
+        renewed = (seen.fence, seen.leased_till) != first_seen
+        alive = renewed or not _may_be_dead(holder)
+        if alive and since_boot() >= patience:
+            raise busy(seen)
+        time.sleep(_LOOK_EVERY)
+
+
+def _may_be_dead(owner: Owner) -> bool:
+    """Whether nothing can be known of the owner from here."""
+    return owner.host != socket.gethostname() or owner.boot != _boot() or not owner.boot
+
+
+def describe_holder(record: ContainerRecord) -> str:
+    """Say who holds a container, since when and until when."""
+    owner = record.owner
+    if owner is None:
+        return f"container {record.name!r} is held by nobody"
+    since, until = to_datetime(owner.since), to_datetime(record.leased_till)
+    return (
+        f"container {record.name!r} is run by pid {owner.pid} on {owner.host} "
+        f"since {since:%Y-%m-%d %H:%M:%S} UTC, its lease lasts until "
+        f"{until:%H:%M:%S} UTC"
+    )
+
+
+def busy(record: ContainerRecord) -> ContainerBusy:
+    """Return the error that says who holds the container."""
+    return ContainerBusy(
+        f"{describe_holder(record)}; wait for it with --wait SECONDS, or stop it there"
+    )
+
+
+class Keeper:
+    """Renews a lease from its own thread and connection until it is told to stop.
+
+    Only a confirmed renewal moves `deadline`; it counts from before the question was
+    sent, on a clock that goes on while the machine sleeps.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        record: ContainerRecord,
+        lease_ms: int,
+        *,
+        asked_at: float,
+        on_lost: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._record = record
+        self._lease_ms = lease_ms
+        self._on_lost = on_lost
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=self._keep, name="ptsflow-lease", daemon=True
+        )
+        #: Seconds since boot at which the lease must be taken as lost.
+        self.deadline = asked_at + STOP_AFTER * lease_ms / 1000
+
+    def start(self) -> None:
+        """Begin to renew."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; the lease is not renewed any more when this returns."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=self._lease_ms / 1000)
+
+    def _keep(self) -> None:
+        pause = self._lease_ms / 1000 / RENEWALS
+        connection: Store | None = None
+        try:
+            while not self._stop.wait(pause):
+                pause = self._lease_ms / 1000 / RENEWALS
+                asked_at = since_boot()
+                if asked_at >= self.deadline:
+                    self._on_lost("its lease could not be renewed in time")
+                    return
+                try:
+                    if connection is None:
+                        connection = self._store.sibling()
+                    if not connection.renew(
+                        self._record.uid, self._record.fence, self._lease_ms
+                    ):
+                        self._on_lost("another runner took it over")
+                        return
+                    self.deadline = asked_at + STOP_AFTER * self._lease_ms / 1000
+                except StoreUnavailable:
+                    pause = min(pause, max(0.05, (self.deadline - since_boot()) / 4))
+        except Exception as error:  # noqa: BLE001 - a silent keeper would lose the lease
+            self._on_lost(f"renewing its lease failed: {error}")
+        finally:
+            if connection is not None:
+                with contextlib.suppress(Exception):
+                    connection.close()

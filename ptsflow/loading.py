@@ -1,0 +1,121 @@
+"""From `package.module:Class` or `path/file.py:Class` to the class."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+
+from ptsflow.errors import LoadError
+
+
+def similar(name: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean 'x'?)` where something known is near `name`, else ""."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def load(target: str, base: type) -> type:
+    """Return the class that TARGET names: a subclass of `base`.
+
+    The folder of a file, and the current folder for a module, come first on the
+    import path, as with `python file.py` and `python -m module`.
+
+    Args:
+        target: `package.module:Class` or `path/file.py:Class`; the class may be left
+            out where the module defines one.
+        base: what the class must derive from.
+
+    Raises:
+        LoadError: there is no such file, module or class, or importing it failed.
+    """
+    place, _, name = target.rpartition(":")
+    if not place:
+        place, name = target, ""
+    module = (
+        _load_file(place)
+        if place.endswith(".py") or "/" in place
+        else _load_module(place, target)
+    )
+    return _pick(module, name, base, target)
+
+
+def _load_file(place: str) -> ModuleType:
+    path = Path(place).resolve()
+    if not path.is_file():
+        raise LoadError(f"{place}: no such file; TARGET is path/file.py:Class")
+    name = path.stem
+    loaded = sys.modules.get(name)
+    if loaded is not None and getattr(loaded, "__file__", None) == str(path):
+        return loaded
+    if loaded is not None or name in sys.stdlib_module_names:
+        name = f"ptsflow_target_{name}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise LoadError(f"{place}: not a Python file; TARGET is path/file.py:Class")
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[name]
+        raise _import_failed(place, error) from error
+    return module
+
+
+def _load_module(place: str, target: str) -> ModuleType:
+    if str(Path.cwd()) not in sys.path and "" not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (place + ".").startswith(error.name + "."):
+            raise LoadError(
+                f"{target}: no module {error.name!r} is found from {Path.cwd()}; "
+                "TARGET is package.module:Class or path/file.py:Class"
+            ) from error
+        raise _import_failed(place, error) from error
+    except BaseException as error:
+        raise _import_failed(place, error) from error
+
+
+def _import_failed(place: str, error: BaseException) -> BaseException:
+    # What ptsflow itself refuses (a DeclarationError) is clear enough as it is.
+    if type(error).__module__ == "ptsflow.errors" or isinstance(
+        error, KeyboardInterrupt
+    ):
+        return error
+    text = str(error).split("\n")[0]
+    return LoadError(f"{place}: importing it failed: {type(error).__name__}: {text}")
+
+
+def _pick(module: ModuleType, name: str, base: type, target: str) -> type:
+    found = {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, base) and value is not base
+    }
+    if name:
+        if name in found:
+            return found[name]
+        other = getattr(module, name, None)
+        what = "is not a Workflow" if other is not None else "is not there"
+        raise LoadError(
+            f"{target}: {name!r} {what}{similar(name, found)}; "
+            f"workflows of {module.__name__}: {', '.join(found) or 'none'}"
+        )
+    own = {key: v for key, v in found.items() if v.__module__ == module.__name__}
+    if len(own) == 1:
+        return next(iter(own.values()))
+    if not own:
+        raise LoadError(f"{target}: {module.__name__} defines no Workflow class")
+    raise LoadError(
+        f"{target}: {module.__name__} defines {len(own)} workflows; "
+        f"say which: {', '.join(f'{target}:{key}' for key in own)}"
+    )

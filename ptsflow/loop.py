@@ -1,0 +1,433 @@
+"""The loop: drain what came in, decide, commit once, launch.
+
+`Loop.turn` is the whole of it. Results that came in become changes; the schedule says
+what is next; the finish of a step and the start of the next ones are one durable
+commit; only then do bodies start. Whoever brings a result in takes the turn, one at a
+time, so that a thread that ends a body goes on with the next one by itself.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ptsflow import attempt, transitions
+from ptsflow.attempt import Call, Outcome
+from ptsflow.clock import Clock, since_boot
+from ptsflow.context import TaskHandle
+from ptsflow.errors import InvalidValue, LeaseLost, StoredValueError, StoreUnavailable
+from ptsflow.events import Bus, Notice, Progressed, TaskChanged
+from ptsflow.model import (
+    Cause,
+    Change,
+    ContainerRecord,
+    Progress,
+    Status,
+    TaskRecord,
+)
+from ptsflow.inputs import Inputs
+from ptsflow.plan import Plan, PlanStep
+from ptsflow.resume import Resumption, finisher, new_task
+from ptsflow.scheduler import Schedule
+from ptsflow.stores.base import Store
+from ptsflow.workflow import Workflow
+
+T = TypeVar("T")
+
+#: Seconds before a store that is away is asked again; doubled up to one second.
+_FIRST_PAUSE = 0.05
+#: Results up to this many characters stay in memory; longer ones are read when needed.
+_KEPT = 512
+
+
+class Job(Struct, frozen=True):
+    """A body to run."""
+
+    task: str
+    call: Call
+
+
+class Ended(Struct, frozen=True):
+    """An attempt ended."""
+
+    task: str
+    outcome: Outcome
+
+
+class Saving:
+    """A body wants its processing data saved, and waits for it."""
+
+    __slots__ = ("kept", "settled", "task", "text")
+
+    def __init__(self, task: str, text: str) -> None:
+        self.task = task
+        self.text = text
+        self.kept = False
+        self.settled = threading.Event()
+
+
+class Loop:
+    """The state of one run, and its one way forward: `turn`.
+
+    Not thread-safe but for `arrived` and `progressed`: callers take turns under `lock`.
+    """
+
+    def __init__(  # noqa: PLR0913 - made in two places, all by keyword
+        self,
+        *,
+        workflow: Workflow,
+        plan: Plan,
+        store: Store,
+        container: ContainerRecord,
+        resumption: Resumption,
+        clock: Clock,
+        jobs: int,
+        bus: Bus,
+        only: Iterable[str] | None = None,
+        deadline: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self.workflow = workflow
+        self.plan = plan
+        self.store = store
+        self.container = container
+        self.tasks = resumption.tasks
+        self.clock = clock
+        self.jobs = jobs
+        self.bus = bus
+        self.lock = threading.Lock()
+        self.schedule = Schedule(plan, only)
+        #: What came in since the last turn; bodies' threads append to it.
+        self.arrived: deque[Ended | Saving] = deque()
+        #: Progress not written yet, by task.
+        self.progress: dict[str, Progress] = {}
+        self.on_progress: Callable[[], None] = lambda: None
+        self.is_cancelled = False
+        self.is_over = False
+        self.failure: BaseException | None = None
+        self._deadline = deadline
+        self._changes: list[Change] = list(resumption.changes)
+        self.inputs = Inputs(
+            plan, self.schedule, self.tasks, lambda names: self._read(names)
+        )
+        self._begin()
+
+    def _begin(self) -> None:
+        complete = {t.name: t.status for t in self.tasks.values() if t.is_complete}
+        waiting = {
+            t.name: t.due
+            for t in self.tasks.values()
+            if t.status is Status.WAITING and t.due is not None
+        }
+        self.schedule.load(complete, waiting)
+        ending = finisher(self.tasks.values())
+        if ending is not None:
+            self._finish(ending, self.clock())
+
+    # -- called from bodies' threads --------------------------------------------
+
+    def progressed(self, name: str, percentage: float, text: str) -> None:
+        """Note progress; written at the next flush."""
+        if not self.progress:
+            self.on_progress()
+        self.progress[name] = Progress(name, percentage, text)
+
+    def save(self, name: str, text: str) -> None:
+        """Save processing data; durable when this returns."""
+        saving = Saving(name, text)
+        self.arrived.append(saving)
+        self.on_arrival()
+        saving.settled.wait()
+        if not saving.kept:
+            raise LeaseLost(
+                f"container {self.container.name!r}: the checkpoint of {name} was not "
+                "saved, as the run ended; run again"
+            )
+
+    def on_arrival(self) -> None:
+        """Have a turn taken soon; drivers with threads replace this."""
+
+    # -- the loop -----------------------------------------------------------------
+
+    def turn(self) -> list[Job]:
+        """Drain, decide, commit; return the jobs to launch."""
+        now = self.clock()
+        savings = self._drain(now)
+        started: list[str] = []
+        while not self.is_over:
+            self._expand()
+            self._skip(now)
+            started += self._start(now)
+            if not self.schedule.is_idle():
+                break
+            if not self.schedule.start_always():
+                self.is_over = True
+                self._tidy(now)
+        self._commit()
+        for saving in savings:
+            saving.kept = True
+            saving.settled.set()
+        return self._jobs(started)
+
+    def flush_progress(self) -> None:
+        """Write progress that came in, in one write; not a commit."""
+        progress, self.progress = self.progress, {}
+        running = [p for p in progress.values() if p.name in self.schedule.running]
+        if not running:
+            return
+        for entry in running:
+            self.tasks[entry.name] = _with(self.tasks[entry.name], entry)
+        self._patiently(
+            lambda: self.store.touch(
+                self.container.uid, running, fence=self.container.fence
+            )
+        )
+        if self.bus:
+            self.bus.emit(Progressed(at=self.clock(), progress=running))
+
+    def stop(self) -> None:
+        """Start nothing more; what runs is told, and may end."""
+        self.is_cancelled = True
+        self.schedule.is_stopping = True
+
+    def interrupt(self) -> None:
+        """Record what runs as interrupted; its results are not waited for."""
+        self.stop()
+        now = self.clock()
+        for name in list(self.schedule.running):
+            task = self._caught_up(name)
+            self._stage(task, transitions.interrupt(task, now=now))
+            self.schedule.interrupted(name)
+        self.is_over = True
+        self._commit()
+
+    def fail(self, error: BaseException) -> None:
+        """The run cannot go on: let go of who waits for it."""
+        self.failure = self.failure or error
+        self.is_over = True
+        self.is_cancelled = True
+        for message in list(self.arrived):
+            if isinstance(message, Saving):
+                message.settled.set()
+
+    def _jobs(self, names: Sequence[str]) -> list[Job]:
+        if not names:
+            return []
+        self.inputs.load(names)
+        return [Job(name, self._call(name)) for name in names]
+
+    def _call(self, name: str) -> Call:
+        task = self.tasks[name]
+        step, _ = self.schedule.source_of(name)
+        handle = TaskHandle(
+            self.container.name,
+            task,
+            saved=self.inputs.saved(name),
+            reporter=self,
+            cancelled=lambda: self.is_cancelled,
+        )
+        return Call(
+            workflow=self.workflow,
+            step=step,
+            arguments=self.inputs.arguments(name, handle),
+            attempt=task.attempt,
+            began_at=task.began_at or 0,
+            clock=self.clock,
+        )
+
+    # -- drain --------------------------------------------------------------------
+
+    def _drain(self, now: int) -> list[Saving]:
+        savings: list[Saving] = []
+        while self.arrived:
+            message = self.arrived.popleft()
+            task = self._caught_up(message.task)
+            if isinstance(message, Saving):
+                self._stage(task, transitions.save(task, processing_data=message.text))
+                savings.append(message)
+            else:
+                self._settle(task, message.outcome, now)
+        return savings
+
+    def _caught_up(self, name: str) -> TaskRecord:
+        task = self.tasks[name]
+        entry = self.progress.pop(name, None)
+        return task if entry is None else _with(task, entry)
+
+    def _settle(self, task: TaskRecord, outcome: Outcome, now: int) -> None:
+        after = self._after(task, outcome, now)
+        self._stage(task, after)
+        if after.status is Status.WAITING:
+            self.schedule.wait(task.name, after.due or now)
+            return
+        self.schedule.settle(task.name, after.status)
+        if after.cause is Cause.FINISH and after.status is Status.DONE:
+            self._finish(after, now)
+
+    def _after(self, task: TaskRecord, outcome: Outcome, now: int) -> TaskRecord:
+        version = self.plan.by_name[task.step].version
+        match outcome:
+            case attempt.Returned(result):
+                return transitions.succeed(
+                    task, now=now, result=result, code_version=version
+                )
+            case attempt.Skipped(why):
+                return transitions.skip(
+                    task, now=now, fence=task.fence, cause=Cause.BODY, why=why
+                )
+            case attempt.Finished(why):
+                return transitions.finish(
+                    task, now=now, why=why, code_version=version
+                )
+            case attempt.Postponed(seconds, why):
+                due = now + round(seconds * 1000)
+                return transitions.postpone(task, now=now, due=due, why=why)
+            case attempt.Raised(error, _) if self.schedule.is_finished:
+                return transitions.skip(
+                    task, now=now, fence=task.fence, cause=Cause.FINISH, why=error
+                )
+            case attempt.Raised(error, None):
+                return transitions.give_up(task, now=now, error=error)
+            case attempt.Raised(error, again_in):
+                due = now + round((again_in or 0) * 1000)
+                return transitions.retry(task, now=now, due=due, error=error)
+
+    def _finish(self, ending: TaskRecord, now: int) -> None:
+        """The rest is not needed: skip all that did not start."""
+        self.schedule.finish()
+        self.container = replace(self.container, finish_reason=ending.status_text)
+        for step in self.plan.steps[: self.plan.usual]:
+            for name in self.schedule.items(step.name):
+                task = self.tasks[name]
+                if not task.is_complete and task.status is not Status.RUNNING:
+                    self._skip_task(task, now, Cause.FINISH, f"{ending.name} finished")
+
+    # -- decide -------------------------------------------------------------------
+
+    def _expand(self) -> None:
+        queue = self.schedule.to_expand
+        while queue:
+            step = self.plan.by_name[queue.popleft()]
+            try:
+                keys = self.inputs.keys(step)
+            except Exception as error:  # noqa: BLE001 - key= is a user's code
+                self._refuse(step, error)
+            else:
+                self._insert_items(step, keys)
+
+    def _insert_items(self, step: PlanStep, keys: Sequence[str]) -> None:
+        fence = self.container.fence
+        place: dict[str, int] = {}
+        for name, key, item in self.schedule.expand(step.name, keys):
+            index = place[name] = place.get(name, -1) + 1
+            if item not in self.tasks:
+                owner = self.plan.by_name[name]
+                task = new_task(owner, fence=fence, key=key, index=index)
+                self._stage(None, task)
+
+    def _refuse(self, step: PlanStep, error: Exception) -> None:
+        known = isinstance(error, (InvalidValue, StoredValueError))
+        text = str(error) if known else attempt.describe(error, step)
+        task = new_task(step, fence=self.container.fence)
+        failed = replace(
+            task,
+            status=Status.FAILED,
+            error=transitions.cut(text, transitions.ERROR_LIMIT),
+            task_ended_at=self.clock(),
+        )
+        self._stage(None, failed)
+        self.schedule.refuse(step.name)
+
+    def _skip(self, now: int) -> None:
+        queue = self.schedule.to_skip
+        while queue:
+            task = self.tasks[queue.popleft()]
+            if not task.is_complete:
+                step, index = self.schedule.source_of(task.name)
+                before = self.schedule.items(step.each or "")[index]
+                why = f"{before} has no result"
+                self._skip_task(task, now, Cause.UPSTREAM, why)
+                self.schedule.settle(task.name, Status.SKIPPED)
+
+    def _skip_task(self, task: TaskRecord, now: int, cause: Cause, why: str) -> None:
+        fence = self.container.fence
+        self._stage(
+            task, transitions.skip(task, now=now, fence=fence, cause=cause, why=why)
+        )
+
+    def _start(self, now: int) -> list[str]:
+        free = self.jobs - len(self.schedule.running)
+        names = self.schedule.take(free, now)
+        fence = self.container.fence
+        for name in names:
+            task = self.tasks[name]
+            self._stage(task, transitions.start(task, now=now, fence=fence))
+        return names
+
+    def _tidy(self, now: int) -> None:
+        """Nothing is left open in a container that is complete."""
+        if not self.schedule.succeeded():
+            return
+        for task in list(self.tasks.values()):
+            if not task.is_complete and not self.schedule.knows(task.name):
+                why = "its step is not in the workflow any more"
+                self._skip_task(task, now, Cause.REMOVED, why)
+
+    # -- commit -------------------------------------------------------------------
+
+    def _stage(self, before: TaskRecord | None, after: TaskRecord) -> None:
+        self._changes.append(Change(before, after))
+        self.tasks[after.name] = after
+
+    def _commit(self) -> None:
+        changes, self._changes = self._changes, []
+        if not changes:
+            return
+        uid, fence = self.container.uid, self.container.fence
+        self._patiently(lambda: self.store.commit(uid, changes, fence=fence))
+        for change in changes:
+            after = change.after
+            if after is not None and _is_heavy(after):
+                current = self.tasks[after.name]
+                self.tasks[after.name] = transitions.without_payloads(current)
+        if self.bus:
+            at = self.clock()
+            for change in changes:
+                self.bus.emit(
+                    TaskChanged(at=at, before=change.before, after=change.after)
+                )
+
+    def _read(self, names: Iterable[str]) -> list[TaskRecord]:
+        uid = self.container.uid
+        return self._patiently(lambda: self.store.tasks(uid, names, payloads=True))
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """Ask the store; wait for one that is away as long as the lease is ours."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return ask()
+            except StoreUnavailable as error:
+                if since_boot() + pause >= self._deadline():
+                    raise
+                if pause == _FIRST_PAUSE:
+                    text = f"waiting for the store: {error}"
+                    self.bus.emit(Notice(at=self.clock(), text=text))
+                time.sleep(pause)
+                pause = min(1.0, pause * 2)
+
+
+def _with(task: TaskRecord, entry: Progress) -> TaskRecord:
+    return transitions.progressed(task, entry.percentage, entry.text)
+
+
+def _is_heavy(task: TaskRecord) -> bool:
+    return any(
+        isinstance(text, str) and len(text) > _KEPT
+        for text in (task.result, task.processing_data, task.task_data)
+    )

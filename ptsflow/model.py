@@ -1,0 +1,190 @@
+"""The records that stores keep and everything else reasons about; all frozen.
+
+Times are milliseconds since the epoch (`clock.to_datetime` makes datetimes of them).
+Payloads (task data, processing data, results) are JSON text made by `codec`, or
+`UNSET` where they were not loaded: a container of 100,000 tasks is planned and
+resumed without reading a single result.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import UNSET, Struct, UnsetType
+
+#: The version of the layout of what stores keep. A store refuses newer ones.
+SCHEMA = 1
+
+#: The largest name of a container or a task, in bytes of UTF-8.
+NAME_LIMIT = 200
+
+
+class Status(StrEnum):
+    """What became of a task, or of a whole container."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    #: For its next attempt, at `due`.
+    WAITING = "waiting"
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing more will happen to it by itself."""
+        return self in _COMPLETE
+
+
+_COMPLETE = frozenset({Status.DONE, Status.FAILED, Status.SKIPPED})
+
+
+class Cause(StrEnum):
+    """Why a task was skipped."""
+
+    NONE = ""
+    #: Its body raised `Skip`.
+    BODY = "body"
+    #: The item before it in an item-wise chain failed, and that was tolerated.
+    UPSTREAM = "upstream"
+    #: Another step raised `Finish`.
+    FINISH = "finish"
+    #: Its step is no longer part of the workflow.
+    REMOVED = "removed"
+
+
+class Owner(Struct, frozen=True, kw_only=True):
+    """One process that runs, or ran, a container."""
+
+    #: A fresh uuid for every run.
+    id: str
+    host: str
+    #: Boot id and pid namespace of the host: a pid means something only within them.
+    boot: str
+    pid: int
+    #: When the process started, in clock ticks since boot: pids are used again.
+    started: int
+    #: When it claimed the container.
+    since: int
+
+
+class StepSummary(Struct, frozen=True, kw_only=True):
+    """What screens need to know of a step, kept so that they need no user code."""
+
+    name: str
+    #: The names of steps that it waits for.
+    needs: tuple[str, ...] = ()
+    #: It waits for so many first steps of the plan besides; None where for no others.
+    above: int | None = None
+    #: The step whose items it fans out over.
+    each: str | None = None
+    parallel: bool = False
+    always: bool = False
+    optional: bool = False
+    #: How many failed items are accepted: a number, or a share such as "2%".
+    tolerate: int | str = 0
+    weight: float = 1.0
+    text: str = ""
+
+
+class ContainerRecord(Struct, frozen=True, kw_only=True):
+    """The named, persisted run of a workflow."""
+
+    #: Given by the store; a deleted container's is never used again.
+    uid: str
+    name: str
+    #: Class name of the workflow, or None for a container that only clients use.
+    workflow: str | None = None
+    #: JSON object: parameter name -> value as the codec wrote it.
+    params: str | None = None
+    plan: tuple[StepSummary, ...] = ()
+    status: Status = Status.PENDING
+    #: What `Finish` said, where a step ended the workflow early.
+    finish_reason: str | None = None
+    #: Grows with every claim; a write with an old one is refused.
+    fence: int = 0
+    owner: Owner | None = None
+    leased_till: int | None = None
+    created_at: int = 0
+    started_at: int | None = None
+    ended_at: int | None = None
+
+
+class TaskRecord(Struct, frozen=True, kw_only=True):
+    """The state of one step, or of one item of a fan-out step, in a container."""
+
+    name: str
+    #: The step it belongs to; "" for a task that a client added.
+    step: str = ""
+    #: The item's key within the step; None where the step does not fan out.
+    key: str | None = None
+    #: Tasks are listed by it. Below zero in an insert: the store gives the next one.
+    position: int = -1
+    status: Status = Status.PENDING
+    #: Grows with every change but progress: the swap compares it.
+    version: int = 0
+    #: The fence under which it was last written.
+    fence: int = 0
+    #: Attempts of the present budget; `invoke_count` goes on counting over all.
+    attempt: int = 0
+    invoke_count: int = 0
+    percentage_complete: float = 0.0
+    status_text: str = ""
+    #: When a waiting task may start again.
+    due: int | None = None
+    #: When the first attempt of the present budget began.
+    began_at: int | None = None
+    last_invoked_at: int | None = None
+    task_ended_at: int | None = None
+    task_duration_ms: int | None = None
+    leased_till: int | None = None
+    max_retries: int = 3
+    delay_between_retries: float = 30.0
+    error: str | None = None
+    cause: Cause = Cause.NONE
+    #: The step's `version=` when it finished.
+    code_version: str = ""
+    task_data: str | None | UnsetType = UNSET
+    processing_data: str | None | UnsetType = UNSET
+    result: str | None | UnsetType = UNSET
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing more will happen to it by itself."""
+        return self.status in _COMPLETE
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it is complete and failed."""
+        return self.status is Status.FAILED
+
+
+#: The fields of a record that hold JSON text and may be UNSET.
+PAYLOADS = ("task_data", "processing_data", "result")
+
+
+class Change(Struct, frozen=True):
+    """A task before and after: None before is an insert, None after a delete.
+
+    Payloads that are the same object before and after are not written.
+    """
+
+    before: TaskRecord | None
+    after: TaskRecord | None
+
+
+class Progress(Struct, frozen=True):
+    """How far a running task is; moves no version, the last one written wins."""
+
+    name: str
+    percentage: float
+    text: str
+
+
+class Tally(Struct, frozen=True):
+    """How many tasks of a step stand in a status, and the sum of their percentages."""
+
+    step: str
+    status: Status
+    count: int
+    percentage: float

@@ -1,0 +1,162 @@
+"""What a person does to a container between runs: reset it, or let it be retried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from msgspec.structs import replace
+
+from ptsflow import transitions
+from ptsflow.clock import Clock, system_clock
+from ptsflow.errors import ContainerNotFound, LeaseLost, TaskNotFound
+from ptsflow.lease import acquire, this_process
+from ptsflow.loading import similar
+from ptsflow.model import Cause, Change, ContainerRecord, Status, TaskRecord
+from ptsflow.plan import downstream
+from ptsflow.stores.base import Store
+
+#: How long an operation may hold a container, in milliseconds.
+_LEASE_MS = 30_000
+
+
+def reset(
+    store: Store,
+    container: ContainerRecord,
+    *,
+    step: str | None = None,
+    with_downstream: bool = False,
+    clock: Clock = system_clock,
+) -> list[str]:
+    """Forget results, so that tasks run again; return the names of those forgotten.
+
+    Args:
+        store: where the container is.
+        container: which one.
+        step: this step, or this one task, alone; without it all.
+        with_downstream: also all that waits for the step.
+        clock: tells the time.
+
+    Raises:
+        ContainerBusy: a live runner holds the container.
+        TaskNotFound: it has no such step or task.
+    """
+    with _held(store, container, clock) as held:
+        tasks = store.tasks(held.uid)
+        chosen = resettable(held, tasks, step=step, with_downstream=with_downstream)
+        again = [task for task in tasks if task.name in chosen]
+        marks = [task for task in tasks if step is not None and _is_finisher(task)]
+        changes = [Change(t, transitions.reset(t, fence=held.fence)) for t in again]
+        changes += [
+            Change(task, transitions.carry_on(task, fence=held.fence))
+            for task in marks
+            if task.name not in chosen
+        ]
+        store.commit(held.uid, changes, fence=held.fence)
+    return [task.name for task in again]
+
+
+def resettable(
+    container: ContainerRecord,
+    tasks: Iterable[TaskRecord],
+    *,
+    step: str | None = None,
+    with_downstream: bool = False,
+) -> set[str]:
+    """Return the names of the tasks that `reset` would forget.
+
+    Raises:
+        TaskNotFound: there is no such step or task.
+    """
+    tasks = list(tasks)
+    begun = {t.name for t in tasks if t.invoke_count or t.is_complete}
+    if step is None:
+        return begun
+    steps = [planned.name for planned in container.plan]
+    names = {task.name: task.step for task in tasks}
+    if step not in steps and step not in names:
+        raise TaskNotFound(
+            f"container {container.name!r}: there is no step or task {step!r}"
+            f"{similar(step, [*steps, *names])}; it has {', '.join(steps) or 'none'}"
+        )
+    single = {step} if step in names else set()
+    first = step if step in steps else names[step]
+    behind = downstream(container.plan, [first])
+    if not with_downstream:
+        behind = {first}
+    if step not in steps:
+        behind.discard(first)
+    return begun & (single | {t.name for t in tasks if t.step in behind})
+
+
+def retry(
+    store: Store, container: ContainerRecord, *, clock: Clock = system_clock
+) -> list[str]:
+    """Give failed and waiting tasks a fresh budget, at once; return their names.
+
+    Raises:
+        ContainerBusy: a live runner holds the container.
+    """
+    with _held(store, container, clock) as held:
+        again = [
+            task
+            for task in store.tasks(held.uid)
+            if task.status in (Status.FAILED, Status.WAITING)
+            or (task.status is Status.SKIPPED and task.cause is Cause.UPSTREAM)
+        ]
+        changes = [Change(t, transitions.reopen(t, fence=held.fence)) for t in again]
+        store.commit(held.uid, changes, fence=held.fence)
+    return [task.name for task in again]
+
+
+def _is_finisher(task: TaskRecord) -> bool:
+    return task.cause is Cause.FINISH and task.status is Status.DONE
+
+
+@contextmanager
+def _held(
+    store: Store, container: ContainerRecord, clock: Clock
+) -> Iterator[ContainerRecord]:
+    """Hold the container's lease for a moment; leave it pending."""
+    held = acquire(store, container, this_process(clock), _LEASE_MS)
+    try:
+        yield held
+        held = replace(held, status=Status.PENDING, finish_reason=None, ended_at=None)
+    finally:
+        if not store.release(held):
+            raise LeaseLost(f"container {container.name!r}: it took too long; try again")
+
+
+def find(store: Store, name: str) -> ContainerRecord:
+    """Return the container of that name, or the one whose name has it as a part.
+
+    Raises:
+        ContainerNotFound: none has, or several have.
+    """
+    exact = store.container(name)
+    if exact is not None:
+        return exact
+    records = store.containers()
+    return pick(name, records, store.url)
+
+
+def pick(name: str, records: Iterable[ContainerRecord], url: str) -> ContainerRecord:
+    """Return the one record whose name has `name` as a part.
+
+    Raises:
+        ContainerNotFound: none has, or several have.
+    """
+    records = list(records)
+    found = [record for record in records if name in record.name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(record.name for record in found[:5])
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""  # noqa: PLR2004
+        raise ContainerNotFound(
+            f"{name!r} is part of {len(found)} names in {url}: {names}{more}; say more of it"
+        )
+    known = [record.name for record in records]
+    raise ContainerNotFound(
+        f"no container {name!r} in {url}{similar(name, known)}; see ptsflow list"
+    )

@@ -1,0 +1,256 @@
+"""The plan: a workflow's steps with what each waits for, frozen; and its items' names.
+
+Barriers are kept as a number, not as edges: a plain step waits for the first `above`
+steps of the plan, whatever they are. So a plan is linear in its number of steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, get_args, get_origin
+
+from msgspec import Struct
+
+from ptsflow import codec
+from ptsflow.errors import InvalidName, InvalidValue, StoredValueError
+from ptsflow.model import NAME_LIMIT, StepSummary
+from ptsflow.retry import Retry
+from ptsflow.step import Key
+from ptsflow.workflow import Binding, Workflow
+
+#: Items that are strings up to this many characters name themselves.
+_SHORT = 60
+
+
+class PlanStep(Struct, frozen=True, kw_only=True):
+    """One step as the scheduler sees it."""
+
+    name: str
+    index: int
+    function: Callable[..., Any]
+    is_async: bool
+    bindings: tuple[Binding, ...]
+    #: Earlier steps that it waits for as a whole, besides the first `above`.
+    needs: tuple[str, ...]
+    above: int | None
+    each: str | None
+    parallel: bool
+    always: bool
+    optional: bool
+    retry: Retry
+    key: Key | None
+    limit: int | None
+    tolerate: int | str
+    weight: float
+    version: str
+    #: Annotation of what it returns.
+    returns: Any
+    hints: Mapping[str, Any]
+
+    def summary(self) -> StepSummary:
+        """Return what screens need to know of it."""
+        return StepSummary(
+            name=self.name,
+            needs=self.needs,
+            above=self.above,
+            each=self.each,
+            parallel=self.parallel,
+            always=self.always,
+            optional=self.optional,
+            tolerate=self.tolerate,
+            weight=self.weight,
+            text=(self.function.__doc__ or "").strip().split("\n")[0],
+        )
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """All steps of a workflow in order, those that always run at the end."""
+
+    workflow: str
+    steps: tuple[PlanStep, ...]
+    by_name: Mapping[str, PlanStep]
+    #: How many of the steps are not `always`.
+    usual: int
+
+    def summary(self) -> tuple[StepSummary, ...]:
+        """Return what screens need to know, so that they need no user code."""
+        return tuple(step.summary() for step in self.steps)
+
+
+def plan_of(workflow: type[Workflow]) -> Plan:
+    """Return the plan of a workflow class."""
+    steps: list[PlanStep] = []
+    declared = list(workflow.declared_steps.values())
+    usual = sum(not step.options.always for step in declared)
+    group = 0
+    previous_parallel = False
+    for index, step in enumerate(declared):
+        options = step.options
+        joins = options.parallel and previous_parallel and index != usual
+        if not joins:
+            group = index
+        previous_parallel = options.parallel
+        bindings = workflow.declared_bindings[step.name]
+        hints = codec.hints_of(step.function)
+        waits_for_above = options.after is None and options.each is None
+        named = [binding.step for binding in bindings if binding.kind == "result"]
+        source = workflow.declared_steps.get(options.each or "")
+        # An item-wise chain waits item by item, not for the step before as a whole.
+        each = [] if source is None or source.options.each else [source.name]
+        steps.append(
+            PlanStep(
+                name=step.name,
+                index=index,
+                function=step.function,
+                is_async=step.is_async,
+                bindings=bindings,
+                needs=tuple(dict.fromkeys([*(options.after or ()), *each, *named])),
+                above=group if waits_for_above else None,
+                each=options.each,
+                parallel=options.parallel,
+                always=options.always,
+                optional=options.optional,
+                retry=options.retry,
+                key=options.key,
+                limit=options.limit,
+                tolerate=options.tolerate,
+                weight=options.weight,
+                version=options.version,
+                returns=hints.get("return", Any),
+                hints=hints,
+            )
+        )
+    return Plan(
+        workflow=workflow.__name__,
+        steps=tuple(steps),
+        by_name={step.name: step for step in steps},
+        usual=usual,
+    )
+
+
+def downstream(plan: Sequence[StepSummary], names: Iterable[str]) -> set[str]:
+    """Return `names` and every step that waits for one of them, however indirectly."""
+    chosen = set(names)
+    first = len(plan)
+    for index, step in enumerate(plan):
+        behind = step.above is not None and first < step.above
+        needed = behind or step.each in chosen or not chosen.isdisjoint(step.needs)
+        if step.name in chosen or needed:
+            chosen.add(step.name)
+            if not step.always:
+                first = min(first, index)
+    return chosen
+
+
+def item_keys(step: PlanStep, items: Sequence[Any]) -> list[str]:
+    """Return a key for every item of a fan-out step, each once.
+
+    `key=` says it; else a short str or an int is its own key; else it is the index.
+
+    Raises:
+        InvalidValue: two items have the same key, or a key is no usable name.
+    """
+    keys = [_key_of(step, index, item) for index, item in enumerate(items)]
+    seen: dict[str, int] = {}
+    for index, key in enumerate(keys):
+        if key in seen:
+            raise InvalidValue(
+                f"{step.name}: items {seen[key]} and {index} of {step.each} have the "
+                f"same key {key!r}; give @step a key= that tells them apart"
+            )
+        seen[key] = index
+    return keys
+
+
+def item_name(step: str, key: str) -> str:
+    """Return the task's name: `step[key]`."""
+    return f"{step}[{key}]"
+
+
+def _key_of(step: PlanStep, index: int, item: Any) -> str:
+    key: Any
+    if callable(step.key):
+        key = step.key(item)
+    elif step.key is not None:
+        key = _field(step, index, item, step.key)
+    elif isinstance(item, str) and 0 < len(item) <= _SHORT:
+        key = item
+    elif isinstance(item, int) and not isinstance(item, bool) and abs(item) < 2**63:
+        key = item
+    else:
+        key = index
+    if not isinstance(key, (str, int)) or isinstance(key, bool) or key == "":
+        raise InvalidValue(
+            f"{step.name}: the key of item {index} of {step.each} must be a non-empty "
+            f"str or an int, found {key!r}"
+        )
+    text = str(key)
+    size = len(item_name(step.name, text).encode(errors="surrogatepass"))
+    if size > NAME_LIMIT or not _is_text(text):
+        raise InvalidName(
+            f"{step.name}: the key of item {index} of {step.each} makes a name of {size} "
+            f"bytes; expected up to {NAME_LIMIT} bytes of valid text, found {text!r:.80}"
+        )
+    return text
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _field(step: PlanStep, index: int, item: Any, field: str) -> Any:
+    if isinstance(item, Mapping):
+        if field in item:
+            return item[field]
+    elif hasattr(item, field):
+        return getattr(item, field)
+    raise InvalidValue(
+        f"{step.name}: item {index} of {step.each} has no {field!r} to be its key; "
+        f"found {item!r:.80}"
+    )
+
+
+def element_hint(hint: Any) -> Any:
+    """Return the annotation of an element of what is annotated `hint`: list[X] -> X."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (list, set, frozenset) and arguments:
+        return arguments[0]
+    if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:  # noqa: PLR2004
+        return arguments[0]
+    if isinstance(origin, type) and issubclass(origin, Iterable) and len(arguments) == 1:
+        return arguments[0]
+    for argument in arguments:
+        element = element_hint(argument)
+        if element is not Any:
+            return element
+    return Any
+
+
+def elements(step: PlanStep, tree: Any) -> list[Any]:
+    """Return the element trees of a stored list that `step` fans out over.
+
+    A skipped or failed optional step handed on None: there is nothing to do.
+
+    Raises:
+        StoredValueError: what is stored is no list.
+    """
+    if tree is None:
+        return []
+    if isinstance(tree, list):
+        return tree
+    if isinstance(tree, dict) and tree.get("$") in ("tuple", "set", "frozenset"):
+        return list(tree["v"])
+    raise StoredValueError(
+        f"{step.name}: each={step.each} needs a list from {step.each}, "
+        f"found {_kind(tree)}; return a list there"
+    )
+
+
+def _kind(tree: Any) -> str:
+    if isinstance(tree, dict):
+        return str(tree.get("$", "dict"))
+    return type(tree).__name__

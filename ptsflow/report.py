@@ -1,0 +1,86 @@
+"""What `ptsflow.run` returns: how it went, and the tasks with their results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from ptsflow import codec
+from ptsflow.client import Task, task_of
+from ptsflow.errors import TaskNotFound
+from ptsflow.loading import similar
+from ptsflow.model import ContainerRecord, Status
+from ptsflow.plan import Plan
+from ptsflow.stores.base import Store
+
+
+class Report:
+    """How a run ended. Tasks and results are read from the store when asked for.
+
+    Attributes:
+        ok: whether the container is complete, or all that was asked for is.
+        container: the container's name.
+        failed: the names of the tasks that failed, in order.
+    """
+
+    def __init__(
+        self,
+        *,
+        ok: bool,
+        record: ContainerRecord,
+        failed: list[str],
+        plan: Plan,
+        opened: Callable[[], AbstractContextManager[Store]],
+    ) -> None:
+        self.ok = ok
+        self.container = record.name
+        self.failed = failed
+        self._record = record
+        self._plan = plan
+        self._opened = opened
+
+    def __repr__(self) -> str:
+        return f"<report of {self.container!r}: {'ok' if self.ok else 'failed'}>"
+
+    @property
+    def tasks(self) -> list[Task]:
+        """All tasks of the container, by the plan's order."""
+        with self._opened() as store:
+            records = store.tasks(self._record.uid, payloads=True)
+        hints = {step.name: step.returns for step in self._plan.steps}
+        return [task_of(record, hints.get(record.step, Any)) for record in records]
+
+    def result(self, step: str) -> Any:
+        """Return what a step handed on: of a fan-out, the results of its done items.
+
+        A task's own name, such as `download[songs.tbz]`, gives that item's.
+
+        Raises:
+            TaskNotFound: there is no such step or task.
+        """
+        with self._opened() as store:
+            planned = self._plan.by_name.get(step)
+            if planned is not None and planned.each is not None:
+                names = [
+                    task.name
+                    for task in store.tasks(self._record.uid)
+                    if task.step == step and task.status is Status.DONE
+                ]
+            else:
+                names = [step]
+            found = store.tasks(self._record.uid, names, payloads=True)
+        values = []
+        for task in found:
+            hint = self._plan.by_name[task.step].returns if task.step in self._plan.by_name else Any
+            text = task.result if isinstance(task.result, str) else "null"
+            values.append(codec.decode(text, hint))
+        if planned is not None and planned.each is not None:
+            return values
+        if not values:
+            raise TaskNotFound(
+                f"container {self.container!r}: there is no step {step!r}"
+                f"{similar(step, self._plan.by_name)}; "
+                f"it has {', '.join(self._plan.by_name)}"
+            )
+        return values[0]

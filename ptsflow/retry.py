@@ -1,0 +1,199 @@
+"""Whether and when a failed attempt is tried again: tenacity's strategies, asked once.
+
+The decision is a value, and nobody sleeps: the runner stores when the next attempt is
+due, so that attempts and waits survive a crash. The strategies see a `RetryCallState`
+made from the stored attempt count, as if tenacity's own loop had come this far.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from ptsflow.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+#: Errors that are bugs: they do not get better by waiting.
+BUGS: tuple[type[BaseException], ...] = (
+    NameError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    SyntaxError,
+    NotImplementedError,
+)
+
+ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
+#: A tenacity strategy: asked with a `RetryCallState`.
+Strategy = Callable[["RetryCallState"], Any]
+
+
+class Retry:
+    """How often, when and after which errors a step is tried again.
+
+    `Retry(5, delay=10)` is six attempts at the most, with 10, 20, 40, 80 and 160 seconds
+    between them, each up to a tenth longer or shorter.
+
+    Args:
+        max_retries: attempts after the first one; 0 for none.
+        delay: seconds before the first retry.
+        backoff: by how much each delay is longer than the one before.
+        max_delay: the longest delay in seconds.
+        jitter: the share by which a delay is longer or shorter at random, 0 to 1.
+        on: the errors to try again after. Without it and `give_up_on`: all but bugs
+            (NameError, TypeError, AttributeError, ImportError, SyntaxError,
+            NotImplementedError).
+        give_up_on: errors not to try again after.
+        stop: a tenacity stop strategy, instead of `max_retries`.
+        wait: a tenacity wait strategy, instead of the delays.
+        retry: a tenacity retry strategy, instead of `on` and `give_up_on`.
+
+    Raises:
+        DeclarationError: a value is out of its range, or contradicts another.
+    """
+
+    def __init__(  # noqa: PLR0913 - the names of DESIGN's interface
+        self,
+        max_retries: int = 3,
+        *,
+        delay: float = 30,
+        backoff: float = 2,
+        max_delay: float = 3600,
+        jitter: float = 0.1,
+        on: ErrorTypes | None = None,
+        give_up_on: ErrorTypes | None = None,
+        stop: Strategy | None = None,
+        wait: Strategy | None = None,
+        retry: Strategy | None = None,
+    ) -> None:
+        _check_number("max_retries", max_retries, int, 0)
+        _check_number("delay", delay, float, 0)
+        _check_number("backoff", backoff, float, 1)
+        _check_number("max_delay", max_delay, float, 0)
+        _check_number("jitter", jitter, float, 0, 1)
+        _check_errors("on", on)
+        _check_errors("give_up_on", give_up_on)
+        for name, strategy in (("stop", stop), ("wait", wait), ("retry", retry)):
+            if strategy is not None and not callable(strategy):
+                raise DeclarationError(
+                    f"Retry({name}=): expected a tenacity strategy, "
+                    f"found {strategy!r}; pass for example tenacity.{_EXAMPLES[name]}"
+                )
+        if retry is not None and (on is not None or give_up_on is not None):
+            raise DeclarationError(
+                "Retry(): retry= decides alone which errors are tried again; "
+                "leave out on= and give_up_on="
+            )
+        self.max_retries = max_retries
+        self.delay = float(delay)
+        self.backoff = float(backoff)
+        self.max_delay = float(max_delay)
+        self.jitter = float(jitter)
+        self.on = on
+        self.give_up_on = give_up_on
+        self.stop = stop
+        self.wait = wait
+        self.retry = retry
+
+    def __repr__(self) -> str:
+        return (
+            f"Retry({self.max_retries}, delay={self.delay:g}, backoff={self.backoff:g})"
+        )
+
+
+_EXAMPLES = {
+    "stop": "stop_after_attempt(3)",
+    "wait": "wait_fixed(10)",
+    "retry": "retry_if_exception_type(OSError)",
+}
+
+
+class RetryIn(Struct, frozen=True):
+    """Try again in so many seconds."""
+
+    seconds: float
+
+
+class GiveUp(Struct, frozen=True):
+    """Do not try again."""
+
+
+def decide(
+    policy: Retry, *, attempt: int, error: BaseException, elapsed: float = 0.0
+) -> RetryIn | GiveUp:
+    """Say what follows after attempt number `attempt` (1 is the first) raised `error`.
+
+    Args:
+        policy: the step's.
+        attempt: attempts made so far in this budget.
+        error: what the last one raised.
+        elapsed: seconds since the first attempt of this budget began.
+    """
+    state = _state(attempt, error, elapsed)
+    if not _is_retryable(policy, error, state):
+        return GiveUp()
+    stop = policy.stop
+    if stop(state) if stop is not None else attempt > policy.max_retries:
+        return GiveUp()
+    return RetryIn(max(0.0, float(_wait(policy, state))))
+
+
+def _state(attempt: int, error: BaseException, elapsed: float) -> RetryCallState:
+    from tenacity import RetryCallState, Retrying  # noqa: PLC0415 - 25 ms, only on failure
+
+    state = RetryCallState(Retrying(), None, (), {})
+    state.attempt_number = attempt
+    state.set_exception((type(error), error, error.__traceback__))
+    state.start_time = 0.0
+    state.outcome_timestamp = elapsed
+    return state
+
+
+def _is_retryable(policy: Retry, error: BaseException, state: RetryCallState) -> bool:
+    if policy.retry is not None:
+        return bool(policy.retry(state))
+    if policy.on is None and policy.give_up_on is None:
+        return isinstance(error, Exception) and not isinstance(error, BUGS)
+    if policy.give_up_on is not None and isinstance(error, policy.give_up_on):
+        return False
+    return isinstance(error, Exception if policy.on is None else policy.on)
+
+
+def _wait(policy: Retry, state: RetryCallState) -> float:
+    if policy.wait is not None:
+        return float(policy.wait(state))
+    from tenacity import wait_exponential  # noqa: PLC0415 - see above
+
+    wait = wait_exponential(
+        multiplier=policy.delay, exp_base=policy.backoff, max=policy.max_delay
+    )(state)
+    # Not for secrecy: so that many tasks that failed together do not come back together.
+    return wait * random.uniform(1 - policy.jitter, 1 + policy.jitter)  # noqa: S311
+
+
+def _check_number(
+    name: str, value: object, kind: type, least: float, most: float | None = None
+) -> None:
+    accepted = (int,) if kind is int else (int, float)
+    fits = isinstance(value, accepted) and not isinstance(value, bool)
+    if fits and least <= value and (most is None or value <= most):  # type: ignore[operator] # fits says so
+        return
+    noun = "a whole number" if kind is int else "a number"
+    bounds = f"of {least:g} or more" if most is None else f"from {least:g} to {most:g}"
+    raise DeclarationError(f"Retry({name}=): expected {noun} {bounds}, found {value!r}")
+
+
+def _check_errors(name: str, value: object) -> None:
+    types = value if isinstance(value, tuple) else (value,)
+    if value is None or all(
+        isinstance(entry, type) and issubclass(entry, BaseException) for entry in types
+    ):
+        return
+    raise DeclarationError(
+        f"Retry({name}=): expected an exception class or a tuple of them, found {value!r}"
+    )

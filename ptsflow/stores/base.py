@@ -1,0 +1,142 @@
+"""The contract that every store keeps: compare-and-swap on records, no semantics.
+
+A store belongs to one thread at a time; `sibling()` gives another connection to the
+same data for another thread. Every call either did all of what it says, or raises:
+
+- `StoreUnavailable`: it cannot be reached; the call may be made again as it was.
+  What an interrupted call wrote is recognised when it is made again.
+- `StoreDamaged`, `StoreFull`: a person is needed.
+- `LeaseLost`: the fence given is no longer the container's.
+
+What a call has returned from is durable: it survives `kill -9` of this process and of
+the database, and a power cut. Leases are measured on the store's clock alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from ptsflow.model import Change, ContainerRecord, Owner, Progress, Tally, TaskRecord
+
+
+class Store(Protocol):
+    """Containers and their tasks, kept durably."""
+
+    #: Where it is, with passwords masked.
+    url: str
+
+    def now(self) -> int:
+        """Return the store's time in milliseconds since the epoch."""
+
+    def sibling(self) -> Store:
+        """Return another connection to the same data, for another thread."""
+
+    def close(self) -> None:
+        """Let go of files and sockets; a second call does nothing."""
+
+    # -- containers ---------------------------------------------------------
+
+    def create(self, name: str) -> tuple[ContainerRecord, bool]:
+        """Return the container of that name, made now if there was none.
+
+        Of any number of callers at once, exactly one is told that it made it.
+        """
+
+    def container(self, name: str) -> ContainerRecord | None:
+        """Return the container of that name as it is now, or None."""
+
+    def containers(self) -> list[ContainerRecord]:
+        """Return all containers, oldest first."""
+
+    def delete(self, uid: str) -> bool:
+        """Delete a container that nobody leases, with its tasks.
+
+        Return False where there is none, or where a live lease holds it.
+        """
+
+    def claim(
+        self, uid: str, owner: Owner, lease_ms: int, *, dead: int | None = None
+    ) -> ContainerRecord | None:
+        """Take the lease for `owner`, the fence grown by one, or return None.
+
+        It can be taken where:
+        - nobody has it, or it has ended on the store's clock;
+        - or its fence is `dead`: the caller knows that the owner of that fence died.
+
+        From the moment this returns, writes under earlier fences are refused.
+        A claim whose answer was lost is recognised by `owner.id` when repeated.
+        """
+
+    def renew(self, uid: str, fence: int, lease_ms: int) -> bool:
+        """Move the end of the lease to now + `lease_ms`; False if it was lost."""
+
+    def save(self, record: ContainerRecord) -> None:
+        """Write workflow, params, plan, status and times of a container that is held.
+
+        Raises:
+            LeaseLost: the container's fence is not `record.fence` any more.
+        """
+
+    def release(self, record: ContainerRecord) -> bool:
+        """Do what `save` does and give the lease back, in one write.
+
+        Return False, and write nothing, where the lease was lost already.
+        """
+
+    # -- tasks --------------------------------------------------------------
+
+    def tasks(
+        self,
+        uid: str,
+        names: Iterable[str] | None = None,
+        *,
+        payloads: bool = False,
+    ) -> list[TaskRecord]:
+        """Return tasks by position: all, or those of `names` that exist.
+
+        Without `payloads`, the payload fields are UNSET.
+        """
+
+    def next_open(
+        self, uid: str, *, unleased_at: int | None = None
+    ) -> TaskRecord | None:
+        """Return the first task that is not complete, with payloads, or None.
+
+        With `unleased_at`, the first of them whose lease is absent or ended by then.
+        """
+
+    def commit(self, uid: str, changes: Sequence[Change], *, fence: int | None) -> None:
+        """Swap every task from `before` to `after` in one durable commit.
+
+        `before` matches by name, version and fence. `after` is stored as it stands: its
+        version is one above `before`'s (1 in an insert) and its fence is `fence` where
+        one is given. Only a negative position is replaced, by the next free one. A
+        changed name renames. Payloads that are UNSET in `after`, or are the same object
+        as in `before`, are left as they are stored.
+
+        With a `fence`, the caller holds the lease. With None, it is a client: the
+        container must not be leased by anybody.
+
+        In SQLite and memory all of it happens or nothing. In MongoDB each task is
+        swapped by itself, in order; since all of a batch is written under one fence,
+        what a loser wrote before it lost is what its owner decided. A batch whose answer
+        was lost may be committed again: what it wrote is recognised.
+
+        Raises:
+            LeaseLost: the fence is not the container's.
+            ContainerBusy: `fence` is None and a live lease holds the container.
+            ContainerNotFound: the container was deleted.
+            Conflict: a `before` is not what is stored, or an insert's or a rename's
+                name is taken.
+        """
+
+    def touch(self, uid: str, progress: Sequence[Progress], *, fence: int) -> None:
+        """Note progress of running tasks, no version moved; late ones are dropped.
+
+        Raises:
+            LeaseLost: the fence is not the container's.
+        """
+
+    def tallies(self, uids: Iterable[str]) -> Mapping[str, list[Tally]]:
+        """Return, for each container, its tasks counted by step and status."""

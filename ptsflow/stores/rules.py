@@ -1,0 +1,165 @@
+"""What a store that holds the records in its hands decides, as pure functions.
+
+SQLite and memory read, ask these and write, all within one transaction or lock.
+MongoDB asks the same questions inside its filters.
+"""
+
+from __future__ import annotations
+
+from typing import Never
+
+from msgspec.structs import replace
+
+from ptsflow.clock import to_datetime
+from ptsflow.errors import Conflict, ContainerBusy, ContainerNotFound, LeaseLost
+from ptsflow.model import Change, ContainerRecord, Owner, TaskRecord
+
+
+def is_leased(stored: ContainerRecord, now: int) -> bool:
+    """Return whether somebody holds a lease that has not ended."""
+    return stored.owner is not None and (stored.leased_till or 0) > now
+
+
+def claimed(
+    stored: ContainerRecord, owner: Owner, now: int, lease_ms: int, dead: int | None
+) -> ContainerRecord | None:
+    """Return the container as `owner` has it, or None where another one holds it."""
+    if is_leased(stored, now):
+        if stored.owner is not None and stored.owner.id == owner.id:
+            return stored
+        if stored.fence != dead:
+            return None
+    return replace(
+        stored, owner=owner, fence=stored.fence + 1, leased_till=now + lease_ms
+    )
+
+
+def is_held(stored: ContainerRecord | None, fence: int) -> bool:
+    """Return whether the lease of that fence was neither taken nor given back."""
+    return stored is not None and stored.fence == fence and stored.owner is not None
+
+
+def saved(stored: ContainerRecord, wanted: ContainerRecord) -> ContainerRecord:
+    """Return `stored` with all that its holder may write, and its own lease."""
+    return replace(
+        stored,
+        workflow=wanted.workflow,
+        params=wanted.params,
+        plan=wanted.plan,
+        status=wanted.status,
+        finish_reason=wanted.finish_reason,
+        started_at=wanted.started_at,
+        ended_at=wanted.ended_at,
+    )
+
+
+def check_writer(
+    stored: ContainerRecord | None, uid: str, fence: int | None, now: int
+) -> None:
+    """Raise unless tasks may be written under `fence`, or by a client under None."""
+    if stored is None:
+        raise ContainerNotFound(
+            f"the container with the uid {uid} was deleted; get or create it again"
+        )
+    if fence is None:
+        if is_leased(stored, now):
+            raise_busy(stored)
+    elif not is_held(stored, fence):
+        raise_lost(stored.name, fence, stored)
+
+
+def raise_lost(name: str, fence: int, stored: ContainerRecord | None) -> Never:
+    """Raise LeaseLost, saying what became of the lease."""
+    if stored is None:
+        became = "the container was deleted"
+    elif stored.fence == fence:
+        became = "it was given back"
+    else:
+        became = f"the fence is {stored.fence} now"
+    raise LeaseLost(
+        f"container {name!r}: the lease under fence {fence} was lost: {became}; "
+        "run it again to go on"
+    )
+
+
+def raise_busy(stored: ContainerRecord) -> Never:
+    """Raise ContainerBusy, saying who holds the container, since when, till when."""
+    owner = stored.owner
+    who = f"pid {owner.pid} on {owner.host}" if owner else "a runner"
+    since = _moment(owner.since if owner else None)
+    raise ContainerBusy(
+        f"container {stored.name!r} is held by {who} since {since} until "
+        f"{_moment(stored.leased_till)}; wait until it has ended, or stop it"
+    )
+
+
+def _moment(millis: int | None) -> str:
+    moment = to_datetime(millis)
+    return "-" if moment is None else moment.isoformat(timespec="seconds")
+
+
+def recognise(
+    container: str,
+    change: Change,
+    fence: int | None,
+    *,
+    at_before: TaskRecord | None,
+    at_after: TaskRecord | None,
+) -> None:
+    """Return if the change was made before by this fence's owner; else raise Conflict.
+
+    A client has no fence that would tell its own write from another client's equal
+    one: of two clients that insert the same task, one must be refused.
+
+    Args:
+        container: Its name, for the message.
+        change: What could not be swapped.
+        fence: What it was tried under.
+        at_before: What is stored under the name before.
+        at_after: What is stored under the name after.
+    """
+    before, after = change.before, change.after
+    if fence is not None:
+        if after is None and at_before is None:
+            return
+        if after is not None and at_after is not None and _is_it(at_after, after):
+            return
+    raise Conflict(
+        f"container {container!r}: {_why(before, after, at_before, at_after)}"
+    )
+
+
+def _is_it(stored: TaskRecord, wanted: TaskRecord) -> bool:
+    """Compare all but what the store gave or progress moved since, and payloads."""
+    return stored == replace(
+        wanted,
+        position=stored.position,
+        percentage_complete=stored.percentage_complete,
+        status_text=stored.status_text,
+        task_data=stored.task_data,
+        processing_data=stored.processing_data,
+        result=stored.result,
+    )
+
+
+def _why(
+    before: TaskRecord | None,
+    after: TaskRecord | None,
+    at_before: TaskRecord | None,
+    at_after: TaskRecord | None,
+) -> str:
+    if before is None:
+        name = after.name if after else ""
+        return f"the task name {name!r} is taken; choose another one"
+    if at_before is None:
+        return f"task {before.name!r} was deleted since it was read; read them again"
+    if (at_before.version, at_before.fence) == (before.version, before.fence):
+        name = at_after.name if at_after else ""
+        return (
+            f"task {before.name!r} cannot be renamed: {name!r} is taken; choose another"
+        )
+    return (
+        f"task {before.name!r} changed since it was read: expected version "
+        f"{before.version} of fence {before.fence}, found version {at_before.version} "
+        f"of fence {at_before.fence}; read it again"
+    )

@@ -1,0 +1,135 @@
+"""The connection to a SQLite store's file: transactions, patience, and no forks."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, ParamSpec, TypeVar
+from weakref import WeakSet
+
+import apsw
+
+from ptsflow.errors import PtsflowError, StoreDamaged
+from ptsflow.stores.sqlite_file import connect, prepare, refusal
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_BUSY = (apsw.BusyError, apsw.LockedError)
+#: What the outside did. Every other error of apsw would be our own mistake.
+_OUTSIDE = (
+    *_BUSY,
+    apsw.CantOpenError,
+    apsw.CorruptError,
+    apsw.FullError,
+    apsw.IOError,
+    apsw.NotADBError,
+    apsw.PermissionsError,
+    apsw.ProtocolError,
+    apsw.ReadOnlyError,
+)
+
+
+class Database:
+    """One connection to the file, for one thread at a time.
+
+    Args:
+        path: Absolute; the file is made where there is none.
+        patience: For how many seconds to wait while other processes write.
+    """
+
+    #: Those open in this process, or in the one that it is a fork of.
+    _instances: ClassVar[WeakSet[Database]] = WeakSet()
+
+    def __init__(self, path: Path, patience: float) -> None:
+        self.path = path
+        self._patience = patience
+        self.pid = os.getpid()
+        self._errno = 0
+        for other in self._instances:
+            # SQLite's notes of this file's locks came over the fork, the locks did not.
+            if other.path == path and other.pid:
+                other.check_use()
+        prepare(path)
+        self.connection = self.read(connect, path, patience)
+        self._inode = path.stat().st_ino
+        self.execute = self.connection.cursor().execute
+        self.changes = self.connection.changes
+        self._instances.add(self)
+
+    def another(self) -> Database:
+        """Return another connection to the same file."""
+        self.check_use()
+        return Database(self.path, self._patience)
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        if self.pid == os.getpid():
+            self.connection.close()
+            self.pid = 0
+
+    def check_use(self) -> None:
+        """Raise if it was closed, or came into this process by a fork."""
+        pid = os.getpid()
+        if self.pid == pid:
+            return
+        if not self.pid:
+            raise PtsflowError(f"{self.path}: the store was closed; open it again")
+        raise PtsflowError(
+            f"{self.path}: the store was opened by process {self.pid}, of which this "
+            f"process {pid} is a fork; start processes by spawn"
+        )
+
+    def check_place(self) -> None:
+        """Raise if the file was removed or replaced: what is written would be lost."""
+        try:
+            is_there = self.path.stat().st_ino == self._inode
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise StoreDamaged(
+                f"{self.path}: expected the file that was opened, found it removed or "
+                "replaced; stop what did that, and run again"
+            )
+
+    def read(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do it, again and again while others hold the file and patience lasts.
+
+        SQLite's own waiting starves some of many writers; random pauses do not.
+        """
+        self.check_use()
+        end = 0.0
+        while True:
+            try:
+                return action(*args, **kwargs)
+            except _OUTSIDE as error:
+                now = time.monotonic()
+                end = end or now + self._patience
+                if not isinstance(error, _BUSY) or now >= end:
+                    raise refusal(self.path, error, self._errno) from error
+            time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - no secret.
+
+    def write(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do it in a transaction of its own, durable when this returns."""
+        return self.read(self._transact, action, args, kwargs)
+
+    def _transact(
+        self,
+        action: Callable[..., T],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+    ) -> T:
+        execute = self.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            answer = action(*args, **kwargs)
+            execute("COMMIT")
+        except BaseException:
+            self._errno = self.connection.system_errno
+            if self.connection.in_transaction:
+                execute("ROLLBACK")
+            raise
+        return answer

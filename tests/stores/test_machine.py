@@ -1,0 +1,325 @@
+"""Any order of claims, writes, deaths and ticks, on a store and on the oracle alike.
+
+Three owners and a client act on what they last read, however old it is. After every
+act the store has given the oracle's answer, and holds what the oracle holds.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from uuid import uuid4
+
+import pymongo
+import pytest
+from hypothesis import HealthCheck, assume, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from ptsflow.errors import PtsflowError
+from ptsflow.model import Change, ContainerRecord, Progress, Status, Tally, TaskRecord
+from ptsflow.stores import open_store
+from ptsflow.stores.base import Store
+from tests.stores.making import Ticker, owner
+from tests.stores.oracle import Oracle
+
+LEASE = 100
+
+actors = st.sampled_from("abc")
+writers = st.sampled_from(["a", "a", "a", "b", "b", "c", "client"])
+task_names = st.sampled_from(["load", "load.x", "$end"])
+statuses = st.sampled_from(Status)
+texts = st.sampled_from([None, '"one"', '"two"', UNSET])
+
+
+def answer(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it returns.
+    try:
+        return call()
+    except PtsflowError as error:
+        return type(error)
+
+
+class Machine(RuleBasedStateMachine):
+    """One store and the oracle, side by side."""
+
+    def __init__(self, opened: Callable[[Ticker], Store]) -> None:
+        super().__init__()
+        self.clock = Ticker()
+        self.store = opened(self.clock)
+        self.oracle = Oracle(self.clock.now)
+        self.uid = ""
+        #: What each remembers: its fence, and the tasks as it read them last.
+        self.fences: dict[str, int] = {}
+        self.seen: dict[str, dict[str, TaskRecord]] = {}
+        self.last: tuple[str, Change] | None = None
+        self.highest = 0
+
+    def teardown(self) -> None:
+        self.store.close()
+
+    @initialize()
+    def begin(self) -> None:
+        self.create()
+
+    @rule()
+    def create(self) -> None:
+        record, is_new = self.store.create("feed")
+
+        assert is_new is self.oracle.create()
+        if is_new:
+            assert record.uid != self.uid
+            self.uid, self.highest = record.uid, 0
+            self.fences.clear()
+            self.seen.clear()
+
+    @precondition(lambda self: not self.oracle.is_leased)
+    @rule(really=st.sampled_from([False, False, False, True]))
+    def delete(self, *, really: bool) -> None:
+        assume(really)
+
+        assert self.store.delete(self.uid) is self.oracle.delete()
+
+    @precondition(lambda self: self.oracle.is_leased)
+    @rule()
+    def delete_what_is_leased(self) -> None:
+        assert not self.store.delete(self.uid)
+
+    @rule(by=actors)
+    def claim(self, by: str) -> None:
+        self._claim(by, None)
+
+    @precondition(lambda self: self.oracle.owner)
+    @rule(by=actors, of_earlier=st.sampled_from([0, 0, 1]))
+    def take_over_from_the_dead(self, by: str, of_earlier: int) -> None:
+        self._claim(by, self.oracle.fence - of_earlier)
+
+    def _claim(self, by: str, dead: int | None) -> None:
+        record = self.store.claim(self.uid, owner(by), LEASE, dead=dead)
+        fence = self.oracle.claim(by, LEASE, dead)
+
+        assert (record and record.fence) == fence
+        if fence is not None:
+            self.fences[by] = fence
+            self.read(by, payloads=True)
+
+    @rule(by=actors)
+    def crash(self, by: str) -> None:
+        self.fences.pop(by, None)
+        self.seen.pop(by, None)
+
+    @rule(millis=st.sampled_from([1, 40, LEASE - 1, LEASE]))
+    def tick(self, millis: int) -> None:
+        self.clock.now += millis
+        self.oracle.now += millis
+
+    @rule(by=actors)
+    def renew(self, by: str) -> None:
+        fence = self.fences.get(by, 0)
+
+        assert self.store.renew(self.uid, fence, LEASE) is self.oracle.renew(
+            fence, LEASE
+        )
+
+    @rule(by=actors, reason=st.sampled_from(["nothing new", ""]))
+    def save(self, by: str, reason: str) -> None:
+        record = self._record(by, reason)
+        expected = self.oracle.save(record.fence, reason)
+
+        assert answer(lambda: self.store.save(record)) is expected
+
+    @rule(by=actors, reason=st.sampled_from(["ended", ""]))
+    def release(self, by: str, reason: str) -> None:
+        record = self._record(by, reason)
+        expected = self.oracle.release(record.fence, reason)
+
+        assert self.store.release(record) is expected
+
+    def _record(self, by: str, reason: str) -> ContainerRecord:
+        record = self.store.container("feed")
+        assume(record is not None and by in self.fences)
+        assert record is not None
+        return replace(record, fence=self.fences[by], finish_reason=reason)
+
+    @rule(by=writers, payloads=st.booleans())
+    def read(self, by: str, *, payloads: bool) -> None:
+        tasks = self.store.tasks(self.uid, payloads=payloads)
+        self.seen[by] = {task.name: task for task in tasks}
+
+    @rule(by=writers, name=task_names, status=statuses, text=texts)
+    def insert(self, by: str, name: str, status: Status, text: Any) -> None:  # noqa: ANN401 - UNSET.
+        task = TaskRecord(name=name, version=1, status=status, result=text)
+        self._commit(by, None, task)
+
+    @rule(by=writers, name=task_names, status=statuses, text=texts)
+    def change(self, by: str, name: str, status: Status, text: Any) -> None:  # noqa: ANN401 - UNSET.
+        before = self._seen(by, name)
+        after = replace(before, version=before.version + 1, status=status, result=text)
+        self._commit(by, before, after)
+
+    @rule(by=writers, name=task_names, to=task_names)
+    def rename(self, by: str, name: str, to: str) -> None:
+        before = self._seen(by, name)
+        self._commit(by, before, replace(before, version=before.version + 1, name=to))
+
+    @rule(by=writers, name=task_names)
+    def remove(self, by: str, name: str) -> None:
+        self._commit(by, self._seen(by, name), None)
+
+    @precondition(lambda self: self.last)
+    @rule()
+    def commit_again(self) -> None:
+        assert self.last is not None
+        self._send(*self.last)
+
+    def _seen(self, by: str, name: str) -> TaskRecord:
+        seen = self.seen.get(by, {})
+        assume(name in seen)
+        return seen[name]
+
+    def _commit(
+        self, by: str, before: TaskRecord | None, after: TaskRecord | None
+    ) -> None:
+        if by != "client" and after is not None:
+            after = replace(after, fence=self.fences.get(by, 0))
+        self.last = by, Change(before, after)
+        self._send(*self.last)
+
+    def _send(self, by: str, change: Change) -> None:
+        fence = None if by == "client" else self.fences.get(by, 0)
+        after = change.after
+        assume(fence is None or after is None or after.fence == fence)
+        found = answer(lambda: self.store.commit(self.uid, [change], fence=fence))
+
+        assert found is self.oracle.commit(change, fence)
+        if found is None:
+            self.read(by, payloads=False)
+
+    @rule(by=actors, name=task_names, percentage=st.sampled_from([0.5, 33, 100.0]))
+    def touch(self, by: str, name: str, percentage: float) -> None:
+        fence = self.fences.get(by, 0)
+        expected = self.oracle.touch(fence, name, percentage)
+        progress = [Progress(name, percentage, "")]
+
+        assert (
+            answer(lambda: self.store.touch(self.uid, progress, fence=fence))
+            is expected
+        )
+
+    @invariant()
+    def the_store_holds_what_the_oracle_holds(self) -> None:
+        oracle = self.oracle
+        record = self.store.container("feed")
+        found = self.store.tasks(self.uid, payloads=True)
+
+        assert [replace(task, position=-1) for task in found] == [
+            replace(task, position=-1) for task in oracle.tasks
+        ]
+        opened = next((task for task in found if not task.is_complete), None)
+        assert self.store.next_open(self.uid) == opened
+        assert _counts(self.store.tallies([self.uid])[self.uid]) == _expected(oracle)
+        if record is None:
+            assert not oracle.exists
+            return
+        holder = record.owner and record.owner.id
+        till = oracle.till if oracle.owner else None
+        assert oracle.exists
+        assert (holder, record.leased_till) == (oracle.owner, till)
+        assert (record.fence, record.finish_reason) == (oracle.fence, oracle.reason)
+        assert record.fence >= self.highest
+        self.highest = record.fence
+
+
+def _counts(tallies: list[Tally]) -> dict[Status, tuple[int, float]]:
+    return {each.status: (each.count, each.percentage) for each in tallies}
+
+
+def _expected(oracle: Oracle) -> dict[Status, tuple[int, float]]:
+    counts: dict[Status, tuple[int, float]] = {}
+    for task in oracle.tasks:
+        count, total = counts.get(task.status, (0, 0.0))
+        counts[task.status] = (count + 1, total + task.percentage_complete)
+    return counts
+
+
+@contextmanager
+def _stores(
+    kind: str, request: pytest.FixtureRequest
+) -> Iterator[Callable[[Ticker], Store]]:
+    """Yield what opens a store that nobody used before."""
+    with ExitStack() as stack:
+        if kind == "memory":
+            yield lambda clock: open_store("memory:", clock=clock)
+        elif kind == "sqlite":
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            yield lambda clock: open_store(
+                f"sqlite:///{folder}/{uuid4().hex}.db", clock=clock
+            )
+        else:
+            server = str(request.getfixturevalue("mongod_url"))
+            client = stack.enter_context(pymongo.MongoClient[dict[str, Any]](server))
+            address, _, query = server.partition("?")
+            database = f"ptsflow_machine_{uuid4().hex}"
+            stack.callback(client.drop_database, database)
+            url = f"{address.rstrip('/')}/{database}?{query}"
+
+            def opened(clock: Ticker) -> Store:
+                client.drop_database(database)
+                return open_store(url, clock=clock)
+
+            yield opened
+
+
+def _run(kind: str, request: pytest.FixtureRequest, examples: int) -> None:
+    with _stores(kind, request) as opened:
+
+        class Opened(Machine):
+            """The machine on such a store."""
+
+            def __init__(self) -> None:
+                super().__init__(opened)
+
+        run_state_machine_as_test(
+            Opened,
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=40,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+                database=None,
+                derandomize=True,
+            ),
+        )
+
+
+_KINDS = [
+    pytest.param("memory", 100),
+    pytest.param("sqlite", 60),
+    pytest.param("mongod", 25, marks=pytest.mark.mongod),
+]
+
+
+@pytest.mark.parametrize(("kind", "examples"), _KINDS)
+def test_a_store_answers_as_the_oracle_does(
+    kind: str, examples: int, request: pytest.FixtureRequest
+) -> None:
+    _run(kind, request, examples)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("kind", "examples"), _KINDS)
+def test_a_store_answers_as_the_oracle_does_for_long(
+    kind: str, examples: int, request: pytest.FixtureRequest
+) -> None:
+    _run(kind, request, examples * 50)

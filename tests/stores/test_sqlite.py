@@ -1,0 +1,385 @@
+"""What only a SQLite file can be: full, held, flipped, forked or moved away."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from ptsflow.errors import PtsflowError, StoreDamaged, StoreFull, StoreUnavailable
+from ptsflow.model import PAYLOADS, ContainerRecord, Progress, TaskRecord
+from ptsflow.stores import sqlite_rows
+from ptsflow.stores.sqlite import SqliteStore
+from tests.stores.making import LEASE, ROOT, Ticker, filled, held, names, new, one, swap
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "pts.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqliteStore]:
+    opened = SqliteStore(f"sqlite:///{path}", clock=Ticker(), patience=0.2)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def raw(store: SqliteStore, path: Path) -> Iterator[apsw.Connection]:
+    """Open another program's connection, in a fixture so that it closes before."""
+    assert store.url
+    connection = apsw.Connection(str(path))
+    yield connection
+    connection.close()
+
+
+def test_every_field_of_a_record_has_its_column() -> None:
+    task = set(sqlite_rows.TASK.split(", "))
+    container = set(sqlite_rows.CONTAINER.split(", "))
+
+    own = {"container", "is_open", "checksum"}
+    assert task - own == set(TaskRecord.__struct_fields__) - set(PAYLOADS)
+    assert container - {"next_position", "checksum"} == set(
+        ContainerRecord.__struct_fields__
+    )
+
+
+def test_each_connection_is_durable_and_trusts_nothing(store: SqliteStore) -> None:
+    sibling = store.sibling()
+    for each in (store, sibling):
+        pragma = each._database.connection.pragma
+        settings = {
+            name: pragma(name)
+            for name in ("journal_mode", "synchronous", "mmap_size", "trusted_schema")
+        }
+
+        assert settings == {
+            "journal_mode": "wal",
+            "synchronous": 2,
+            "mmap_size": 0,
+            "trusted_schema": 0,
+        }
+    sibling.close()
+
+
+def test_the_next_open_task_is_found_by_its_index(store: SqliteStore) -> None:
+    query = sqlite_rows.FULL_TASKS + sqlite_rows.OPEN + sqlite_rows.FIRST
+    plan = [str(row[-1]) for row in store._execute(f"EXPLAIN QUERY PLAN {query}", (1,))]
+
+    assert plan[0] == "SEARCH t USING INDEX open_tasks (container=?)"
+    assert not [line for line in plan if "TEMP B-TREE" in line]
+
+
+# -- held by others ------------------------------------------------------------
+
+
+def test_a_file_that_another_holds_is_unavailable_after_some_patience(
+    store: SqliteStore, raw: apsw.Connection, path: Path
+) -> None:
+    uid = filled(store, "one")
+    raw.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable) as caught:
+        store.commit(uid, [new("two")], fence=None)
+
+    assert str(caught.value) == (
+        f"{path}: another process holds it; try again, or find it with `fuser`"
+    )
+    raw.execute("ROLLBACK")
+    store.commit(uid, [new("two")], fence=None)
+    assert names(store, uid) == ["one", "two"]
+
+
+def test_a_write_goes_on_as_soon_as_the_other_lets_go(path: Path) -> None:
+    store = SqliteStore(f"sqlite:///{path}", patience=20)
+    uid = filled(store)
+    raw = apsw.Connection(str(path))
+    raw.execute("BEGIN IMMEDIATE")
+    timer = threading.Timer(0.3, raw.execute, ["ROLLBACK"])
+    timer.start()
+    # SQLite itself gives up at once: what waits here is the store.
+    store._database.connection.set_busy_timeout(0)
+    store.commit(uid, [new("one")], fence=None)
+
+    assert names(store, uid) == ["one"]
+    timer.join()
+    raw.close()
+    store.close()
+
+
+def test_reading_goes_on_while_another_writes(
+    store: SqliteStore, raw: apsw.Connection
+) -> None:
+    uid = filled(store, "one")
+    raw.execute("BEGIN IMMEDIATE")
+    raw.execute("DELETE FROM tasks")
+
+    assert names(store, uid) == ["one"]
+    raw.execute("ROLLBACK")
+
+
+# -- no room -------------------------------------------------------------------
+
+
+def test_a_full_disk_keeps_nothing_of_the_write_and_the_store_goes_on(
+    store: SqliteStore, path: Path
+) -> None:
+    uid = filled(store, "one")
+    pragma = store._database.connection.pragma
+    pages = pragma("page_count")
+    assert isinstance(pages, int)
+    pragma("max_page_count", pages + 2)
+    with pytest.raises(StoreFull) as caught:
+        store.commit(uid, [new("two"), new("big", result="x" * 65536)], fence=None)
+
+    assert str(caught.value) == (
+        f"{path}: the disk is full and nothing of the last write was kept; "
+        "make room and run it again"
+    )
+    assert names(store, uid) == ["one"]
+    pragma("max_page_count", 1_000_000)
+    store.commit(uid, [new("two"), new("big", result="x" * 65536)], fence=None)
+    assert names(store, uid) == ["one", "two", "big"]
+
+
+def test_a_write_past_the_limit_of_file_sizes_is_a_full_disk(path: Path) -> None:
+    store = SqliteStore(f"sqlite:///{path}")
+    uid = filled(store, "one")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        with pytest.raises(StoreFull):
+            store.commit(uid, [new("big", result="x" * 400_000)], fence=None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+
+    store.commit(uid, [new("two")], fence=None)
+    assert names(store, uid) == ["one", "two"]
+    store.close()
+
+
+# -- damage --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        pytest.param(
+            "UPDATE tasks SET status = 'done' WHERE name = 'one'",
+            "task 'one' of container 'feed'",
+            id="a column of a task",
+        ),
+        pytest.param(
+            "UPDATE tasks SET error = CAST(x'ff' AS TEXT) WHERE name = 'one'",
+            "task 'one' of container 'feed'",
+            id="a byte that is no text",
+        ),
+        pytest.param(
+            "UPDATE payloads SET text = replace(text, 'a', 'b')",
+            "a payload of task 'one' of container 'feed'",
+            id="a byte of a result",
+        ),
+        pytest.param(
+            "UPDATE payloads SET text = CAST(x'ff' AS TEXT)",
+            "a payload of task 'one' of container 'feed'",
+            id="a result that is no text",
+        ),
+        pytest.param(
+            "UPDATE containers SET fence = 0",
+            "the row of container 'feed'",
+            id="the fence of a container",
+        ),
+    ],
+)
+def test_a_flipped_byte_is_found_when_it_is_read(
+    store: SqliteStore, raw: apsw.Connection, path: Path, damage: str, what: str
+) -> None:
+    uid = filled(store, "zero", "two")
+    store.commit(uid, [new("one", result='"aaa"')], fence=None)
+    held(store, uid)
+    raw.execute(damage)
+    with pytest.raises(StoreDamaged) as caught:
+        (store.container("feed"), store.tasks(uid, payloads=True))
+
+    assert str(caught.value) == (
+        f"{path}: {what} does not fit its check value; restore the file from a copy"
+    )
+
+
+def test_progress_does_not_heal_a_damaged_row(
+    store: SqliteStore, raw: apsw.Connection
+) -> None:
+    uid = filled(store, "one")
+    held(store, uid)
+    raw.execute("UPDATE tasks SET status = 'running'")
+
+    with pytest.raises(StoreDamaged):
+        store.touch(uid, [Progress("one", 5.0, "")], fence=1)
+
+
+def test_a_page_that_was_overwritten_is_damage(store: SqliteStore, path: Path) -> None:
+    uid = filled(store)
+    store.commit(uid, [new(f"t{i}", result="x" * 900) for i in range(500)], fence=None)
+    store.close()
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4096 * 2)
+        file.write(b"\xa5" * (size - 4096 * 3))
+    damaged = SqliteStore(f"sqlite:///{path}")
+
+    with pytest.raises(StoreDamaged) as caught:
+        damaged.tasks(uid, payloads=True)
+    assert str(caught.value).startswith(
+        f"{path}: expected a ptsflow store, found that "
+    )
+    damaged.close()
+
+
+def test_the_holder_notices_that_the_file_was_taken_away(
+    store: SqliteStore, path: Path
+) -> None:
+    uid = filled(store)
+    record = held(store, uid)
+    path.rename(path.with_name("away.db"))
+    message = (
+        f"{path}: expected the file that was opened, found it removed or replaced; "
+        "stop what did that, and run again"
+    )
+
+    with pytest.raises(StoreDamaged) as caught:
+        store.renew(uid, record.fence, LEASE)
+    assert str(caught.value) == message
+    path.write_text("another")
+    with pytest.raises(StoreDamaged) as caught:
+        store.renew(uid, record.fence, LEASE)
+    assert str(caught.value) == message
+    path.unlink()
+
+
+# -- processes and threads -------------------------------------------------------
+
+
+def test_a_closed_store_says_so(store: SqliteStore, path: Path) -> None:
+    store.close()
+
+    for use in (store.containers, store.sibling, lambda: store.create("feed")):
+        with pytest.raises(PtsflowError) as caught:
+            use()
+        assert str(caught.value) == f"{path}: the store was closed; open it again"
+
+
+def _told(use: object) -> str:
+    assert callable(use)
+    try:
+        use()
+    except PtsflowError as error:
+        return str(error)
+    return "nothing"
+
+
+def test_no_connection_is_carried_over_a_fork(store: SqliteStore, path: Path) -> None:
+    filled(store)
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+
+    def child() -> None:
+        uses = (
+            store.containers,
+            store.sibling,
+            lambda: SqliteStore(f"sqlite:///{path}"),
+        )
+        theirs.send((os.getpid(), [_told(use) for use in uses]))
+        store.close()
+
+    process = context.Process(target=child)
+    process.start()
+    assert ours.poll(30)
+    pid, told = ours.recv()
+    process.join()
+
+    message = (
+        f"{path}: the store was opened by process {os.getpid()}, of which this "
+        f"process {pid} is a fork; start processes by spawn"
+    )
+    assert told == [message] * 3
+    assert store.container("feed") is not None
+
+
+def test_a_store_may_be_handed_from_thread_to_thread(store: SqliteStore) -> None:
+    uid = filled(store)
+    for name in ("one", "two"):
+        thread = threading.Thread(
+            target=store.commit, args=(uid, [new(name)]), kwargs={"fence": None}
+        )
+        thread.start()
+        thread.join()
+
+    assert names(store, uid) == ["one", "two"]
+
+
+def test_an_interrupt_within_a_commit_leaves_the_store_usable(
+    store: SqliteStore,
+) -> None:
+    uid = filled(store, "one")
+    task = one(store, uid, "one")
+
+    class Stop(BaseException):
+        pass
+
+    class Changes(list[object]):
+        def __iter__(self) -> Iterator[object]:
+            yield swap(task)
+            raise Stop
+
+    with pytest.raises(Stop):
+        store.commit(uid, Changes(), fence=None)  # type: ignore[arg-type]
+    assert one(store, uid, "one") == task
+    store.commit(uid, [swap(task)], fence=None)
+
+
+_WRITER = """
+import sys
+from ptsflow.model import Change, TaskRecord
+from ptsflow.stores import open_store
+
+store = open_store(sys.argv[1])
+container, _ = store.create("feed")
+for i in range(10_000):
+    insert = Change(None, TaskRecord(name=f"t{i}", version=1, result=f'"{i}"'))
+    store.commit(container.uid, [insert], fence=None)
+    print(i, flush=True)
+"""
+
+
+def test_what_was_acknowledged_survives_a_kill(path: Path) -> None:
+    url = f"sqlite:///{path}"
+    with subprocess.Popen(
+        [sys.executable, "-c", _WRITER, url],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line == "40\n":
+                break
+        process.kill()
+        acknowledged = [40, *map(int, process.stdout.read().split())]
+    store = SqliteStore(url)
+    found = store.container("feed")
+
+    assert found is not None
+    assert len(names(store, found.uid)) - acknowledged[-1] in {1, 2}
+    assert [task.result for task in store.tasks(found.uid, payloads=True)][40] == '"40"'
+    store.close()

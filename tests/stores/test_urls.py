@@ -1,0 +1,162 @@
+"""Which store a URL opens, which are refused, and what is shown of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ptsflow.errors import StoreURLError
+from ptsflow.stores import mask, open_store
+from ptsflow.stores.memory import MemoryStore
+from ptsflow.stores.sqlite import SqliteStore
+from tests.stores.making import ROOT, Ticker
+
+_EXPECTED = "expected sqlite:///FILE, mongodb://HOST/DATABASE or memory:"
+_NO_FILE = (
+    "expected sqlite:///FILE, found no file; name one, or use memory: for what "
+    "nothing need outlive"
+)
+_SLASHES = (
+    "expected three slashes and a path, as in sqlite:///pts.db or "
+    "sqlite:////srv/pts.db; write it so"
+)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        pytest.param(
+            "", f"store URL: {_EXPECTED}, found nothing; give one of these", id="empty"
+        ),
+        pytest.param(
+            "pts.db",
+            f"store URL 'pts.db': {_EXPECTED}, found no scheme; for a file, put "
+            "sqlite:/// before it",
+            id="a path",
+        ),
+        pytest.param(
+            "redis://u:secret@h/0",
+            f"store URL 'redis://u:***@h/0': {_EXPECTED}, found 'redis'; "
+            "use one of these",
+            id="another scheme",
+        ),
+        pytest.param(
+            "memory:x",
+            "store URL 'memory:x': expected memory: alone; leave out the rest",
+            id="memory with a name",
+        ),
+        pytest.param("sqlite://", f"store URL 'sqlite://': {_NO_FILE}", id="no path"),
+        pytest.param("sqlite:", f"store URL 'sqlite:': {_NO_FILE}", id="scheme alone"),
+        pytest.param(
+            "sqlite:///:memory:",
+            f"store URL 'sqlite:///:memory:': {_NO_FILE}",
+            id="ram",
+        ),
+        pytest.param(
+            "sqlite:pts.db", f"store URL 'sqlite:pts.db': {_SLASHES}", id="no slashes"
+        ),
+        pytest.param(
+            "sqlite://pts.db", f"store URL 'sqlite://pts.db': {_SLASHES}", id="a host"
+        ),
+        pytest.param(
+            "sqlite:///a%00b", f"store URL 'sqlite:///a%00b': {_SLASHES}", id="a NUL"
+        ),
+        pytest.param(
+            "sqlite:///pts.db?mode=ro&cache=shared",
+            "store URL 'sqlite:///pts.db?mode=ro&cache=shared': expected a path alone, "
+            "found the parameter 'mode'; leave out the question mark and what follows "
+            "it",
+            id="a parameter",
+        ),
+    ],
+)
+def test_a_url_that_names_no_store_is_refused(url: str, message: str) -> None:
+    with pytest.raises(StoreURLError) as caught:
+        open_store(url)
+
+    assert str(caught.value) == message
+
+
+def test_three_slashes_are_relative_and_four_are_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for url in ("sqlite:///pts.db", f"sqlite:///{tmp_path}/abs%20olute.db"):
+        store = open_store(url)
+        assert isinstance(store, SqliteStore)
+        assert store.url == url
+        store.close()
+
+    assert (tmp_path / "here" / "pts.db").exists()
+    assert (tmp_path / "abs olute.db").exists()
+
+
+def test_a_sibling_stays_with_the_file_when_the_folder_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = open_store("sqlite:///pts.db")
+    store.create("feed")
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "else")
+    sibling = store.sibling()
+
+    assert sibling.container("feed") is not None
+    assert sibling.url == "sqlite:///pts.db"
+    sibling.close()
+    store.close()
+
+
+@pytest.mark.parametrize("url", ["memory:", "memory://"])
+def test_memory_is_a_fresh_store_with_the_given_clock(url: str) -> None:
+    store = open_store(url, clock=Ticker(5))
+    store.create("feed")
+
+    assert isinstance(store, MemoryStore)
+    assert store.now() == 5
+    assert open_store(url).container("feed") is None
+
+
+def test_opening_a_file_loads_none_of_mongodb(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from ptsflow.stores import open_store\n"
+        "open_store(sys.argv[1]).close()\n"
+        "print([name for name in ('pymongo', 'mongoengine') if name in sys.modules])\n"
+    )
+    url = f"sqlite:///{tmp_path}/pts.db"
+    done = subprocess.run(
+        [sys.executable, "-c", program, url],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite:////srv/pts.db", "sqlite:////srv/pts.db"),
+        ("mongodb://h:27017/pts", "mongodb://h:27017/pts"),
+        ("mongodb://u@h/pts", "mongodb://u@h/pts"),
+        ("mongodb://u:p%40x@h/pts?w=1", "mongodb://u:***@h/pts?w=1"),
+        ("mongodb://u:p@ss/w@h1,h2/pts", "mongodb://u:***@h1,h2/pts"),
+        (
+            "mongodb+srv://h/?tlsCertificateKeyFilePassword=x&tls=true",
+            "mongodb+srv://h/?tlsCertificateKeyFilePassword=***&tls=true",
+        ),
+        (
+            "mongodb://h/?authMechanismProperties=AWS_SESSION_TOKEN:abc,CANON:x",
+            "mongodb://h/?authMechanismProperties=AWS_SESSION_TOKEN:***,CANON:x",
+        ),
+    ],
+)
+def test_passwords_are_masked(url: str, shown: str) -> None:
+    assert mask(url) == shown

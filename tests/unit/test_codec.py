@@ -1,0 +1,315 @@
+"""What the codec writes comes back the same, all the way down."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptsflow import codec
+from ptsflow.errors import StoredValueError
+
+_OFFSETS = st.timedeltas(
+    timedelta(days=-1, microseconds=1), timedelta(days=1, microseconds=-1)
+)
+_ZONES = st.one_of(
+    st.none(),
+    st.just(UTC),
+    st.builds(timezone, _OFFSETS),
+    st.builds(timezone, _OFFSETS, st.text(max_size=5)),
+    st.sampled_from(["Europe/Berlin", "Asia/Kolkata", "UTC"]).map(ZoneInfo),
+)
+_FOLDS = st.sampled_from([0, 1])
+_SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(-9, 9).map(lambda digit: digit * 10**4400 + 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(),
+    st.binary(),
+    st.builds(
+        lambda moment, zone, fold: moment.replace(tzinfo=zone, fold=fold),
+        *(st.datetimes(), _ZONES, _FOLDS),
+    ),
+    st.builds(
+        lambda moment, zone, fold: moment.replace(tzinfo=zone, fold=fold),
+        *(st.times(), _ZONES, _FOLDS),
+    ),
+    st.dates(),
+    st.timedeltas(),
+    st.decimals(allow_nan=False, allow_infinity=False),
+    st.uuids(),
+    st.text().map(Path),
+)
+_HASHABLE = st.recursive(
+    _SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4).map(tuple), st.frozensets(inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+_KEYS = st.text(max_size=5) | st.sampled_from(["$", "v", "n", "a"])
+_VALUES = st.recursive(
+    _SCALARS | _HASHABLE,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.lists(inner, max_size=4).map(tuple),
+        st.dictionaries(_KEYS, inner, max_size=4),
+        st.sets(_HASHABLE, max_size=4),
+    ),
+    max_leaves=20,
+)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(_KEYS, inner, max_size=4),
+        st.fixed_dictionaries(
+            {
+                "$": st.sampled_from(
+                    ["tuple", "set", "frozenset", "dict", "int", "bytes", "datetime"]
+                    + ["date", "time", "timedelta", "decimal", "uuid", "path"]
+                    + ["dataclass", "struct", "enum", "model", "namedtuple", "x"]
+                )
+                | inner,
+                "v": inner | st.lists(st.integers(0, 9), min_size=3, max_size=3),
+            },
+            optional={"n": inner, "fold": inner, "zone": inner, "offset": inner},
+        ),
+    ),
+    max_leaves=20,
+)
+
+
+def _form(value: Any) -> Any:
+    """Return what tells a value from all that are only equal to it."""
+    kind = type(value)
+    if kind in (list, tuple):
+        return kind, [_form(element) for element in value]
+    if kind in (set, frozenset):
+        return kind, {codec.encode(element): _form(element) for element in value}
+    if kind is dict:
+        return kind, [(key, _form(item)) for key, item in value.items()]
+    if kind in (datetime, time):
+        zone = value.tzinfo
+        naive = value.replace(tzinfo=None).isoformat()
+        return kind, naive, value.fold, type(zone), repr(zone)
+    if kind is float:
+        return kind, value.hex()
+    if kind is Decimal:
+        return kind, value.as_tuple()
+    return kind, value
+
+
+@given(_VALUES)
+def test_a_value_comes_back_the_same_with_the_same_types_all_the_way_down(
+    value: object,
+) -> None:
+    text = codec.encode(value)
+    back = codec.decode(text)
+
+    assert _form(back) == _form(value)
+    assert codec.encode(back) == text
+
+
+@given(_VALUES)
+def test_the_text_is_json_that_any_reader_understands(value: object) -> None:
+    text = codec.encode(value)
+
+    assert json.loads(text) == codec.to_tree(value)
+    assert codec.from_tree(codec.parse(text)) == value
+
+
+@given(_JSON)
+def test_any_json_gives_a_value_that_can_be_stored_or_a_stored_value_error(
+    tree: object,
+) -> None:
+    try:
+        value = codec.decode(json.dumps(tree))
+    except StoredValueError as error:
+        assert "\n" not in str(error)
+    else:
+        text = codec.encode(value)
+
+        assert codec.encode(codec.decode(text)) == text
+
+
+@given(st.text() | st.text('[]{}",:$v0123456789eE+-.\\u aN'))
+def test_any_text_gives_a_value_or_a_stored_value_error(text: str) -> None:
+    try:
+        value = codec.decode(text)
+    except StoredValueError as error:
+        assert "\n" not in str(error)
+    else:
+        assert codec.encode(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        pytest.param(None, "null", id="None"),
+        pytest.param([True, 1, 1.0, -0.0, "1"], '[true,1,1.0,-0.0,"1"]', id="native"),
+        pytest.param("\0é\x7f\u2028😀", '"\\u0000é\x7f\u2028😀"', id="any character"),
+        pytest.param(2**63 - 1, "9223372036854775807", id="largest small int"),
+        pytest.param(-(2**63), "-9223372036854775808", id="smallest small int"),
+        pytest.param(2**63, '{"$":"int","v":"0x8000000000000000"}', id="big int"),
+        pytest.param(
+            -(2**63) - 1, '{"$":"int","v":"-0x8000000000000001"}', id="big negative int"
+        ),
+        pytest.param((1, ()), '{"$":"tuple","v":[1,{"$":"tuple","v":[]}]}', id="tuple"),
+        pytest.param({10, 9, 1}, '{"$":"set","v":[1,10,9]}', id="set in order of text"),
+        pytest.param(
+            frozenset("ba"), '{"$":"frozenset","v":["a","b"]}', id="frozenset"
+        ),
+        pytest.param(
+            {"$": 1}, '{"$":"dict","v":{"$":1}}', id="dict with the tag's key"
+        ),
+        pytest.param({"v": 1, "": 2}, '{"v":1,"":2}', id="dict in its own order"),
+        pytest.param(b"\xff\xfe\xfd", '{"$":"bytes","v":"//79"}', id="bytes"),
+        pytest.param(
+            datetime(2011, 9, 30, 13, tzinfo=UTC),
+            '{"$":"datetime","v":"2011-09-30T13:00:00+00:00"}',
+            id="datetime in UTC",
+        ),
+        pytest.param(
+            datetime(2011, 9, 30, 13, 0, 0, 1),  # noqa: DTZ001 - naive ones are kept too
+            '{"$":"datetime","v":"2011-09-30T13:00:00.000001"}',
+            id="naive datetime",
+        ),
+        pytest.param(
+            datetime(2011, 10, 30, 2, fold=1, tzinfo=ZoneInfo("Europe/Berlin")),
+            '{"$":"datetime","v":"2011-10-30T02:00:00","zone":"Europe/Berlin","fold":1}',
+            id="datetime in a zone, folded",
+        ),
+        pytest.param(
+            datetime(2011, 9, 30, tzinfo=timezone(timedelta(hours=2), "CEST")),
+            '{"$":"datetime","v":"2011-09-30T00:00:00","offset":[0,7200,0],"name":"CEST"}',
+            id="datetime with a named offset",
+        ),
+        pytest.param(date(2011, 9, 30), '{"$":"date","v":"2011-09-30"}', id="date"),
+        pytest.param(time(1, 2), '{"$":"time","v":"01:02:00"}', id="time"),
+        pytest.param(
+            timedelta(-1, 2, 3), '{"$":"timedelta","v":[-1,2,3]}', id="timedelta"
+        ),
+        pytest.param(Decimal("-0E+3"), '{"$":"decimal","v":"-0E+3"}', id="Decimal"),
+        pytest.param(
+            UUID(int=5),
+            '{"$":"uuid","v":"00000000-0000-0000-0000-000000000005"}',
+            id="UUID",
+        ),
+        pytest.param(Path("a/b"), '{"$":"path","v":"a/b"}', id="Path"),
+    ],
+)
+def test_each_kind_of_value_has_one_text(value: object, text: str) -> None:
+    assert codec.encode(value) == text
+    assert _form(codec.decode(text)) == _form(value)
+
+
+def _nested(
+    levels: int, wrap: Callable[[object], object] = lambda inner: [inner]
+) -> Any:
+    value: object = "core"
+    for _ in range(levels):
+        value = wrap(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        pytest.param(lambda inner: [inner], id="lists"),
+        pytest.param(lambda inner: (inner,), id="tuples"),
+        pytest.param(lambda inner: {"$": inner}, id="escaped dicts"),
+        pytest.param(lambda inner: frozenset([inner]), id="frozensets"),
+    ],
+)
+def test_two_hundred_levels_come_back(wrap: Callable[[object], object]) -> None:
+    value = _nested(200, wrap)
+    found = []
+    # In a thread of its own, as a body has: the whole stack is there.
+    thread = threading.Thread(
+        target=lambda: found.append(codec.decode(codec.encode(value)))
+    )
+    thread.start()
+    thread.join()
+
+    # Not ==, which has no stack for it where pytest has used half.
+    assert codec.encode(found[0]) == codec.encode(value)
+
+
+def test_a_tree_shares_nothing_with_the_values_made_of_it() -> None:
+    tree = codec.parse('{"a":[1,{"b":[]}],"t":{"$":"tuple","v":[[]]}}')
+    first, second = codec.from_tree(tree), codec.from_tree(tree)
+    first["a"][1]["b"].append("changed")
+    first["t"][0].append("changed")
+    first["a"].append("changed")
+
+    assert second == {"a": [1, {"b": []}], "t": ([],)}
+    assert codec.from_tree(tree) == second
+
+
+def test_a_tree_shares_nothing_with_the_value_it_was_made_of() -> None:
+    value: Any = {"a": [1, {"b": []}]}
+    tree = codec.to_tree(value)
+    value["a"][1]["b"].append("changed")
+
+    assert tree == {"a": [1, {"b": []}]}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        pytest.param([1, (2,)], [1, (2,)], id="list"),
+        pytest.param((1, 2), [1, 2], id="tuple"),
+        pytest.param({3, 1}, [1, 3], id="set"),
+        pytest.param(frozenset([1]), [1], id="frozenset"),
+        pytest.param({"a": 1}, None, id="dict"),
+        pytest.param({"$": [1]}, None, id="escaped dict"),
+        pytest.param("abc", None, id="str"),
+        pytest.param(None, None, id="None"),
+    ],
+)
+def test_elements_can_be_read_one_by_one(
+    value: object, expected: list[object] | None
+) -> None:
+    found = codec.elements(codec.to_tree(value))
+    read = None if found is None else [codec.from_tree(t, found[1]) for t in found[0]]
+
+    assert read == expected
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        pytest.param({"$": "tuple"}, id="no elements"),
+        pytest.param({"$": []}, id="tag that cannot be hashed"),
+    ],
+)
+def test_a_damaged_tree_has_no_elements(tree: object) -> None:
+    assert codec.elements(tree) is None
+
+
+def test_none_is_written_and_read_without_a_walk() -> None:
+    assert codec.encode(None, int, what="nothing") == "null"
+    assert codec.decode("null", int) is None
+    assert codec.decode(" null ") is None
+
+
+def test_every_float_keeps_its_last_bit() -> None:
+    values = [5e-324, 1.7976931348623157e308, 0.1, 1e16, 1e22, 1e-7, math.pi, -0.0]
+
+    assert [v.hex() for v in codec.decode(codec.encode(values))] == [
+        v.hex() for v in values
+    ]
