@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterable, Mapping
 
 from ptsflow import tally, view
-from ptsflow.events import Event, Notice, Progressed, RunEnded, RunStarted, TaskChanged
+from ptsflow.events import Event, Progressed, RunEnded, RunStarted, TaskChanged
 from ptsflow.model import (
     ContainerRecord,
     Progress,
@@ -101,7 +101,6 @@ class Board:
         self.ended_at: int | None = None
         #: Steps that were complete when the run began.
         self.done_earlier = 0
-        self.notice = ""
         #: Tasks that were started by this run, and attempts beyond their first.
         self.starts = 0
         self.retries = 0
@@ -123,8 +122,6 @@ class Board:
                     self._remove(before)
                 case Progressed(progress=progress):
                     self._progress(progress)
-                case Notice(text=text):
-                    self.notice = text
                 case RunEnded(container=container):
                     self.container = container
                     self.ended_at = event.at
@@ -139,14 +136,14 @@ class Board:
     @property
     def counts(self) -> Mapping[Status, int]:
         """How many tasks stand in each status."""
-        return tally.counts(self._tallies())
+        return tally.counts(self.tallies())
 
     @property
     def percentage(self) -> float:
         """How much is complete, 0 to 100; never less than it was."""
-        whole = self.container is not None and self.container.status is Status.DONE
-        now = 100.0 if whole else tally.percentage(self.plan, self._tallies())
-        self._percentage = max(self._percentage, now)
+        if self.container is not None:
+            now = view.percentage_of(self.container, self.tallies())
+            self._percentage = max(self._percentage, now)
         return self._percentage
 
     def eta_ms(self, now: int) -> int | None:
@@ -160,7 +157,8 @@ class Board:
         found = [task for step in self.steps.values() for task in step.failed.values()]
         return found[:KEPT_FAILED]
 
-    def _tallies(self) -> list[Tally]:
+    def tallies(self) -> list[Tally]:
+        """Return all tasks, counted by step and status."""
         return [entry for step in self.steps.values() for entry in step.tallies()]
 
     def _begin(

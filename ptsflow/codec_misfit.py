@@ -94,7 +94,10 @@ class Misfit(Exception):
 
 def quote(text: object, most: int = _QUOTE) -> str:
     """Return `text` escaped on one line, and cut."""
-    shown = repr(text)
+    try:
+        shown = repr(text)
+    except Exception:  # noqa: BLE001 - the user's own, or an int of too many digits
+        shown = f"<{type(text).__name__}>"
     return shown if len(shown) <= most else f"{shown[:most]}…"
 
 

@@ -106,7 +106,9 @@ class Loop:
         self.arrived: deque[Ended | Saving] = deque()
         #: Progress not written yet, by task.
         self.progress: dict[str, Progress] = {}
+        #: Called, by bodies' threads, when progress or something else has come in.
         self.on_progress: Callable[[], None] = lambda: None
+        self.on_arrival: Callable[[], object] = lambda: None
         self.is_cancelled = False
         self.is_over = False
         self.failure: BaseException | None = None
@@ -148,9 +150,6 @@ class Loop:
                 f"container {self.container.name!r}: the checkpoint of {name} was not "
                 "saved, as the run ended; run again"
             )
-
-    def on_arrival(self) -> None:
-        """Have a turn taken soon; drivers with threads replace this."""
 
     # -- the loop -----------------------------------------------------------------
 
@@ -207,11 +206,16 @@ class Loop:
         self._commit()
 
     def fail(self, error: BaseException) -> None:
-        """The run cannot go on: let go of who waits for it."""
+        """The run cannot go on."""
         self.failure = self.failure or error
         self.is_over = True
         self.is_cancelled = True
-        for message in list(self.arrived):
+        self.let_go()
+
+    def let_go(self) -> None:
+        """The run is over: nothing that came in since is recorded, nobody waits."""
+        while self.arrived:
+            message = self.arrived.popleft()
             if isinstance(message, Saving):
                 message.settled.set()
 

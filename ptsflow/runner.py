@@ -158,7 +158,7 @@ def check_options(plan: Plan, options: Options) -> None:
         raise UsageError(
             f"lease: expected {SHORTEST_LEASE} to 86400 seconds, found {lease:g}"
         )
-    if jobs is not None and (not isinstance(jobs, int) or jobs < 1):
+    if jobs is not None and jobs < 1:
         raise UsageError(f"jobs: expected a whole number of 1 or more, found {jobs!r}")
     for name in [*(options.only or ()), *([options.from_step] if options.from_step else [])]:
         if name not in plan.by_name:
@@ -204,7 +204,7 @@ def _run(
         )
         ended = drive.run(loop)
         keeper.stop()
-        return _conclude(loop, ended, options, reopen)
+        return conclude(loop, ended, options, reopen)
     except BaseException:
         keeper.stop()
         with contextlib.suppress(Exception):
@@ -322,6 +322,7 @@ class _Drive:
                     self._sleep()
                     self._look()
         finally:
+            loop.let_go()
             self._pool.stop()
         self._raise_failure()
         return self._signals[0] if self._signals else None
@@ -368,6 +369,7 @@ class _Drive:
     def _turn(self) -> None:
         with self._loop.lock:
             if self._loop.is_over:
+                self._loop.let_go()
                 return
             jobs = self._guarded(self._loop.turn)
             self._pool.submit(jobs or [], len(self._loop.schedule.running))
@@ -423,7 +425,7 @@ class _Drive:
         while loop.arrived and loop.lock.acquire(blocking=False):
             try:
                 if loop.is_over:
-                    loop.fail(loop.failure or LeaseLost("the run has ended"))
+                    loop.let_go()
                     break
                 jobs = self._guarded(loop.turn) or []
                 if keep and kept is None and jobs:
@@ -445,7 +447,7 @@ class _Drive:
             return None
 
 
-def _conclude(
+def conclude(
     loop: Loop, ended: int | None, options: Options, reopen: Reopen
 ) -> Report:
     """Record how the container stands, give the lease back, and report."""

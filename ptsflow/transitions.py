@@ -33,6 +33,9 @@ from ptsflow.model import Cause, Status, TaskRecord
 TEXT_LIMIT = 4_000
 ERROR_LIMIT = 16_000
 
+#: What the codec makes of None.
+NULL = "null"
+
 _STARTABLE = (Status.PENDING, Status.WAITING)
 _REOPENABLE = (Status.FAILED, Status.WAITING, Status.SKIPPED)
 
@@ -70,7 +73,10 @@ def start(task: TaskRecord, *, now: int, fence: int) -> TaskRecord:
 def succeed(
     task: TaskRecord, *, now: int, result: str, code_version: str = ""
 ) -> TaskRecord:
-    """The attempt returned; `result` is what the codec made of the value."""
+    """The attempt returned; `result` is what the codec made of the value.
+
+    Of None nothing is kept: most steps return it, and its row need not be written.
+    """
     _expect(task, "succeed", Status.RUNNING)
     return replace(
         task,
@@ -80,7 +86,7 @@ def succeed(
         task_ended_at=now,
         task_duration_ms=_duration(task, now),
         code_version=code_version,
-        result=result,
+        result=None if result == NULL else result,
     )
 
 
@@ -91,7 +97,7 @@ def finish(
 
     The mark is part of the task, so that finish and reason are recorded in one write.
     """
-    done = succeed(task, now=now, result="null", code_version=code_version)
+    done = succeed(task, now=now, result=NULL, code_version=code_version)
     return replace(done, cause=Cause.FINISH, status_text=cut(why, TEXT_LIMIT))
 
 
@@ -182,7 +188,7 @@ def skip(
         due=None,
         task_ended_at=now,
         task_duration_ms=_duration(task, now) if began else None,
-        result="null",
+        result=None,
     )
 
 

@@ -139,6 +139,8 @@ def duration(ms: float | None) -> str:
     if ms is None:
         return ""
     seconds = max(0.0, ms / 1000)
+    if seconds < 0.1:  # noqa: PLR2004 - milliseconds are shown below a tenth
+        return f"{seconds * 1000:.0f}ms"
     if seconds < 9.95:  # noqa: PLR2004 - tenths are shown below ten seconds
         return f"{seconds:.1f}s"
     whole = round(seconds)

@@ -270,8 +270,8 @@ class MongoStore:
 
     def _swap(self, uid: str, changes: Sequence[Change], writer: Writer) -> None:
         container = _object_id(uid)
-        if writer.again:
-            changes = self._left(uid, changes, writer)
+        if writer.again and not (changes := self._left(uid, changes, writer)):
+            return
         strict = writer.fence is not None and all(map(is_guarded, changes))
         bound = writer.fence
         if not strict or not changes:
@@ -338,7 +338,9 @@ class MongoStore:
         return left
 
     def _named(self, name: str) -> Raw | None:
-        query = ContainerDocument.within(self._containers).filter(name=name)
+        # Without $eq, what is no text could be an operator.
+        query = ContainerDocument.within(self._containers)
+        query = query.filter(__raw__={"name": {"$eq": name}})
         raw: Raw | None = query.as_pymongo().first()
         return raw
 

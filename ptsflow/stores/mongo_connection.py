@@ -86,8 +86,11 @@ _USERINFO = re.compile(r"(?<=://)([^:@/?]*):.*@", re.DOTALL)
 _SECRET_OPTION = re.compile(
     r"(?i)([?&;][^=&;]*(?:password|properties|secret|token|key)=)[^&;]*"
 )
-# What pymongo adds to the cause: its settings, and a description of the topology.
-_DETAILS = re.compile(r" \(configured timeouts|, Timeout:|, full error|\n")
+# What follows the cause: settings, a description of the topology, or the whole command
+# with all that it was to write.
+_DETAILS = re.compile(
+    r" \(configured timeouts|, Timeout:|, full error| to execute command |\n"
+)
 
 
 def masked(url: str) -> str:
@@ -127,6 +130,8 @@ class Connection:
 
     def close(self) -> None:
         """Close the sockets; a second call does nothing."""
+        if os.getpid() != self._pid:
+            return  # They are the parent's, which goes on using them.
         # Saying goodbye to a server that does not answer must not take for ever.
         with contextlib.suppress(PyMongoError), pymongo.timeout(1):
             self._client.close()
@@ -181,25 +186,27 @@ class Connection:
                 f"{where} refused the login: {reason}; check user, password and "
                 f"authSource in the URL {self.url}"
             )
-        return self._other(error, meaning, f"{where} {{}}: {reason}")
+        return self._other(error, meaning, where, reason)
 
-    def _other(self, error: Exception, meaning: str, text: str) -> StoreError:
+    def _other(
+        self, error: Exception, meaning: str, where: str, reason: str
+    ) -> StoreError:
         if meaning == _RIGHTS:
             return StoreError(
-                f"{text.format('refused the call')}; give the user the role readWrite "
+                f"{where} refused the call: {reason}; give the user the role readWrite "
                 f"on the database {self.database}"
             )
         if isinstance(error, ConnectionFailure):
             return StoreUnavailable(
-                f"{text.format('cannot be reached')}; check that mongod runs there "
+                f"{where} cannot be reached: {reason}; check that mongod runs there "
                 f"and that the network lets it through"
             )
         if meaning == _TRANSIENT:
             return StoreUnavailable(
-                f"{text.format('did not finish the call')}; try again"
+                f"{where} did not finish the call: {reason}; try again"
             )
         return StoreError(
-            f"{text.format('refused the call')} (code {_code(error)}); check its log"
+            f"{where} refused the call: {reason} (code {_code(error)}); check its log"
         )
 
     def _parse(self, url: str) -> Raw:
@@ -247,6 +254,8 @@ def _client_options() -> Raw:
         "readPreference": "primary",
         "serverSelectionTimeoutMS": int(DEADLINE * 1000),
         "connectTimeoutMS": int(DEADLINE * 1000),
+        # A server that was given up is looked at again well within a call's deadline.
+        "heartbeatFrequencyMS": 1000,
         "tz_aware": True,
         "uuidRepresentation": "standard",
         "w": "majority",

@@ -8,7 +8,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any
 
 import mongoengine
 import pytest
@@ -44,18 +44,26 @@ pytestmark = pytest.mark.mongod
 
 
 @pytest.fixture(params=["mongod_url", "mongod_rs_url"])
-def url(request: pytest.FixtureRequest) -> str:
-    return new_database_url(request.getfixturevalue(request.param))
+def server(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue(request.param))
 
 
 @pytest.fixture
-def database(url: str) -> Iterator[Database[Raw]]:
-    with raw_database(url) as opened:
+def database(server: str) -> Iterator[Database[Raw]]:
+    """Open a database of this test's own, behind the store's back."""
+    with raw_database(new_database_url(server)) as opened:
         yield opened
 
 
 @pytest.fixture
-def store(url: str, database: Database[Raw]) -> Iterator[MongoStore]:
+def url(server: str, database: Database[Raw]) -> str:
+    """Name that database; it is dropped after the test."""
+    address, _, query = server.partition("?")
+    return f"{address.rstrip('/')}/{database.name}?{query}"
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[MongoStore]:
     """Open a store that goes by the server's clock."""
     opened = MongoStore(url)
     yield opened
@@ -122,7 +130,7 @@ def _given(task: TaskRecord) -> dict[str, Any]:
 
 
 def test_finishing_one_task_and_starting_the_next_is_one_round_trip(
-    url: str, database: Database[Raw]
+    url: str,
 ) -> None:
     with listening() as ear:
         store = MongoStore(url)
@@ -144,7 +152,7 @@ def test_finishing_one_task_and_starting_the_next_is_one_round_trip(
     assert len(ear.commands[0]["updates"]) == 2
 
 
-def test_only_what_changed_is_written(url: str, database: Database[Raw]) -> None:
+def test_only_what_changed_is_written(url: str) -> None:
     with listening() as ear:
         store = MongoStore(url)
         uid = filled(store, "a")
@@ -236,7 +244,7 @@ def test_a_runner_that_lost_its_lease_is_refused_whatever_it_has_read_since(
 
 
 def test_a_stale_runner_is_refused_by_the_task_alone(
-    url: str, database: Database[Raw]
+    url: str,
 ) -> None:
     with listening() as ear:
         store = MongoStore(url)
@@ -350,12 +358,12 @@ def test_of_many_equal_inserts_by_clients_exactly_one_wins(store: MongoStore) ->
 
 def test_tasks_added_at_once_get_positions_of_their_own(store: MongoStore) -> None:
     uid = filled(store)
-    _at_once(
-        store,
-        lambda each, i: [
-            each.commit(uid, [new(f"{i}.{n}")], fence=None) for n in range(5)
-        ],
-    )
+
+    def add_five(each: MongoStore, i: int) -> None:
+        for n in range(5):
+            each.commit(uid, [new(f"{i}.{n}")], fence=None)
+
+    _at_once(store, add_five)
 
     tasks = store.tasks(uid)
     assert len({task.position for task in tasks}) == len(tasks) == 5 * _CROWD
@@ -509,15 +517,11 @@ def test_words_of_mongodb_are_kept_as_they_are(store: MongoStore) -> None:
     assert store.container("$where") is None
 
 
-@pytest.mark.parametrize("name", [{"$ne": None}, {"$gt": ""}, ["x"], 1])
-def test_a_name_that_is_no_text_finds_nothing(store: MongoStore, name: object) -> None:
+@pytest.mark.parametrize("name", [{"$ne": None}, {"$gt": ""}, ["feed"], 1])
+def test_a_name_that_is_no_text_finds_nothing(store: MongoStore, name: Any) -> None:  # noqa: ANN401
     filled(store, "one")
 
-    with pytest.raises(StoreError) as caught:
-        store.container(cast("str", name))
-    assert str(caught.value) == f"expected a name as text, found {name!r}"
-    with pytest.raises(StoreError):
-        store.create(cast("str", name))
+    assert store.container(name) is None
 
 
 @pytest.mark.parametrize("found", [2, 99, "1", None])
@@ -615,14 +619,13 @@ def test_the_indexes_that_queries_go_by_are_there(
     }
     filled(store, "one")
     plan = database["ptsflow_tasks"].find({"container": 1, "open": True})
-    stages = str(plan.sort([("position", 1), ("name", 1)]).explain()["queryPlanner"])
-    assert "IXSCAN" in stages
-    assert "'stage': 'SORT'" not in stages
+    plan = plan.sort([("position", 1), ("name", 1)])
+    chosen = str(plan.explain()["queryPlanner"]["winningPlan"])
+    assert "container_1_position_1_name_1" in chosen
+    assert "SORT" not in chosen
 
 
-def test_the_users_own_mongoengine_is_left_alone(
-    url: str, database: Database[Raw], mongod_url: str
-) -> None:
+def test_the_users_own_mongoengine_is_left_alone(url: str, mongod_url: str) -> None:
     mine = mongoengine.connect(
         "mine", host=mongod_url, uuidRepresentation="standard", alias="default"
     )
@@ -637,7 +640,7 @@ def test_the_users_own_mongoengine_is_left_alone(
 
 
 def test_opening_and_closing_leaves_nothing_to_warn_of(
-    url: str, database: Database[Raw]
+    url: str,
 ) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

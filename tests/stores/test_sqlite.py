@@ -19,7 +19,18 @@ from ptsflow.errors import PtsflowError, StoreDamaged, StoreFull, StoreUnavailab
 from ptsflow.model import PAYLOADS, ContainerRecord, Progress, TaskRecord
 from ptsflow.stores import sqlite_rows
 from ptsflow.stores.sqlite import SqliteStore
-from tests.stores.making import LEASE, ROOT, Ticker, filled, held, names, new, one, swap
+from tests.stores.making import (
+    LEASE,
+    ROOT,
+    Ticker,
+    drop,
+    filled,
+    held,
+    names,
+    new,
+    one,
+    swap,
+)
 
 
 @pytest.fixture
@@ -78,6 +89,16 @@ def test_the_next_open_task_is_found_by_its_index(store: SqliteStore) -> None:
 
     assert plan[0] == "SEARCH t USING INDEX open_tasks (container=?)"
     assert not [line for line in plan if "TEMP B-TREE" in line]
+
+
+def test_nothing_of_what_was_deleted_is_left(store: SqliteStore) -> None:
+    uid = filled(store)
+    store.commit(uid, [new("one", result="1"), new("two", result="2")], fence=None)
+    store.commit(uid, [drop(one(store, uid, "one"))], fence=None)
+    store.delete(uid)
+
+    left = "SELECT 1 FROM tasks UNION ALL SELECT 2 FROM payloads"
+    assert store._execute(left).fetchall() == []
 
 
 # -- held by others ------------------------------------------------------------

@@ -27,8 +27,15 @@ class Thing:
 
 
 class Zone(tzinfo):
+    key = "UTC"
+
     def utcoffset(self, _: object) -> timedelta:
         return timedelta(0)
+
+    dst = utcoffset
+
+    def tzname(self, _: object) -> str:
+        return "here"
 
     def __repr__(self) -> str:
         return "Zone()"
@@ -114,6 +121,12 @@ def _refusal(value: object) -> str:
             "a: expected only str for keys, found an int, 1; "
             "store a list of pairs, e.g. list(d.items())",
             id="int key",
+        ),
+        pytest.param(
+            {10**5000: 2},
+            "expected only str for keys, found an int, <int>; "
+            "store a list of pairs, e.g. list(d.items())",
+            id="int key of too many digits to show",
         ),
         pytest.param(
             {Text("a"): 2},
@@ -475,7 +488,7 @@ def test_a_damaged_scalar_is_named() -> None:
         codec.from_tree({"at": {"$": "uuid", "v": "x"}})
 
     assert str(caught.value) == (
-        "stored value: at: an uuid cannot be read from 'x'; reset the step"
+        "stored value: at: the uuid cannot be read from 'x'; reset the step"
     )
 
 

@@ -1,0 +1,8 @@
+"""`python -m ptsflow` is `ptsflow`."""
+
+from __future__ import annotations
+
+from ptsflow.cli import main
+
+if __name__ == "__main__":
+    main()

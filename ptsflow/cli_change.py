@@ -1,0 +1,119 @@
+"""Commands that change a container between runs: reset, retry."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Any
+
+import click
+
+from ptsflow import asjson, operations, view
+from ptsflow.cli_shared import (
+    Common,
+    chosen,
+    common_options,
+    open_to_look,
+    pass_common,
+    program,
+    say,
+    show_json,
+    store_words,
+    typed,
+)
+from ptsflow.errors import UsageError
+from ptsflow.model import ContainerRecord
+
+
+@click.command()
+@click.argument("name")
+@click.option("--step", metavar="STEP", help="Only this step, or this one task.")
+@click.option("--downstream", is_flag=True, help="With --step: also all that waits for it.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@common_options
+@pass_common
+def reset(
+    common: Common, name: str, step: str | None, *, downstream: bool, yes: bool
+) -> None:
+    """Forget results, so that the next run makes them again.
+
+    NAME may be any unique part of a container's name.
+    """
+    if downstream and step is None:
+        raise UsageError("reset: --downstream goes with --step STEP; give a step")
+    with contextlib.closing(open_to_look(common.url)) as store:
+        record = chosen(store, name)
+        tasks = store.tasks(record.uid)
+        lost = operations.resettable(
+            record, tasks, step=step, with_downstream=downstream
+        )
+        listed = [task.name for task in tasks if task.name in lost]
+        if not listed:
+            say(f"{record.name}: there is nothing to forget")
+        else:
+            text = f"{record.name}: forgets what {len(listed)} tasks did: "
+            say(f"{text}{view.names(listed)}")
+            if not yes:
+                _ask()
+            listed = operations.reset(
+                store, record, step=step, with_downstream=downstream
+            )
+        if common.json:
+            show_json(_changed(record, "reset", listed))
+    _next(common, record)
+
+
+def _ask() -> None:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("reset: there is no terminal to ask on; add -y to go ahead")
+    click.confirm("Forget it?", abort=True, err=True)
+
+
+@click.command()
+@click.argument("name")
+@common_options
+@pass_common
+def retry(common: Common, name: str) -> None:
+    """Let failed and waiting tasks be tried again at once, with all their attempts.
+
+    NAME may be any unique part of a container's name.
+    """
+    with contextlib.closing(open_to_look(common.url)) as store:
+        record = chosen(store, name)
+        listed = operations.retry(store, record)
+    if listed:
+        noun = "task" if len(listed) == 1 else "tasks"
+        say(f"{record.name}: {len(listed)} {noun} to try again: {view.names(listed)}")
+    else:
+        say(f"{record.name}: nothing has failed")
+    if common.json:
+        show_json(_changed(record, "retry", listed))
+    _next(common, record)
+
+
+def _changed(record: ContainerRecord, what: str, listed: list[str]) -> dict[str, Any]:
+    return {"schema": asjson.SCHEMA, "container": record.name, what: listed}
+
+
+def _next(common: Common, record: ContainerRecord) -> None:
+    """Say the command that runs the container again."""
+    if record.workflow is None:
+        return
+    words, why = store_words(common)
+    if why:
+        say(why)
+    for name, value in asjson.params(record).items():
+        words += _parameter(name, value)
+    words += ["-c", record.name]
+    say(f"next: {program()} run TARGET:{record.workflow} {typed(words)}")
+
+
+def _parameter(name: str, value: Any) -> list[str]:
+    """Return `-p name=value` as `run` would read it back; lists once an element."""
+    if value is None:
+        return []
+    if isinstance(value, list):
+        return [word for element in value for word in _parameter(name, element)]
+    if isinstance(value, bool):
+        value = "yes" if value else "no"
+    return ["-p", f"{name}={value}"]

@@ -1,0 +1,189 @@
+"""Commands that only look: status, list, show, graph. They need no user code, but graph."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Any
+
+import click
+from msgspec.structs import replace
+
+from ptsflow import asjson, plain, screen, tables, tally
+from ptsflow.board import board_of
+from ptsflow.cli_shared import (
+    Common,
+    chosen,
+    common_options,
+    open_existing,
+    open_to_look,
+    pass_common,
+    say,
+    show_json,
+    width_of,
+)
+from ptsflow.cli_shared import show as show_lines
+from ptsflow.errors import TaskNotFound
+from ptsflow.lease import is_dead
+from ptsflow.loading import load, similar
+from ptsflow.model import ContainerRecord, Status, TaskRecord
+from ptsflow.plan import plan_of
+from ptsflow.stores import mask
+from ptsflow.stores.base import Store
+from ptsflow.workflow import Workflow
+
+
+def seen(record: ContainerRecord) -> ContainerRecord:
+    """Return a container without an owner that is known to be dead."""
+    if record.owner is not None and is_dead(record.owner):
+        return replace(record, owner=None)
+    return record
+
+
+def status_object(store: Store, record: ContainerRecord) -> dict[str, Any]:
+    """Return a container as `status --json` prints it."""
+    now = store.now()
+    tasks = store.tasks(record.uid, payloads=True)
+    eta = asjson.stored_eta_ms(record, tasks, now)
+    return asjson.whole(record, tasks, now=now, eta_ms=eta)
+
+
+@click.command()
+@click.argument("name", required=False)
+@common_options
+@pass_common
+def status(common: Common, name: str | None) -> None:
+    """Show how a container stands: the one of that NAME, or the latest.
+
+    NAME may be any unique part of a container's name.
+    """
+    with contextlib.closing(open_to_look(common.url)) as store:
+        record = seen(chosen(store, name))
+        if common.json:
+            show_json(status_object(store, record))
+            return
+        now = store.now()
+        tasks = store.tasks(record.uid)
+        board = board_of(record, tasks, now)
+        eta = asjson.stored_eta_ms(record, tasks, now)
+        remark = _remark(record, tasks)
+        width = width_of(sys.stdout)
+        show_lines(screen.page(board, now, width=width, eta_ms=eta, remark=remark))
+
+
+def _remark(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
+    """Say who runs a container, or what to do with it."""
+    if record.owner is not None:
+        return f"run by {tables.holder(record)}"
+    stands = tally.status_of(record, tally.tallies_of(tasks))
+    if record.finish_reason is not None:
+        return f"finished early: {record.finish_reason}"
+    if record.workflow is None or stands is Status.DONE:
+        return ""
+    if stands is Status.RUNNING:
+        return "its runner is gone; run it again to continue"
+    return "run it again to continue"
+
+
+@click.command("list")
+@common_options
+@pass_common
+def list_containers(common: Common) -> None:
+    """List all containers."""
+    store = open_existing(common.url)
+    if store is None:
+        say(f"no containers: there is no store at {mask(common.url)} yet")
+        return
+    with contextlib.closing(store):
+        records = [seen(record) for record in store.containers()]
+        tallies = store.tallies([record.uid for record in records])
+        now = store.now()
+        if common.json:
+            for record in records:
+                tasks = store.tasks(record.uid) if record.owner is not None else ()
+                eta = asjson.stored_eta_ms(record, tasks, now)
+                counted = tallies.get(record.uid, ())
+                show_json(asjson.container(record, counted, now=now, eta_ms=eta))
+        elif records:
+            show_lines(tables.containers(records, tallies, now))
+        else:
+            say(f"no containers in {store.url} yet")
+
+
+@click.command()
+@click.argument("name")
+@click.argument("task", required=False)
+@common_options
+@pass_common
+def show(common: Common, name: str, task: str | None) -> None:
+    """Show everything that is stored of a container, or of one TASK of it.
+
+    NAME may be any unique part of a container's name.
+    """
+    with contextlib.closing(open_to_look(common.url)) as store:
+        record = seen(chosen(store, name))
+        if task is not None:
+            _show_task(common, store, record, task)
+        elif common.json:
+            plan = [asjson.step(step) for step in record.plan]
+            show_json(status_object(store, record) | {"plan": plan})
+        else:
+            now = store.now()
+            tasks = store.tasks(record.uid)
+            lines = tables.details(record, tally.tallies_of(tasks))
+            if record.plan:
+                lines += [[], *tables.tree("plan", record.plan)]
+            show_lines([*lines, [], *tables.tasks(tasks, now)])
+
+
+def _show_task(
+    common: Common, store: Store, record: ContainerRecord, name: str
+) -> None:
+    found = store.tasks(record.uid, [name], payloads=True)
+    if not found:
+        tasks = store.tasks(record.uid)
+        items = [task for task in tasks if task.step == name]
+        if items and not common.json:
+            show_lines(tables.tasks(items, store.now()))
+            return
+        names = [task.name for task in items or tasks]
+        raise TaskNotFound(
+            f"container {record.name!r} has no task {name!r}{similar(name, names)}; "
+            f"see ptsflow show {record.name}"
+        )
+    if common.json:
+        head = {"schema": asjson.SCHEMA, "container": record.name}
+        show_json(head | asjson.task(found[0]))
+        return
+    show_lines(tables.fields(found[0]))
+
+
+@click.command()
+@click.argument("target")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["tree", "mermaid"]),
+    default="tree",
+    help="What to print.",
+)
+@common_options
+@pass_common
+def graph(common: Common, target: str, form: str) -> None:
+    """Show the steps of a workflow and what each waits for; nothing runs.
+
+    TARGET is package.module:Class or path/file.py:Class.
+    """
+    workflow: type[Workflow] = load(target, Workflow)
+    plan = plan_of(workflow).summary()
+    if common.json:
+        head = {"schema": asjson.SCHEMA, "workflow": workflow.__name__}
+        parameters = list(workflow.declared_parameters)
+        steps = [asjson.step(step) for step in plan]
+        waits = [[edge.before, edge.after] for edge in tables.edges(plan)]
+        show_json(head | {"parameters": parameters, "steps": steps, "edges": waits})
+    elif form == "mermaid":
+        plain.write(sys.stdout, tables.mermaid(plan))
+    else:
+        given = ", ".join(workflow.declared_parameters)
+        show_lines(tables.tree(f"{workflow.__name__}({given})", plan))

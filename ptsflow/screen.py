@@ -1,0 +1,272 @@
+"""The lines of a container's picture: a line a step, under it what is active or failed.
+
+Never higher than it is allowed to be: finished steps fold first, then those not begun,
+then items. Live screen and `status` are the same picture.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+from ptsflow import asjson, tally, view
+from ptsflow.board import Board, StepBoard
+from ptsflow.model import ContainerRecord, Status, TaskRecord
+from ptsflow.view import SYMBOLS, Line, Piece
+
+#: So many active items, and so many failed ones, are shown of a step at the most.
+ACTIVE_SHOWN = 8
+FAILED_SHOWN = 5
+#: Longer names are cut.
+_NAME = 40
+#: Without so many columns there are no bars.
+_WIDE = 90
+
+
+def frame(board: Board, now: int, *, width: int, height: int) -> list[Line]:
+    """Return the live screen of a run as it is now.
+
+    Args:
+        board: what is known of the run.
+        now: the time.
+        width: in how many columns.
+        height: in how many lines at the most.
+    """
+    with board.lock:
+        if board.container is None:
+            return [[Piece("starting", "dim")]]
+        lines = [_header(board, board.container)]
+        lines += _steps(board, now, width, max(1, height - 2))
+        lines.append(_total(board, now, width))
+    return [view.cut_line(line, width) for line in lines[-height:]]
+
+
+def page(
+    board: Board, now: int, *, width: int, eta_ms: int | None, remark: str
+) -> list[Line]:
+    """Return a container as it is stored, in as many lines as it takes.
+
+    Args:
+        board: what is known of it.
+        now: the time.
+        width: in how many columns.
+        eta_ms: how long the rest takes, if that is known.
+        remark: what else to say of it: who runs it, what to do.
+    """
+    container = board.container
+    if container is None:
+        return []
+    status = tally.status_of(container, board.tallies())
+    eta = "" if eta_ms is None else f"   ETA {view.duration(eta_ms)}"
+    head: Line = [
+        Piece(view.clean(container.name), "name"),
+        Piece(f"   {called_as(container)}   "),
+        Piece(f"{SYMBOLS[status]} {status}", status),
+        Piece(f"   {view.percent(board.percentage)}{eta}"),
+    ]
+    remarks: list[Line] = [[Piece(f" {view.clean(remark)}", "dim")]] if remark else []
+    return [head, *_steps(board, now, width, None), *remarks]
+
+
+def _header(board: Board, container: ContainerRecord) -> Line:
+    line = [Piece(view.clean(container.name), "name")]
+    called = called_as(container)
+    if called:
+        line.append(Piece(f"   {called}"))
+    if board.done_earlier:
+        text = f"   resumed: {board.done_earlier} of {len(board.steps)} done earlier"
+        line.append(Piece(text, "dim"))
+    if container.owner is not None:
+        owner = f"{container.owner.host}:{container.owner.pid}"
+        line.append(Piece(f"   lease {view.clean(owner)}", "dim"))
+    return line
+
+
+def called_as(container: ContainerRecord) -> str:
+    """Return `Hello(name='x')`, or nothing for a container without a workflow."""
+    if container.workflow is None:
+        return ""
+    params = asjson.params(container).items()
+    given = ", ".join(f"{name}={view.plain_value(value)}" for name, value in params)
+    return view.clean(f"{container.workflow}({given})")
+
+
+def _total(board: Board, now: int, width: int) -> Line:
+    percentage = board.percentage
+    line = [Piece(" total  ", "name")]
+    if width >= _WIDE:
+        line += [*view.bar(percentage, 40), Piece(" ")]
+    line.append(Piece(f"{view.percent(percentage):>4}"))
+    line.append(Piece(f"   elapsed {view.duration(now - board.started_at)}", "dim"))
+    eta = board.eta_ms(now)
+    if eta is not None:
+        line.append(Piece(f"   ETA {view.duration(eta)}"))
+    return [*line, Piece("   Ctrl-C stops gently", "dim")]
+
+
+# -- steps ------------------------------------------------------------------
+
+
+def _steps(board: Board, now: int, width: int, room: int | None) -> list[Line]:
+    steps = list(board.steps.values())
+    chosen = steps if room is None else _window(steps, room)
+    left = None if room is None else room - len(chosen)
+    shown = [step for step in chosen if isinstance(step, StepBoard)]
+    name_width = min(_NAME, max((_indented(step) for step in shown), default=0))
+    open_steps = [s.summary.name for s in steps if not _is_satisfied(s)]
+    places = {step.summary.name: index for index, step in enumerate(steps)}
+    lines: list[Line] = []
+    for step in chosen:
+        if not isinstance(step, StepBoard):
+            lines.append([Piece(f" {step}", "dim")])
+            continue
+        blocked = _waits_for(step, open_steps, places)
+        lines.append(_step_line(step, now, name_width, width, blocked))
+        items = list(_items(step, now, name_width, width, left))
+        left = None if left is None else left - len(items)
+        lines += items
+    return lines
+
+
+def _indented(step: StepBoard) -> int:
+    items = step.active if step.summary.each else {}
+    longest = max((view.cells(n) for n in itertools.islice(items, ACTIVE_SHOWN)), default=0)
+    return max(view.cells(step.summary.name), longest + 3 if longest else 0)
+
+
+def _window(steps: Sequence[StepBoard], room: int) -> list[StepBoard | str]:
+    """Choose which steps are shown, a note in place of those that are not."""
+    if len(steps) <= room:
+        return list(steps)
+    first = next((i for i, s in enumerate(steps) if not s.is_settled), len(steps) - 1)
+    inside = max(1, room - 2)
+    begin = max(0, min(first - 1, len(steps) - inside))
+    end = begin + inside
+    chosen: list[StepBoard | str] = [*steps[begin:end]]
+    # Several steps may be active far apart: these are worth more than those between.
+    hidden = [s for s in steps[end:] if s.active]
+    if hidden:
+        idle = [s for s in chosen if isinstance(s, StepBoard) and not s.active]
+        for step, instead in zip(hidden, reversed(idle), strict=False):
+            chosen[chosen.index(instead)] = step
+    before = [f"{SYMBOLS[Status.DONE]} {begin} steps before"] if begin else []
+    rest = len(steps) - end
+    behind = [f"{SYMBOLS[Status.PENDING]} {rest} more steps"] if rest else []
+    return [*before, *chosen, *behind][: max(1, room)]
+
+
+def _is_satisfied(step: StepBoard) -> bool:
+    if step.total == 0:
+        return False
+    failed = step.counts[Status.FAILED]
+    return step.is_settled and tally.is_accepted(step.summary, failed, step.total)
+
+
+def _waits_for(
+    step: StepBoard, open_steps: Sequence[str], places: dict[str, int]
+) -> str:
+    """Return the first step that it waits for, or nothing."""
+    above = step.summary.above or 0
+    for name in (*step.summary.needs, *((step.summary.each,) if step.summary.each else ())):
+        if name in open_steps[:1] or name in open_steps:
+            return name
+    first = next(iter(open_steps), "")
+    return first if first and places[first] < above else ""
+
+
+def _step_line(
+    step: StepBoard, now: int, name_width: int, width: int, blocked: str
+) -> Line:
+    status = step.status
+    name = view.cut(step.summary.name, name_width)
+    line = [
+        Piece(f" {SYMBOLS[status]} ", status),
+        Piece(view.clean(name) + " " * (name_width - view.cells(name)), "step"),
+    ]
+    if step.summary.each is not None and step.single is None:
+        return line + _fan_out(step, now, width, blocked)
+    task = step.single
+    if task is None:
+        waiting = f"  waiting for {blocked}" if blocked else ""
+        return [*line, Piece(waiting, "dim")]
+    return line + _task_cells(task, now, width, blocked)
+
+
+def _task_cells(task: TaskRecord, now: int, width: int, blocked: str = "") -> Line:
+    line: Line = [Piece("  ")]
+    if task.status is Status.RUNNING:
+        if width >= _WIDE:
+            line += [*view.bar(task.percentage_complete), Piece(" ")]
+        line.append(Piece(f"{view.percent(task.percentage_complete):>4}  "))
+    took = _took(task, now)
+    if took:
+        line.append(Piece(f"{took:>6}  "))
+    text = view.what(task, now)
+    if task.status is Status.PENDING and not text and blocked:
+        text = f"waiting for {view.clean(blocked)}"
+    meaning = task.status if task.status in (Status.FAILED, Status.WAITING) else "dim"
+    return [*line, Piece(text, meaning)]
+
+
+def _took(task: TaskRecord, now: int) -> str:
+    if task.status is Status.RUNNING:
+        begun = task.last_invoked_at
+        return "" if begun is None else view.duration(now - begun)
+    if task.status in (Status.DONE, Status.FAILED):
+        return view.duration(task.task_duration_ms)
+    return ""
+
+
+def _fan_out(step: StepBoard, now: int, width: int, blocked: str) -> Line:
+    total = step.total
+    if total == 0:
+        text = f"waiting for {blocked}" if blocked else "no items"
+        return [Piece(f"  {view.clean(text)}", "dim")]
+    line: Line = [Piece("  ")]
+    if width >= _WIDE and not step.is_settled:
+        line += [*view.bar(step.percentage), Piece(" ")]
+    line.append(Piece(f"{view.percent(step.percentage):>4}  "))
+    line += view.counted(step.counts)
+    if step.begun is not None:
+        end = step.ended if step.is_settled else now
+        line.append(Piece(f"  {view.duration((end or now) - step.begun)}", "dim"))
+    return line
+
+
+# -- items ------------------------------------------------------------------
+
+
+def _items(
+    step: StepBoard, now: int, name_width: int, width: int, room: int | None
+) -> Iterator[Line]:
+    """Yield a line for each item worth one, and one for how many are not shown."""
+    if step.summary.each is None or step.total == 0:
+        return
+    active, failed = ACTIVE_SHOWN, FAILED_SHOWN
+    if room is not None:
+        room = max(0, room - 1)
+        active = min(active, room)
+        failed = min(failed, room - min(active, len(step.active)))
+    tasks = [
+        *itertools.islice(step.active.values(), active),
+        *itertools.islice(step.failed.values(), failed),
+    ]
+    if not tasks:
+        return
+    for task in tasks:
+        yield _item(task, now, name_width, width)
+    open_or_failed = step.total - step.counts[Status.DONE] - step.counts[Status.SKIPPED]
+    rest = open_or_failed - len(tasks)
+    if rest > 0:
+        yield [Piece(f"   └ … {rest} more", "dim")]
+
+
+def _item(task: TaskRecord, now: int, name_width: int, width: int) -> Line:
+    room = max(8, name_width - 3)
+    name = view.cut(view.clean(task.name), room)
+    return [
+        Piece("   ├ ", "dim"),
+        Piece(f"{SYMBOLS[task.status]} ", task.status),
+        Piece(name + " " * (room - 1 - view.cells(name))),
+        *_task_cells(task, now, width),
+    ]

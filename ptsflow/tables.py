@@ -1,0 +1,270 @@
+"""Lines that commands print once: the summary of a run, tables, graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+
+from msgspec import Struct
+
+from ptsflow import asjson, tally, view
+from ptsflow.board import Board
+from ptsflow.model import ContainerRecord, Status, StepSummary, Tally, TaskRecord
+from ptsflow.resume import Forecast
+from ptsflow.view import SYMBOLS, Line, Piece
+
+#: So many items of a step with the same fate are named; the others are counted.
+SHOWN = 20
+
+
+# -- the end of a run -------------------------------------------------------
+
+
+def summary(board: Board, now: int) -> list[Line]:
+    """Return what a run did, once it is over or was stopped."""
+    container = board.container
+    if container is None:
+        return []
+    with board.lock:
+        status = container.status
+        meaning = Status.PENDING if status is Status.RUNNING else status
+        counts = view.in_words(board.counts)
+        took = view.duration((board.ended_at or now) - board.started_at)
+        retries = f" · {board.retries} retries" if board.retries else ""
+        lines: list[Line] = [
+            [
+                Piece(f"{SYMBOLS[meaning]} ", meaning),
+                Piece(view.clean(container.name), "name"),
+                Piece(f"  {_verdict(board, container)} in {took}   ", meaning),
+                Piece(f"{counts}{retries}"),
+            ]
+        ]
+        lines += _failures(board)
+        if board.slowest and board.starts > 1:
+            slow = sorted(board.slowest, reverse=True)
+            text = " · ".join(f"{view.clean(n)} {view.duration(ms)}" for ms, n in slow)
+            lines.append([Piece(f"  slowest: {text}", "dim")])
+    return lines
+
+
+def _verdict(board: Board, container: ContainerRecord) -> str:
+    if container.finish_reason is not None and container.status is Status.DONE:
+        return f"finished early ({view.clean(container.finish_reason)})"
+    if container.status is Status.DONE and board.starts == 0:
+        return "done already, nothing was left to do,"
+    if container.status in (Status.DONE, Status.FAILED):
+        return str(container.status)
+    return "stopped" if board.ended_at is not None else "ended"
+
+
+def _failures(board: Board) -> list[Line]:
+    failed = board.failed()
+    rows = [
+        [
+            Piece(f"  {SYMBOLS[Status.FAILED]} {view.clean(task.name)}", Status.FAILED),
+            Piece(view.what(task, 0)),
+        ]
+        for task in failed
+    ]
+    rest = board.counts[Status.FAILED] - len(failed)
+    more: list[Line] = [[Piece(f"  … and {rest} more failed", "dim")]] if rest > 0 else []
+    return view.columns(rows) + more
+
+
+# -- list and show ----------------------------------------------------------
+
+
+def containers(
+    records: Sequence[ContainerRecord],
+    tallies: Mapping[str, Sequence[Tally]],
+    now: int,
+) -> list[Line]:
+    """Return a table of containers."""
+    titles = ("CONTAINER", "WORKFLOW", "STATUS", "DONE", "TASKS", "STARTED", "TOOK", "")
+    rows = [[Piece(title, "title") for title in titles]]
+    rows += [_container(record, tallies.get(record.uid, ()), now) for record in records]
+    return view.columns(rows)
+
+
+def _container(
+    record: ContainerRecord, tallies: Sequence[Tally], now: int
+) -> list[Piece]:
+    counts = tally.counts(tallies)
+    complete = sum(n for status, n in counts.items() if status.is_complete)
+    status = tally.status_of(record, tallies)
+    begun = record.started_at
+    end = now if view.is_held(record, now) else record.ended_at
+    return [
+        Piece(view.clean(record.name), "name"),
+        Piece(view.clean(record.workflow or "-")),
+        Piece(f"{SYMBOLS[status]} {status}", status),
+        Piece(view.percent(view.percentage_of(record, tallies))),
+        Piece(f"{complete}/{sum(counts.values())}"),
+        Piece(view.date_time(begun or record.created_at)),
+        Piece("" if begun is None or end is None else view.duration(end - begun)),
+        Piece(_remark(record, counts, status, now), "dim"),
+    ]
+
+
+def _remark(
+    record: ContainerRecord, counts: Mapping[Status, int], status: Status, now: int
+) -> str:
+    if view.is_held(record, now):
+        return f"run by {holder(record)}"
+    if status is Status.RUNNING and record.workflow is not None:
+        return "its runner is gone; run it again"
+    return f"{counts[Status.FAILED]} failed" if counts[Status.FAILED] else ""
+
+
+def holder(record: ContainerRecord) -> str:
+    """Return who holds a container: `pid 4711 on host`."""
+    owner = record.owner
+    return "nobody" if owner is None else f"pid {owner.pid} on {view.clean(owner.host)}"
+
+
+def details(record: ContainerRecord, tallies: Sequence[Tally]) -> list[Line]:
+    """Return what is known of a container, beside its tasks."""
+    status = tally.status_of(record, tallies)
+    rows = [
+        ("container", record.name),
+        ("workflow", record.workflow or "none: a client's container"),
+        ("status", str(status)),
+        ("complete", view.percent(view.percentage_of(record, tallies))),
+        ("finished", record.finish_reason),
+        ("created", view.date_time(record.created_at)),
+        ("started", view.date_time(record.started_at)),
+        ("ended", view.date_time(record.ended_at)),
+    ]
+    rows += [
+        (f"-p {name}", view.plain_value(value))
+        for name, value in asjson.params(record).items()
+    ]
+    return view.columns(
+        [[Piece(label, "dim"), Piece(view.clean(text))] for label, text in rows if text]
+    )
+
+
+def tasks(records: Iterable[TaskRecord], now: int) -> list[Line]:
+    """Return a table of tasks."""
+    titles = ("TASK", "STATUS", "DONE", "RUNS", "STARTED", "TOOK", "")
+    rows = [[Piece(title, "title") for title in titles]]
+    rows += [
+        [
+            Piece(view.clean(task.name), "name"),
+            Piece(f"{SYMBOLS[task.status]} {task.status}", task.status),
+            Piece(view.percent(task.percentage_complete)),
+            Piece(str(task.invoke_count)),
+            Piece(view.date_time(task.last_invoked_at)),
+            Piece(view.duration(task.task_duration_ms)),
+            Piece(view.what(task, now), "dim"),
+        ]
+        for task in records
+    ]
+    return view.columns(rows)
+
+
+def fields(record: TaskRecord) -> list[Line]:
+    """Return every field of a task."""
+    rows = [
+        [Piece(name, "dim"), Piece(view.plain_value(value))]
+        for name, value in asjson.task(record).items()
+    ]
+    return view.columns(rows)
+
+
+# -- dry run ----------------------------------------------------------------
+
+
+def forecasts(foreseen: Iterable[Forecast]) -> list[Line]:
+    """Return a line a task; many items of a step with the same fate are folded."""
+    rows: list[list[Piece]] = []
+    for (step, action), group in groupby(foreseen, key=_fate):
+        listed = list(group)
+        rows += [_forecast(entry) for entry in listed[:SHOWN]]
+        rest = len(listed) - SHOWN
+        if rest > 0:
+            more = f"… and {rest} more of {view.clean(step)}"
+            rows.append([Piece(action, _MEANINGS.get(action, "")), Piece(more, "dim")])
+    return view.columns(rows)
+
+
+_MEANINGS = {
+    "run": Status.RUNNING,
+    "retry": Status.WAITING,
+    "skip": Status.DONE,
+    "blocked": Status.FAILED,
+}
+
+
+def _fate(entry: Forecast) -> tuple[str, str]:
+    return entry.name.partition("[")[0], entry.action
+
+
+def _forecast(entry: Forecast) -> list[Piece]:
+    return [
+        Piece(entry.action, _MEANINGS.get(entry.action, "dim")),
+        Piece(view.clean(entry.name), "name"),
+        Piece(view.clean(entry.reason), "dim"),
+    ]
+
+
+# -- graph ------------------------------------------------------------------
+
+
+class Edge(Struct, frozen=True):
+    """One step waits for another."""
+
+    before: str
+    after: str
+
+
+def edges(plan: Sequence[StepSummary]) -> list[Edge]:
+    """Return who waits for whom; of a barrier only those nobody above it waits for."""
+    found: list[Edge] = []
+    for index, step in enumerate(plan):
+        named = list(dict.fromkeys([*step.needs, *([step.each] if step.each else [])]))
+        above = plan[: index if step.always else step.above or 0]
+        inside = {entry.name for entry in above}
+        waited_for = {edge.before for edge in found if edge.after in inside}
+        last = [entry.name for entry in above if entry.name not in waited_for]
+        listed = [*named, *(name for name in last if name not in named)]
+        found += [Edge(name, step.name) for name in listed]
+    return found
+
+
+def tree(title: str, plan: Sequence[StepSummary]) -> list[Line]:
+    """Return the steps in order, with what each waits for."""
+    before: dict[str, list[str]] = {step.name: [] for step in plan}
+    for edge in edges(plan):
+        before[edge.after].append(edge.before)
+    rows = [
+        [
+            Piece(f"{'└─' if index == len(plan) - 1 else '├─'} {step.name}", "name"),
+            Piece(", ".join(_kinds(step))),
+            Piece(f"after {', '.join(before[step.name])}" if before[step.name] else ""),
+            Piece(view.clean(step.text), "dim"),
+        ]
+        for index, step in enumerate(plan)
+    ]
+    return [[Piece(view.clean(title), "name")], *view.columns(rows)]
+
+
+def _kinds(step: StepSummary) -> list[str]:
+    kinds = [f"each of {step.each}"] if step.each else []
+    marks = {"parallel": step.parallel, "always": step.always, "optional": step.optional}
+    return kinds + [mark for mark, is_set in marks.items() if is_set]
+
+
+def mermaid(plan: Sequence[StepSummary]) -> str:
+    """Return the graph as Mermaid's text; fan-outs are drawn as stacks."""
+    lines = ["flowchart TD"]
+    for step in plan:
+        left, right = ("[[", "]]") if step.each else ("[", "]")
+        lines.append(f'    {_node(step.name)}{left}"{step.name}"{right}')
+    lines += [f"    {_node(e.before)} --> {_node(e.after)}" for e in edges(plan)]
+    return "\n".join(lines) + "\n"
+
+
+def _node(name: str) -> str:
+    # Bare words such as `end` mean something to Mermaid.
+    return f"step_{name}"
