@@ -7,15 +7,15 @@ in one question for all the bodies of a turn.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from msgspec import UNSET
 
 from ptsflow import codec
 from ptsflow.attempt import Element, Value, Values
 from ptsflow.context import TaskHandle
+from ptsflow.errors import StoredValueError
 from ptsflow.model import Status, TaskRecord
-from ptsflow.plan import Plan, PlanStep, element_hint, elements, item_keys
+from ptsflow.plan import Plan, PlanStep, item_keys
 from ptsflow.scheduler import Schedule
 
 Arguments = dict[str, Value | Values | Element | TaskHandle]
@@ -42,8 +42,8 @@ class Inputs:
         self._schedule = schedule
         self._tasks = tasks
         self._read = read
-        #: The elements, as parsed JSON, that each fan-out step was made from.
-        self._elements: dict[str, list[Any]] = {}
+        #: The elements that each fan-out step was made from.
+        self._elements: dict[str, list[Element]] = {}
         self._loaded: dict[str, TaskRecord] = {}
 
     def keys(self, step: PlanStep) -> list[str]:
@@ -51,11 +51,17 @@ class Inputs:
         source = self._plan.by_name[step.each or ""]
         self.load_results([source.name])
         text = self._result(source.name)
-        trees = elements(step, None if text is None else codec.parse(text))
-        hint = element_hint(source.returns)
-        items = [codec.from_tree(tree, hint) for tree in trees]
-        self._elements[step.name] = trees
-        return item_keys(step, items)
+        # A skipped or failed optional step hands on nothing: there are no items.
+        tree = [] if text is None else codec.parse(text)
+        found = codec.elements(tree, source.returns)
+        if found is None:
+            raise StoredValueError(
+                f"{step.name}: each={source.name} needs a list from {source.name}, "
+                f"found {text!s:.80}; return a list there"
+            )
+        trees, hint = found
+        self._elements[step.name] = [Element(tree, hint) for tree in trees]
+        return item_keys(step, [codec.from_tree(tree, hint) for tree in trees])
 
     def load(self, names: Sequence[str]) -> None:
         """Read all that the tasks `names` take and nobody has in memory."""
@@ -94,8 +100,7 @@ class Inputs:
         if source.each is not None:
             before = self._schedule.items(source.name)[index]
             return Value(self._result(before), source.returns)
-        element = self._elements[step.name][index]
-        return Element(element, element_hint(source.returns))
+        return self._elements[step.name][index]
 
     def _whole(self, source: PlanStep) -> Value | Values:
         if source.each is None:

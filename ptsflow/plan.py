@@ -7,12 +7,12 @@ steps of the plan, whatever they are. So a plan is linear in its number of steps
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from msgspec import Struct
 
 from ptsflow import codec
-from ptsflow.errors import InvalidName, InvalidValue, StoredValueError
+from ptsflow.errors import InvalidName, InvalidValue
 from ptsflow.model import NAME_LIMIT, StepSummary
 from ptsflow.retry import Retry
 from ptsflow.step import Key
@@ -212,45 +212,3 @@ def _field(step: PlanStep, index: int, item: Any, field: str) -> Any:
         f"{step.name}: item {index} of {step.each} has no {field!r} to be its key; "
         f"found {item!r:.80}"
     )
-
-
-def element_hint(hint: Any) -> Any:
-    """Return the annotation of an element of what is annotated `hint`: list[X] -> X."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin in (list, set, frozenset) and arguments:
-        return arguments[0]
-    if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:  # noqa: PLR2004
-        return arguments[0]
-    if isinstance(origin, type) and issubclass(origin, Iterable) and len(arguments) == 1:
-        return arguments[0]
-    for argument in arguments:
-        element = element_hint(argument)
-        if element is not Any:
-            return element
-    return Any
-
-
-def elements(step: PlanStep, tree: Any) -> list[Any]:
-    """Return the element trees of a stored list that `step` fans out over.
-
-    A skipped or failed optional step handed on None: there is nothing to do.
-
-    Raises:
-        StoredValueError: what is stored is no list.
-    """
-    if tree is None:
-        return []
-    if isinstance(tree, list):
-        return tree
-    if isinstance(tree, dict) and tree.get("$") in ("tuple", "set", "frozenset"):
-        return list(tree["v"])
-    raise StoredValueError(
-        f"{step.name}: each={step.each} needs a list from {step.each}, "
-        f"found {_kind(tree)}; return a list there"
-    )
-
-
-def _kind(tree: Any) -> str:
-    if isinstance(tree, dict):
-        return str(tree.get("$", "dict"))
-    return type(tree).__name__

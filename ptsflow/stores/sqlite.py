@@ -227,16 +227,16 @@ class SqliteStore:
         return found[0] if found else None
 
     def _read(self, query: str, args: rows.Row) -> list[TaskRecord]:
-        try:
-            found = self._database.read(self._fetch, query, args)
-        except UnicodeDecodeError:
-            self._blame(args[0])
+        found = self._database.read(self._fetch, query, args)
         if len(found) > 1:
             found.sort(key=_PLACE)
         return found
 
     def _fetch(self, query: str, args: rows.Row) -> list[TaskRecord]:
-        return [self._task(row) for row in self._execute(query, args).fetchall()]
+        try:
+            return [self._task(row) for row in self._execute(query, args).fetchall()]
+        except UnicodeDecodeError:
+            self._blame(args[0])
 
     def _task(self, row: rows.Row) -> TaskRecord:
         cells = row[rows.WIDTH :]
@@ -259,7 +259,7 @@ class SqliteStore:
         for rowid, name in found:
             task = name.decode(errors="replace")
             try:
-                self._fetch(f"{rows.TASKS} AND t.id = ?", (number, rowid))
+                self._execute(f"{rows.TASKS} AND t.id = ?", (number, rowid)).fetchall()
             except UnicodeDecodeError:
                 break
         self._damaged(self._called(number, task))

@@ -110,6 +110,11 @@ class Database:
                 end = end or now + self._patience
                 if not isinstance(error, _BUSY) or now >= end:
                     raise refusal(self.path, error, self._errno) from error
+            except UnicodeDecodeError as error:
+                raise StoreDamaged(
+                    f"{self.path}: expected text, found a row that cannot be decoded; "
+                    "restore the file from a copy"
+                ) from error
             time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - no secret.
 
     def write(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

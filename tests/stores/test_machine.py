@@ -44,7 +44,7 @@ statuses = st.sampled_from(Status)
 texts = st.sampled_from([None, '"one"', '"two"', UNSET])
 
 
-def answer(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it returns.
+def answer(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except PtsflowError as error:
@@ -158,12 +158,12 @@ class Machine(RuleBasedStateMachine):
         self.seen[by] = {task.name: task for task in tasks}
 
     @rule(by=writers, name=task_names, status=statuses, text=texts)
-    def insert(self, by: str, name: str, status: Status, text: Any) -> None:  # noqa: ANN401 - UNSET.
+    def insert(self, by: str, name: str, status: Status, text: Any) -> None:
         task = TaskRecord(name=name, version=1, status=status, result=text)
         self._commit(by, None, task)
 
     @rule(by=writers, name=task_names, status=statuses, text=texts)
-    def change(self, by: str, name: str, status: Status, text: Any) -> None:  # noqa: ANN401 - UNSET.
+    def change(self, by: str, name: str, status: Status, text: Any) -> None:
         before = self._seen(by, name)
         after = replace(before, version=before.version + 1, status=status, result=text)
         self._commit(by, before, after)

@@ -238,6 +238,21 @@ def test_a_flipped_byte_is_found_when_it_is_read(
     )
 
 
+def test_a_container_that_is_no_text_is_damaged(
+    store: SqliteStore, raw: apsw.Connection, path: Path
+) -> None:
+    filled(store)
+    raw.execute("UPDATE containers SET workflow = CAST(x'ff' AS TEXT)")
+
+    for use in (store.containers, lambda: store.container("feed")):
+        with pytest.raises(StoreDamaged) as caught:
+            use()
+        assert str(caught.value) == (
+            f"{path}: expected text, found a row that cannot be decoded; "
+            "restore the file from a copy"
+        )
+
+
 def test_progress_does_not_heal_a_damaged_row(
     store: SqliteStore, raw: apsw.Connection
 ) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from ptsflow.codec_classes import Shape, shape_of, take_apart
-from ptsflow.codec_misfit import (
+from ptsflow.codec.classes import Shape, shape_of, take_apart
+from ptsflow.codec.misfit import (
     Misfit,
     Tree,
     Value,
@@ -19,8 +19,8 @@ from ptsflow.codec_misfit import (
     quote,
     unknown,
 )
-from ptsflow.codec_places import Place
-from ptsflow.codec_scalars import SMALL, check_text, write
+from ptsflow.codec.places import Place
+from ptsflow.codec.scalars import SMALL, check_text, write
 
 #: How much text a walk may come to: up to there a refusal can give the true size, and
 #: beyond it neither memory nor time is spent on a value that is refused anyway.

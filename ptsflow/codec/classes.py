@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from ptsflow.codec_hints import hints_of
-from ptsflow.codec_misfit import Misfit, Value, quote, said
+from ptsflow.codec.hints import hints_of
+from ptsflow.codec.misfit import Misfit, Value, quote, said
 
 Kind = Literal["dataclass", "struct", "enum", "model", "namedtuple"]
 

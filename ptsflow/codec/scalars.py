@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from ptsflow.codec_misfit import Misfit, quote
+from ptsflow.codec.misfit import Misfit, quote
 
 #: Integers from minus this to one less are JSON numbers: what every reader keeps exact.
 SMALL = 2**63

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ptsflow.codec_classes import NOUNS, put_together
-from ptsflow.codec_misfit import (
+from ptsflow.codec.classes import NOUNS, put_together
+from ptsflow.codec.misfit import (
     Misfit,
     Tree,
     Value,
@@ -16,9 +16,9 @@ from ptsflow.codec_misfit import (
     key_segment,
     quote,
 )
-from ptsflow.codec_places import Lead, Place
-from ptsflow.codec_scalars import SCALARS, SMALL, surrogate_in
-from ptsflow.codec_scalars import read as read_scalar
+from ptsflow.codec.places import Lead, Place
+from ptsflow.codec.scalars import SCALARS, SMALL, surrogate_in
+from ptsflow.codec.scalars import read as read_scalar
 
 #: The collections that have a tag, by it.
 COLLECTIONS: dict[str, type[Any]] = {

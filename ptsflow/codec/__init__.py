@@ -18,11 +18,12 @@ import json
 import math
 from typing import Any
 
-from ptsflow.codec_hints import Unresolved, hints_of
-from ptsflow.codec_misfit import TOO_DEEP, Misfit, Tree, Value, quote
-from ptsflow.codec_places import place_of
-from ptsflow.codec_reading import COLLECTIONS, read
-from ptsflow.codec_writing import ROOM, NoRoom, Writer, text_of
+from ptsflow.codec.classes import NOUNS
+from ptsflow.codec.hints import Unresolved, hints_of
+from ptsflow.codec.misfit import TOO_DEEP, Misfit, Tree, Value, quote
+from ptsflow.codec.places import place_of
+from ptsflow.codec.reading import COLLECTIONS, read
+from ptsflow.codec.writing import ROOM, NoRoom, Writer, text_of
 from ptsflow.errors import NotStorable, StoredValueError, TooLarge
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "from_tree",
     "hints_of",
     "parse",
+    "peek",
     "to_tree",
 ]
 
@@ -71,6 +73,34 @@ def decode(text: str, hint: object = Any) -> Value:
         StoredValueError: `encode` did not make it, or its classes have changed.
     """
     return None if text == "null" else from_tree(parse(text), hint)
+
+
+def peek(text: str, hint: object = Any) -> Value:
+    """Return a value for people to look at.
+
+    As `decode`, but an instance whose class the annotation does not lead to, as in a
+    screen that knows no user code, is a dict of its fields, or the name of a member.
+
+    Raises:
+        StoredValueError: `encode` did not make the text.
+    """
+    try:
+        return decode(text, hint)
+    except StoredValueError:
+        return from_tree(_without_classes(parse(text)))
+
+
+def _without_classes(tree: Tree) -> Tree:
+    if type(tree) is list:
+        return [_without_classes(element) for element in tree]
+    if type(tree) is not dict:
+        return tree
+    tag = tree.get("$")
+    if tag in NOUNS:
+        return _without_classes(tree["v"])
+    if tag in ("set", "frozenset"):  # dicts of fields have no hash
+        return _without_classes(tree["v"])
+    return {key: _without_classes(item) for key, item in tree.items()}
 
 
 def to_tree(value: object, hint: object = Any, what: str = "value") -> Tree:

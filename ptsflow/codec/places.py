@@ -27,8 +27,8 @@ from typing import (
     get_origin,
 )
 
-from ptsflow.codec_classes import Shape, shape_of
-from ptsflow.codec_hints import Unresolved, hints_of
+from ptsflow.codec.classes import Shape, shape_of
+from ptsflow.codec.hints import Unresolved, hints_of
 
 #: What stands around annotations, and how many of its arguments are such.
 _AROUND: dict[object, int | None] = {
