@@ -146,7 +146,12 @@ def stored_eta_ms(
     tasks = list(tasks)
     since = record.owner.since
     before = [
-        Tally(entry.step, Status.DONE, 1, entry.percentage_complete * _is_old(entry, since))
+        Tally(
+            entry.step,
+            Status.DONE,
+            1,
+            entry.percentage_complete * _is_old(entry, since),
+        )
         for entry in tasks
     ]
     first = tally.percentage(record.plan, before)

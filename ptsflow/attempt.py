@@ -100,6 +100,9 @@ class Finished(Struct, frozen=True):
 Outcome = Returned | Raised | Skipped | Postponed | Finished
 
 
+_NOTHING = Returned(codec.encode(None))
+
+
 def run(call: Call) -> Outcome:
     """Make the attempt; never raises."""
     step = call.step
@@ -111,6 +114,8 @@ def run(call: Call) -> Outcome:
         value = step.function(call.workflow, **arguments)
         if step.is_async:
             value = _await(value)
+        if value is None:
+            return _NOTHING
         return Returned(
             codec.encode(value, step.returns, what=f"the result of step {step.name}")
         )

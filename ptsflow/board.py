@@ -33,7 +33,16 @@ _ACTIVE = (Status.RUNNING, Status.WAITING)
 class StepBoard:
     """One step, or, for tasks outside the plan, what they have in common."""
 
-    __slots__ = ("active", "begun", "counts", "ended", "failed", "single", "sum", "summary")
+    __slots__ = (
+        "active",
+        "begun",
+        "counts",
+        "ended",
+        "failed",
+        "single",
+        "sum",
+        "summary",
+    )
 
     def __init__(self, summary: StepSummary) -> None:
         self.summary = summary
@@ -62,7 +71,9 @@ class StepBoard:
     @property
     def is_settled(self) -> bool:
         """Whether it has tasks and all are complete."""
-        unfinished = sum(n for status, n in self.counts.items() if not status.is_complete)
+        unfinished = sum(
+            n for status, n in self.counts.items() if not status.is_complete
+        )
         return unfinished == 0 and self.total > 0
 
     @property
@@ -132,6 +143,13 @@ class Board:
     def plan(self) -> tuple[StepSummary, ...]:
         """The plan, as the container keeps it."""
         return () if self.container is None else self.container.plan
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the container is done, or all tasks of a client's container are."""
+        if self.container is not None and self.container.workflow is not None:
+            return self.container.status is Status.DONE
+        return all(step.is_settled for step in self.steps.values())
 
     @property
     def counts(self) -> Mapping[Status, int]:

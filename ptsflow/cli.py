@@ -80,7 +80,7 @@ def call(arguments: Sequence[str]) -> int:
             list(arguments), prog_name="ptsflow", standalone_mode=False, obj=common
         )
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.ctx.get_help() if error.ctx else "", err=True)
+        click.echo(error.ctx.get_help(), err=True)
         return _USAGE
     except click.ClickException as error:
         say(_usage(error))
@@ -100,7 +100,7 @@ def call(arguments: Sequence[str]) -> int:
 def _usage(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     path = "ptsflow" if context is None else context.command_path
-    text = error.format_message().rstrip(".").replace("\n", " ")
+    text = error.format_message().rstrip(".").replace(". (", " (").replace("\n", " ")
     text = text[:1].lower() + text[1:]
     return f"{path}: {text}; see {path} --help"
 

@@ -28,7 +28,9 @@ from ptsflow.model import ContainerRecord
 @click.command()
 @click.argument("name")
 @click.option("--step", metavar="STEP", help="Only this step, or this one task.")
-@click.option("--downstream", is_flag=True, help="With --step: also all that waits for it.")
+@click.option(
+    "--downstream", is_flag=True, help="With --step: also all that waits for it."
+)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @common_options
 @pass_common
@@ -51,8 +53,8 @@ def reset(
         if not listed:
             say(f"{record.name}: there is nothing to forget")
         else:
-            text = f"{record.name}: forgets what {len(listed)} tasks did: "
-            say(f"{text}{view.names(listed)}")
+            count = view.many(len(listed), "task", "tasks")
+            say(f"{record.name}: forgets what {count} did: {view.names(listed)}")
             if not yes:
                 _ask()
             listed = operations.reset(
@@ -82,8 +84,8 @@ def retry(common: Common, name: str) -> None:
         record = chosen(store, name)
         listed = operations.retry(store, record)
     if listed:
-        noun = "task" if len(listed) == 1 else "tasks"
-        say(f"{record.name}: {len(listed)} {noun} to try again: {view.names(listed)}")
+        count = view.many(len(listed), "task", "tasks")
+        say(f"{record.name}: {count} to try again: {view.names(listed)}")
     else:
         say(f"{record.name}: nothing has failed")
     if common.json:

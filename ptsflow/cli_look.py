@@ -9,7 +9,7 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
-from ptsflow import asjson, plain, screen, tables, tally
+from ptsflow import asjson, plain, screen, tables, tally, view
 from ptsflow.board import board_of
 from ptsflow.cli_shared import (
     Common,
@@ -30,6 +30,7 @@ from ptsflow.model import ContainerRecord, Status, TaskRecord
 from ptsflow.plan import plan_of
 from ptsflow.stores import mask
 from ptsflow.stores.base import Store
+from ptsflow.view import Line
 from ptsflow.workflow import Workflow
 
 
@@ -64,23 +65,33 @@ def status(common: Common, name: str | None) -> None:
             return
         now = store.now()
         tasks = store.tasks(record.uid)
-        board = board_of(record, tasks, now)
-        eta = asjson.stored_eta_ms(record, tasks, now)
-        remark = _remark(record, tasks)
-        width = width_of(sys.stdout)
-        show_lines(screen.page(board, now, width=width, eta_ms=eta, remark=remark))
+        show_lines(_page(record, tasks, now))
 
 
-def _remark(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
+def _page(record: ContainerRecord, tasks: list[TaskRecord], now: int) -> list[Line]:
+    status = tally.status_of(record, tally.tallies_of(tasks))
+    seen_tasks = tasks
+    if tables.is_orphan(record, status, now):
+        seen_tasks = [tables.orphan(task) for task in tasks]
+    return screen.page(
+        board_of(record, seen_tasks, now),
+        now,
+        width=width_of(sys.stdout),
+        eta_ms=asjson.stored_eta_ms(record, tasks, now),
+        stands=tables.stands(record, status, now),
+        remark=_remark(record, status, now),
+    )
+
+
+def _remark(record: ContainerRecord, stands: Status, now: int) -> str:
     """Say who runs a container, or what to do with it."""
-    if record.owner is not None:
+    if view.is_held(record, now):
         return f"run by {tables.holder(record)}"
-    stands = tally.status_of(record, tally.tallies_of(tasks))
     if record.finish_reason is not None:
         return f"finished early: {record.finish_reason}"
     if record.workflow is None or stands is Status.DONE:
         return ""
-    if stands is Status.RUNNING:
+    if tables.is_orphan(record, stands, now):
         return "its runner is gone; run it again to continue"
     return "run it again to continue"
 
@@ -130,7 +141,7 @@ def show(common: Common, name: str, task: str | None) -> None:
         else:
             now = store.now()
             tasks = store.tasks(record.uid)
-            lines = tables.details(record, tally.tallies_of(tasks))
+            lines = tables.details(record, tally.tallies_of(tasks), now)
             if record.plan:
                 lines += [[], *tables.tree("plan", record.plan)]
             show_lines([*lines, [], *tables.tasks(tasks, now)])

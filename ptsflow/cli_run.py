@@ -34,7 +34,6 @@ from ptsflow.clock import system_clock
 from ptsflow.errors import (
     LeaseLost,
     ParameterError,
-    PtsflowError,
     StoreError,
     StoreURLError,
     UsageError,
@@ -44,8 +43,8 @@ from ptsflow.foresight import foresee
 from ptsflow.loading import load
 from ptsflow.model import ContainerRecord, Status
 from ptsflow.parameters import parse
-from ptsflow.plan import plan_of
 from ptsflow.plain import PlainLines
+from ptsflow.plan import plan_of
 from ptsflow.runner import Options, Stopped, check_fits, check_options, run_with
 from ptsflow.workflow import Workflow
 
@@ -139,7 +138,7 @@ _LEASE = 60.0
 @click.option("-q", "--quiet", is_flag=True, help="Only failures and the summary.")
 @common_options
 @pass_common
-def run(common: Common, **given: Any) -> int:
+def run(common: Common, /, **given: Any) -> int:
     """Run a workflow, or what is left of it.
 
     TARGET is package.module:Class or path/file.py:Class; the class may be left out
@@ -197,9 +196,7 @@ def _value(kind: type[Workflow], name: str, texts: list[str]) -> Any:
 # -- running ----------------------------------------------------------------
 
 
-def _run(
-    common: Common, request: Request, workflow: Workflow, options: Options
-) -> int:
+def _run(common: Common, request: Request, workflow: Workflow, options: Options) -> int:
     board = Board()
     with connect(common.url) as client:
         try:

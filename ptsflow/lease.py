@@ -77,8 +77,11 @@ def acquire(
     *,
     wait: float = 0.0,
     notice: Callable[[str], None] = lambda _: None,
-) -> ContainerRecord:
-    """Claim a container; return it as it is with the fence that the claim gave.
+) -> tuple[ContainerRecord, float]:
+    """Claim a container; return it with its new fence, and when that was asked for.
+
+    The time is in seconds since boot, from before the claim was sent: the lease counts
+    from then at the earliest.
 
     A dead runner of this host is taken over at once. One of another host may be dead:
     its lease is waited for, unless it renews it.
@@ -98,9 +101,10 @@ def acquire(
     patience = since_boot() + wait
     first_seen: tuple[int, int | None] | None = None
     while True:
+        asked_at = since_boot()
         claimed = store.claim(record.uid, owner, lease_ms)
         if claimed is not None:
-            return claimed
+            return claimed, asked_at
         seen = store.container(record.name)
         if seen is None or seen.uid != record.uid:
             raise ContainerNotFound(
@@ -112,7 +116,7 @@ def acquire(
         if is_dead(holder):
             claimed = store.claim(record.uid, owner, lease_ms, dead=seen.fence)
             if claimed is not None:
-                return claimed
+                return claimed, asked_at
             continue
         if first_seen is None:
             first_seen = (seen.fence, seen.leased_till)

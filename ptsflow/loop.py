@@ -181,13 +181,36 @@ class Loop:
             return
         for entry in running:
             self.tasks[entry.name] = _with(self.tasks[entry.name], entry)
-        self._patiently(
+        self.patiently(
             lambda: self.store.touch(
                 self.container.uid, running, fence=self.container.fence
             )
         )
         if self.bus:
             self.bus.emit(Progressed(at=self.clock(), progress=running))
+
+    def patiently(self, ask: Callable[[], T]) -> T:
+        """Ask the store; wait for one that is away as long as the lease is ours.
+
+        Raises:
+            LeaseLost: it was away for longer.
+        """
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return ask()
+            except StoreUnavailable as error:
+                if since_boot() + pause >= self._deadline():
+                    raise LeaseLost(
+                        f"container {self.container.name!r}: the store was away for "
+                        f"longer than the lease ({error}); what was recorded is safe, "
+                        "run again"
+                    ) from error
+                if pause == _FIRST_PAUSE:
+                    text = f"waiting for the store: {error}"
+                    self.bus.emit(Notice(at=self.clock(), text=text))
+                time.sleep(pause)
+                pause = min(1.0, pause * 2)
 
     def stop(self) -> None:
         """Start nothing more; what runs is told, and may end."""
@@ -393,7 +416,7 @@ class Loop:
         if not changes:
             return
         uid, fence = self.container.uid, self.container.fence
-        self._patiently(lambda: self.store.commit(uid, changes, fence=fence))
+        self.patiently(lambda: self.store.commit(uid, changes, fence=fence))
         for change in changes:
             after = change.after
             if after is not None and _is_heavy(after):
@@ -408,22 +431,7 @@ class Loop:
 
     def _read(self, names: Iterable[str]) -> list[TaskRecord]:
         uid = self.container.uid
-        return self._patiently(lambda: self.store.tasks(uid, names, payloads=True))
-
-    def _patiently(self, ask: Callable[[], T]) -> T:
-        """Ask the store; wait for one that is away as long as the lease is ours."""
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                return ask()
-            except StoreUnavailable as error:
-                if since_boot() + pause >= self._deadline():
-                    raise
-                if pause == _FIRST_PAUSE:
-                    text = f"waiting for the store: {error}"
-                    self.bus.emit(Notice(at=self.clock(), text=text))
-                time.sleep(pause)
-                pause = min(1.0, pause * 2)
+        return self.patiently(lambda: self.store.tasks(uid, names, payloads=True))
 
 
 def _with(task: TaskRecord, entry: Progress) -> TaskRecord:
@@ -431,7 +439,7 @@ def _with(task: TaskRecord, entry: Progress) -> TaskRecord:
 
 
 def _is_heavy(task: TaskRecord) -> bool:
-    return any(
-        isinstance(text, str) and len(text) > _KEPT
-        for text in (task.result, task.processing_data, task.task_data)
+    result, saved = task.result, task.processing_data
+    return (isinstance(result, str) and len(result) > _KEPT) or (
+        isinstance(saved, str) and len(saved) > _KEPT
     )

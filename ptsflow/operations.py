@@ -118,7 +118,7 @@ def _held(
     store: Store, container: ContainerRecord, clock: Clock
 ) -> Iterator[ContainerRecord]:
     """Hold the container's lease for a moment; leave it pending."""
-    held = acquire(store, container, this_process(clock), _LEASE_MS)
+    held, _ = acquire(store, container, this_process(clock), _LEASE_MS)
     try:
         yield held
         held = replace(held, status=Status.PENDING, finish_reason=None, ended_at=None)

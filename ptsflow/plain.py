@@ -81,7 +81,9 @@ class PlainLines:
                 return [("ptsflow", view.clean(text))]
             case RunStarted(container=container, tasks=tasks) if not self._quiet:
                 done = sum(task.is_complete for task in tasks)
-                earlier = f", {done} tasks done earlier" if done else ""
+                earlier = (
+                    f", {view.many(done, 'task', 'tasks')} done earlier" if done else ""
+                )
                 return [(container.name, f"started{earlier}")]
         return []
 

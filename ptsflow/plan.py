@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from msgspec import Struct
 
@@ -18,6 +19,9 @@ from ptsflow.retry import Retry
 from ptsflow.step import Key
 from ptsflow.workflow import Binding, Workflow
 
+#: Annotations take 7 µs each to resolve, and most steps return nothing.
+_RETURNS: WeakKeyDictionary[Callable[..., Any], Any] = WeakKeyDictionary()
+_UNKNOWN = object()
 #: Items that are strings up to this many characters name themselves.
 _SHORT = 60
 
@@ -43,9 +47,15 @@ class PlanStep(Struct, frozen=True, kw_only=True):
     tolerate: int | str
     weight: float
     version: str
-    #: Annotation of what it returns.
-    returns: Any
-    hints: Mapping[str, Any]
+
+    @property
+    def returns(self) -> Any:
+        """The annotation of what it returns; found when first asked for."""
+        hint = _RETURNS.get(self.function, _UNKNOWN)
+        if hint is _UNKNOWN:
+            hint = codec.hints_of(self.function).get("return", Any)
+            _RETURNS[self.function] = hint
+        return hint
 
     def summary(self) -> StepSummary:
         """Return what screens need to know of it."""
@@ -91,7 +101,6 @@ def plan_of(workflow: type[Workflow]) -> Plan:
             group = index
         previous_parallel = options.parallel
         bindings = workflow.declared_bindings[step.name]
-        hints = codec.hints_of(step.function)
         waits_for_above = options.after is None and options.each is None
         named = [binding.step for binding in bindings if binding.kind == "result"]
         source = workflow.declared_steps.get(options.each or "")
@@ -116,8 +125,6 @@ def plan_of(workflow: type[Workflow]) -> Plan:
                 tolerate=options.tolerate,
                 weight=options.weight,
                 version=options.version,
-                returns=hints.get("return", Any),
-                hints=hints,
             )
         )
     return Plan(

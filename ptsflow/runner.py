@@ -7,23 +7,19 @@ import json
 import os
 import queue
 import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import FrameType
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ptsflow import attempt
 from ptsflow.client import Client, check_name, store_url
-from ptsflow.clock import Clock, since_boot, system_clock
-from ptsflow.errors import ContainerMismatch, LeaseLost, StoreUnavailable, UsageError
+from ptsflow.clock import Clock, system_clock
+from ptsflow.errors import ContainerMismatch, LeaseLost, UsageError
+from ptsflow.driver import Driver
 from ptsflow.events import Bus, Listener, Notice, RunEnded, RunStarted
-from ptsflow.executors.threads import ThreadExecutor
 from ptsflow.lease import Keeper, acquire, this_process
 from ptsflow.loading import similar
-from ptsflow.loop import Ended, Job, Loop
+from ptsflow.loop import Loop
 from ptsflow.model import Change, ContainerRecord, Status
 from ptsflow.plan import Plan, plan_of
 from ptsflow.report import Report
@@ -34,8 +30,6 @@ from ptsflow.workflow import Workflow
 
 #: The shortest lease, in seconds: six renewals must fit into it.
 SHORTEST_LEASE = 5
-#: How often progress is shown, and how often it is written, in seconds.
-_WRITE_EVERY = 1.0
 
 
 #: Opens the store once more, for a report that is read after the run.
@@ -183,33 +177,35 @@ def _run(
     encoded = workflow.encoded_parameters()
     seen, _ = store.create(name)
     check_fits(seen, plan, encoded, fresh=options.fresh)
-    asked_at = since_boot()
     lease_ms = round(options.lease * 1000)
 
     def notice(text: str) -> None:
         bus.emit(Notice(at=clock(), text=text))
 
-    claimed = acquire(
-        store, seen, this_process(clock), lease_ms, wait=options.wait, notice=notice
+    owner = this_process(clock)
+    claimed, asked_at = acquire(
+        store, seen, owner, lease_ms, wait=options.wait, notice=notice
     )
-    drive = _Drive(options, bus)
-    keeper = Keeper(
-        store, claimed, lease_ms, asked_at=asked_at, on_lost=drive.lost
-    )
+    inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    keeper = Keeper(store, claimed, lease_ms, asked_at=asked_at, on_lost=inbox.put)
     keeper.start()
+    loop: Loop | None = None
     try:
         check_fits(claimed, plan, encoded, fresh=options.fresh)
         loop = prepare(
             workflow, plan, store, claimed, options, bus, lambda: keeper.deadline
         )
-        ended = drive.run(loop)
-        keeper.stop()
+        ended = Driver(loop, inbox).run()
         return conclude(loop, ended, options, reopen)
     except BaseException:
-        keeper.stop()
-        with contextlib.suppress(Exception):
-            store.release(claimed)
+        # Where bodies still run in this process, nobody may begin them beside it: the
+        # lease is left to end, or to be taken over when this process has.
+        if loop is None or not loop.schedule.running:
+            with contextlib.suppress(Exception):
+                store.release(claimed)
         raise
+    finally:
+        keeper.stop()
 
 
 def check_fits(
@@ -291,162 +287,6 @@ def prepare(  # noqa: PLR0913 - one place where a run is put together
     return loop
 
 
-class _Drive:
-    """Runs bodies in threads and wakes the main thread when it has something to do."""
-
-    def __init__(self, options: Options, bus: Bus) -> None:
-        self._jobs = options.jobs or default_jobs()
-        self._bus = bus
-        self._clock = options.clock
-        #: The main thread sleeps on it; safe to put to from a signal handler.
-        self._inbox: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._lost: str | None = None
-        self._signals: list[int] = []
-        self._written = 0.0
-
-    def lost(self, reason: str) -> None:
-        """The lease is lost; called from the keeper's thread."""
-        self._lost = reason
-        self._inbox.put(None)
-
-    def run(self, loop: Loop) -> int | None:
-        """Take turns until the loop is over; return the signal that ended it, if any."""
-        self._loop = loop
-        self._pool = ThreadExecutor[Job](self._work, self._jobs)
-        loop.on_progress = lambda: self._inbox.put(None)
-        loop.on_arrival = lambda: self._pump(keep=False)
-        try:
-            with self._listening():
-                self._turn()
-                while not loop.is_over:
-                    self._sleep()
-                    self._look()
-        finally:
-            loop.let_go()
-            self._pool.stop()
-        self._raise_failure()
-        return self._signals[0] if self._signals else None
-
-    # -- the main thread ----------------------------------------------------------
-
-    def _sleep(self) -> None:
-        pauses = []
-        due = self._loop.schedule.next_due()
-        if due is not None:
-            pauses.append((due - self._clock()) / 1000)
-        if self._loop.progress:
-            pauses.append(self._written + _WRITE_EVERY - since_boot())
-        # A wait without end would not let Python's signal handlers run on all systems.
-        timeout = max(0.0, min([*pauses, 3600.0]))
-        with contextlib.suppress(queue.Empty):
-            self._inbox.get(timeout=timeout)
-
-    def _look(self) -> None:
-        loop = self._loop
-        if self._lost is not None:
-            error = LeaseLost(
-                f"container {loop.container.name!r}: the lease was lost, {self._lost}; "
-                "what was recorded is safe, run again"
-            )
-            loop.fail(error)
-            return
-        with loop.lock:
-            if loop.is_over:
-                return
-            if len(self._signals) == 1 and not loop.is_cancelled:
-                loop.stop()
-                count = len(loop.schedule.running)
-                text = f"stopping: waiting for {count} running; once more stops at once"
-                self._bus.emit(Notice(at=self._clock(), text=text))
-            elif len(self._signals) > 1:
-                self._guarded(loop.interrupt)
-                return
-            if loop.progress and since_boot() >= self._written + _WRITE_EVERY:
-                self._written = since_boot()
-                self._guarded(loop.flush_progress)
-        self._turn()
-
-    def _turn(self) -> None:
-        with self._loop.lock:
-            if self._loop.is_over:
-                self._loop.let_go()
-                return
-            jobs = self._guarded(self._loop.turn)
-            self._pool.submit(jobs or [], len(self._loop.schedule.running))
-        self._pump(keep=False)
-
-    def _raise_failure(self) -> None:
-        failure = self._loop.failure
-        if failure is None:
-            return
-        if isinstance(failure, StoreUnavailable):
-            raise LeaseLost(
-                f"container {self._loop.container.name!r}: the store was away for longer "
-                f"than the lease ({failure}); what was recorded is safe, run again"
-            ) from failure
-        raise failure
-
-    @contextlib.contextmanager
-    def _listening(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM while the loop runs, in the main thread."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def note(number: int, _frame: FrameType | None) -> None:
-            self._signals.append(number)
-            self._inbox.put(None)
-
-        before = {
-            number: signal.signal(number, note)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    # -- the bodies' threads --------------------------------------------------------
-
-    def _work(self, job: Job) -> Job | None:
-        outcome = attempt.run(job.call)
-        self._loop.arrived.append(Ended(job.task, outcome))
-        return self._pump(keep=True)
-
-    def _pump(self, *, keep: bool) -> Job | None:
-        """Take turns while something has come in and nobody else takes them.
-
-        Whoever appended to `arrived` and finds the lock taken may leave: the one who
-        holds it looks at `arrived` again after giving it back.
-        """
-        loop = self._loop
-        kept: Job | None = None
-        while loop.arrived and loop.lock.acquire(blocking=False):
-            try:
-                if loop.is_over:
-                    loop.let_go()
-                    break
-                jobs = self._guarded(loop.turn) or []
-                if keep and kept is None and jobs:
-                    kept, *jobs = jobs
-                if jobs:
-                    self._pool.submit(jobs, len(loop.schedule.running))
-                if loop.is_over or loop.schedule.next_due() is not None:
-                    self._inbox.put(None)
-            finally:
-                loop.lock.release()
-        return kept
-
-    def _guarded(self, act: Callable[[], Any]) -> Any:
-        try:
-            return act()
-        except BaseException as error:  # noqa: BLE001 - the main thread raises it
-            self._loop.fail(error)
-            self._inbox.put(None)
-            return None
-
-
 def conclude(
     loop: Loop, ended: int | None, options: Options, reopen: Reopen
 ) -> Report:
@@ -463,7 +303,7 @@ def conclude(
     record = replace(
         loop.container, status=status, ended_at=loop.clock(), owner=None, leased_till=None
     )
-    if not loop.store.release(record):
+    if not loop.patiently(lambda: loop.store.release(record)):
         raise LeaseLost(
             f"container {record.name!r}: another runner took it over at the end; "
             "what was recorded is safe, run again"

@@ -7,7 +7,7 @@ then items. Live screen and `status` are the same picture.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ptsflow import asjson, tally, view
 from ptsflow.board import Board, StepBoard
@@ -42,7 +42,13 @@ def frame(board: Board, now: int, *, width: int, height: int) -> list[Line]:
 
 
 def page(
-    board: Board, now: int, *, width: int, eta_ms: int | None, remark: str
+    board: Board,
+    now: int,
+    *,
+    width: int,
+    eta_ms: int | None,
+    stands: Piece,
+    remark: str,
 ) -> list[Line]:
     """Return a container as it is stored, in as many lines as it takes.
 
@@ -51,18 +57,19 @@ def page(
         now: the time.
         width: in how many columns.
         eta_ms: how long the rest takes, if that is known.
+        stands: its status.
         remark: what else to say of it: who runs it, what to do.
     """
     container = board.container
     if container is None:
         return []
-    status = tally.status_of(container, board.tallies())
     eta = "" if eta_ms is None else f"   ETA {view.duration(eta_ms)}"
+    percentage = view.nearly(board.percentage, is_complete=board.is_complete)
     head: Line = [
         Piece(view.clean(container.name), "name"),
         Piece(f"   {called_as(container)}   "),
-        Piece(f"{SYMBOLS[status]} {status}", status),
-        Piece(f"   {view.percent(board.percentage)}{eta}"),
+        stands,
+        Piece(f"   {view.percent(percentage)}{eta}"),
     ]
     remarks: list[Line] = [[Piece(f" {view.clean(remark)}", "dim")]] if remark else []
     return [head, *_steps(board, now, width, None), *remarks]
@@ -92,7 +99,7 @@ def called_as(container: ContainerRecord) -> str:
 
 
 def _total(board: Board, now: int, width: int) -> Line:
-    percentage = board.percentage
+    percentage = view.nearly(board.percentage, is_complete=board.is_complete)
     line = [Piece(" total  ", "name")]
     if width >= _WIDE:
         line += [*view.bar(percentage, 40), Piece(" ")]
@@ -113,15 +120,13 @@ def _steps(board: Board, now: int, width: int, room: int | None) -> list[Line]:
     left = None if room is None else room - len(chosen)
     shown = [step for step in chosen if isinstance(step, StepBoard)]
     name_width = min(_NAME, max((_indented(step) for step in shown), default=0))
-    open_steps = [s.summary.name for s in steps if not _is_satisfied(s)]
-    places = {step.summary.name: index for index, step in enumerate(steps)}
+    waits = _Waits(steps)
     lines: list[Line] = []
     for step in chosen:
         if not isinstance(step, StepBoard):
             lines.append([Piece(f" {step}", "dim")])
             continue
-        blocked = _waits_for(step, open_steps, places)
-        lines.append(_step_line(step, now, name_width, width, blocked))
+        lines.append(_step_line(step, now, name_width, width, waits.say(step)))
         items = list(_items(step, now, name_width, width, left))
         left = None if left is None else left - len(items)
         lines += items
@@ -129,30 +134,60 @@ def _steps(board: Board, now: int, width: int, room: int | None) -> list[Line]:
 
 
 def _indented(step: StepBoard) -> int:
-    items = step.active if step.summary.each else {}
-    longest = max((view.cells(n) for n in itertools.islice(items, ACTIVE_SHOWN)), default=0)
-    return max(view.cells(step.summary.name), longest + 3 if longest else 0)
+    own = view.cells(view.clean(step.summary.name))
+    if step.summary.each is None:
+        return own
+    names = [*_first(step.active, ACTIVE_SHOWN), *_first(step.failed, FAILED_SHOWN)]
+    longest = max((view.cells(view.clean(task.name)) for task in names), default=0)
+    return max(own, longest + 3 if longest else 0)
+
+
+def _first(tasks: Mapping[str, TaskRecord], most: int) -> list[TaskRecord]:
+    return list(itertools.islice(tasks.values(), max(0, most)))
 
 
 def _window(steps: Sequence[StepBoard], room: int) -> list[StepBoard | str]:
-    """Choose which steps are shown, a note in place of those that are not."""
+    """Choose which steps are shown, a note in place of those that are not.
+
+    Active ones come first, then what is near the first that is not complete.
+    """
     if len(steps) <= room:
         return list(steps)
     first = next((i for i, s in enumerate(steps) if not s.is_settled), len(steps) - 1)
-    inside = max(1, room - 2)
-    begin = max(0, min(first - 1, len(steps) - inside))
-    end = begin + inside
-    chosen: list[StepBoard | str] = [*steps[begin:end]]
-    # Several steps may be active far apart: these are worth more than those between.
-    hidden = [s for s in steps[end:] if s.active]
-    if hidden:
-        idle = [s for s in chosen if isinstance(s, StepBoard) and not s.active]
-        for step, instead in zip(hidden, reversed(idle), strict=False):
-            chosen[chosen.index(instead)] = step
-    before = [f"{SYMBOLS[Status.DONE]} {begin} steps before"] if begin else []
-    rest = len(steps) - end
-    behind = [f"{SYMBOLS[Status.PENDING]} {rest} more steps"] if rest else []
-    return [*before, *chosen, *behind][: max(1, room)]
+    near = sorted(
+        range(len(steps)), key=lambda i: (not steps[i].active, abs(i - first), i)
+    )
+    kept = set(near[: max(1, room - 2)])
+    chosen: list[StepBoard | str] = [steps[i] for i in sorted(kept)]
+    hidden = [step for i, step in enumerate(steps) if i not in kept]
+    complete = sum(step.is_settled for step in hidden)
+    if complete and room > 1:
+        chosen.insert(0, f"{SYMBOLS[Status.DONE]} {complete} more complete")
+    if len(hidden) > complete and room > 2:  # noqa: PLR2004 - a line each, and a step
+        chosen.append(f"{SYMBOLS[Status.PENDING]} {len(hidden) - complete} more to do")
+    return chosen
+
+
+class _Waits:
+    """Says what a step waits for."""
+
+    def __init__(self, steps: Sequence[StepBoard]) -> None:
+        self._open = {s.summary.name: s for s in steps if not _is_satisfied(s)}
+        self._places = {step.summary.name: i for i, step in enumerate(steps)}
+        self._first = next(iter(self._open), "")
+
+    def say(self, step: StepBoard) -> str:
+        """Return `waiting for load`, or `blocked by load` where it failed, or nothing."""
+        summary = step.summary
+        named = (*summary.needs, *((summary.each,) if summary.each else ()))
+        found = next((name for name in named if name in self._open), "")
+        if not found and self._first:
+            above = self._places[self._first] < (summary.above or 0)
+            found = self._first if above else ""
+        if not found:
+            return ""
+        failed = self._open[found].status is Status.FAILED
+        return f"{'blocked by' if failed else 'waiting for'} {view.clean(found)}"
 
 
 def _is_satisfied(step: StepBoard) -> bool:
@@ -160,18 +195,6 @@ def _is_satisfied(step: StepBoard) -> bool:
         return False
     failed = step.counts[Status.FAILED]
     return step.is_settled and tally.is_accepted(step.summary, failed, step.total)
-
-
-def _waits_for(
-    step: StepBoard, open_steps: Sequence[str], places: dict[str, int]
-) -> str:
-    """Return the first step that it waits for, or nothing."""
-    above = step.summary.above or 0
-    for name in (*step.summary.needs, *((step.summary.each,) if step.summary.each else ())):
-        if name in open_steps[:1] or name in open_steps:
-            return name
-    first = next(iter(open_steps), "")
-    return first if first and places[first] < above else ""
 
 
 def _step_line(
@@ -187,8 +210,7 @@ def _step_line(
         return line + _fan_out(step, now, width, blocked)
     task = step.single
     if task is None:
-        waiting = f"  waiting for {blocked}" if blocked else ""
-        return [*line, Piece(waiting, "dim")]
+        return [*line, Piece(f"  {blocked}", "dim")]
     return line + _task_cells(task, now, width, blocked)
 
 
@@ -203,7 +225,7 @@ def _task_cells(task: TaskRecord, now: int, width: int, blocked: str = "") -> Li
         line.append(Piece(f"{took:>6}  "))
     text = view.what(task, now)
     if task.status is Status.PENDING and not text and blocked:
-        text = f"waiting for {view.clean(blocked)}"
+        text = blocked
     meaning = task.status if task.status in (Status.FAILED, Status.WAITING) else "dim"
     return [*line, Piece(text, meaning)]
 
@@ -220,12 +242,12 @@ def _took(task: TaskRecord, now: int) -> str:
 def _fan_out(step: StepBoard, now: int, width: int, blocked: str) -> Line:
     total = step.total
     if total == 0:
-        text = f"waiting for {blocked}" if blocked else "no items"
-        return [Piece(f"  {view.clean(text)}", "dim")]
+        return [Piece(f"  {blocked or 'no items'}", "dim")]
     line: Line = [Piece("  ")]
+    percentage = view.nearly(step.percentage, is_complete=step.is_settled)
     if width >= _WIDE and not step.is_settled:
-        line += [*view.bar(step.percentage), Piece(" ")]
-    line.append(Piece(f"{view.percent(step.percentage):>4}  "))
+        line += [*view.bar(percentage), Piece(" ")]
+    line.append(Piece(f"{view.percent(percentage):>4}  "))
     line += view.counted(step.counts)
     if step.begun is not None:
         end = step.ended if step.is_settled else now
@@ -247,10 +269,7 @@ def _items(
         room = max(0, room - 1)
         active = min(active, room)
         failed = min(failed, room - min(active, len(step.active)))
-    tasks = [
-        *itertools.islice(step.active.values(), active),
-        *itertools.islice(step.failed.values(), failed),
-    ]
+    tasks = [*_first(step.active, active), *_first(step.failed, failed)]
     if not tasks:
         return
     for task in tasks:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ptsflow import asjson, tally, view
 from ptsflow.board import Board
@@ -30,7 +31,11 @@ def summary(board: Board, now: int) -> list[Line]:
         meaning = Status.PENDING if status is Status.RUNNING else status
         counts = view.in_words(board.counts)
         took = view.duration((board.ended_at or now) - board.started_at)
-        retries = f" · {board.retries} retries" if board.retries else ""
+        retries = (
+            f" · {view.many(board.retries, 'retry', 'retries')}"
+            if board.retries
+            else ""
+        )
         lines: list[Line] = [
             [
                 Piece(f"{SYMBOLS[meaning]} ", meaning),
@@ -48,10 +53,10 @@ def summary(board: Board, now: int) -> list[Line]:
 
 
 def _verdict(board: Board, container: ContainerRecord) -> str:
-    if container.finish_reason is not None and container.status is Status.DONE:
-        return f"finished early ({view.clean(container.finish_reason)})"
     if container.status is Status.DONE and board.starts == 0:
         return "done already, nothing was left to do,"
+    if container.status is Status.DONE and container.finish_reason is not None:
+        return f"finished early ({view.clean(container.finish_reason)})"
     if container.status in (Status.DONE, Status.FAILED):
         return str(container.status)
     return "stopped" if board.ended_at is not None else "ended"
@@ -67,7 +72,9 @@ def _failures(board: Board) -> list[Line]:
         for task in failed
     ]
     rest = board.counts[Status.FAILED] - len(failed)
-    more: list[Line] = [[Piece(f"  … and {rest} more failed", "dim")]] if rest > 0 else []
+    more: list[Line] = (
+        [[Piece(f"  … and {rest} more failed", "dim")]] if rest > 0 else []
+    )
     return view.columns(rows) + more
 
 
@@ -97,8 +104,8 @@ def _container(
     return [
         Piece(view.clean(record.name), "name"),
         Piece(view.clean(record.workflow or "-")),
-        Piece(f"{SYMBOLS[status]} {status}", status),
-        Piece(view.percent(view.percentage_of(record, tallies))),
+        stands(record, status, now),
+        Piece(_percent(record, tallies)),
         Piece(f"{complete}/{sum(counts.values())}"),
         Piece(view.date_time(begun or record.created_at)),
         Piece("" if begun is None or end is None else view.duration(end - begun)),
@@ -106,12 +113,39 @@ def _container(
     ]
 
 
+def stands(record: ContainerRecord, status: Status, now: int) -> Piece:
+    """Return the status of a container, seen that nobody may be running it."""
+    if is_orphan(record, status, now):
+        return Piece(f"{SYMBOLS[Status.PENDING]} interrupted", Status.WAITING)
+    return Piece(f"{SYMBOLS[status]} {status}", status)
+
+
+def is_orphan(record: ContainerRecord, status: Status, now: int) -> bool:
+    """Whether a container is said to be running and its runner is gone."""
+    runs = status is Status.RUNNING and record.workflow is not None
+    return runs and not view.is_held(record, now)
+
+
+def orphan(task: TaskRecord) -> TaskRecord:
+    """Return a task as it is seen when its runner is gone."""
+    if task.status is not Status.RUNNING:
+        return task
+    text = "was running when its runner died"
+    return replace(task, status=Status.PENDING, status_text=text)
+
+
+def _percent(record: ContainerRecord, tallies: Sequence[Tally]) -> str:
+    value = view.percentage_of(record, tallies)
+    done = tally.status_of(record, tallies) is Status.DONE
+    return view.percent(view.nearly(value, is_complete=done or record.workflow is None))
+
+
 def _remark(
     record: ContainerRecord, counts: Mapping[Status, int], status: Status, now: int
 ) -> str:
     if view.is_held(record, now):
         return f"run by {holder(record)}"
-    if status is Status.RUNNING and record.workflow is not None:
+    if is_orphan(record, status, now):
         return "its runner is gone; run it again"
     return f"{counts[Status.FAILED]} failed" if counts[Status.FAILED] else ""
 
@@ -122,14 +156,14 @@ def holder(record: ContainerRecord) -> str:
     return "nobody" if owner is None else f"pid {owner.pid} on {view.clean(owner.host)}"
 
 
-def details(record: ContainerRecord, tallies: Sequence[Tally]) -> list[Line]:
+def details(record: ContainerRecord, tallies: Sequence[Tally], now: int) -> list[Line]:
     """Return what is known of a container, beside its tasks."""
     status = tally.status_of(record, tallies)
     rows = [
         ("container", record.name),
         ("workflow", record.workflow or "none: a client's container"),
-        ("status", str(status)),
-        ("complete", view.percent(view.percentage_of(record, tallies))),
+        ("status", stands(record, status, now).text),
+        ("complete", _percent(record, tallies)),
         ("finished", record.finish_reason),
         ("created", view.date_time(record.created_at)),
         ("started", view.date_time(record.started_at)),
@@ -251,7 +285,11 @@ def tree(title: str, plan: Sequence[StepSummary]) -> list[Line]:
 
 def _kinds(step: StepSummary) -> list[str]:
     kinds = [f"each of {step.each}"] if step.each else []
-    marks = {"parallel": step.parallel, "always": step.always, "optional": step.optional}
+    marks = {
+        "parallel": step.parallel,
+        "always": step.always,
+        "optional": step.optional,
+    }
     return kinds + [mark for mark, is_set in marks.items() if is_set]
 
 

@@ -91,7 +91,7 @@ def run_inline(  # noqa: PLR0913 - the options of run that make sense here
     check_name(name, "container")
     seen, _ = store.create(name)
     check_fits(seen, plan, workflow.encoded_parameters(), fresh=False)
-    claimed = acquire(store, seen, this_process(clock), 60_000)
+    claimed, _ = acquire(store, seen, this_process(clock), 60_000)
     bus = Bus(options.listeners)
     try:
         loop = prepare(workflow, plan, store, claimed, options, bus, lambda: 0.0)

@@ -23,10 +23,10 @@ SYMBOLS: Mapping[Status, str] = {
     Status.WAITING: "↻",
     Status.DONE: "✔",
     Status.FAILED: "✘",
-    Status.SKIPPED: "–",
+    Status.SKIPPED: "»",
 }
 #: For terminals that have no others.
-ASCII = str.maketrans("·▶↻✔✘–━╸∥…│├└─", ".>~+x-=-|.|||-")
+ASCII = str.maketrans("·▶↻✔✘»━╸─…│├└", ".>~+x-==-.||`")
 
 #: In which order the counts of a fan-out are shown.
 ORDER = (
@@ -104,7 +104,9 @@ def cut_line(line: Line, width: int) -> Line:
     kept: Line = []
     for index, piece in enumerate(line):
         size = cells(piece.text)
-        if size > width or (size == width and any(rest.text for rest in line[index + 1 :])):
+        if size > width or (
+            size == width and any(rest.text for rest in line[index + 1 :])
+        ):
             return [*kept, Piece(cut(f"{piece.text} ", width), piece.meaning)]
         kept.append(piece)
         width -= size
@@ -132,6 +134,14 @@ def percent(value: float) -> str:
     """Return a percentage, rounded down: 100% is said of what is complete alone."""
     # What sums of floats lack to a whole number is no lack of work.
     return f"{int(value + 1e-6)}%"
+
+
+def nearly(value: float, *, is_complete: bool) -> float:
+    """Return what is shown of a percentage: below 100 for what is not complete.
+
+    A task that reported all its work and then failed is one that is left to do.
+    """
+    return value if is_complete else min(value, 99.0)
 
 
 def duration(ms: float | None) -> str:
@@ -243,7 +253,7 @@ def bar(value: float, width: int = 24) -> Line:
     halves = int((value + 1e-6) / 100 * width * 2)
     full, half = divmod(min(halves, width * 2), 2)
     done = "━" * full + "╸" * half
-    return [Piece(done, "bar"), Piece("━" * (width - len(done)), "rest")]
+    return [Piece(done, "bar"), Piece("─" * (width - len(done)), "rest")]
 
 
 def percentage_of(record: ContainerRecord, tallies: Iterable[Tally]) -> float:
@@ -276,6 +286,11 @@ def plain_value(value: object) -> str:
     """Return a rendered value on one line, text as it is."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return clean(text)
+
+
+def many(count: int, one: str, more: str) -> str:
+    """Return `1 task`, `2 tasks`."""
+    return f"{count} {one if count == 1 else more}"
 
 
 def names(listed: Sequence[str], most: int = 8) -> str:

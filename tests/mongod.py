@@ -70,7 +70,7 @@ class Mongod:
     def thaw(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
-    def command(self, name: str, value: object, **options: Any) -> dict[str, Any]:  # noqa: ANN401
+    def command(self, name: str, value: object, **options: Any) -> dict[str, Any]:
         """Run a command on the database `admin`."""
         with MongoClient[dict[str, Any]](self.url, directConnection=True) as client:
             answer: dict[str, Any] = client.admin.command(name, value, **options)

@@ -151,19 +151,22 @@ def store_of(kind: str, folder: Path) -> Iterator[tuple[Callable[[], str], Any]]
         yield lambda: f"sqlite:///{folder}/{uuid4().hex}.db", floor
         floor.close()
         return
-    from tests.mongod import start_mongod  # noqa: PLC0415 - only for this store
-
     given = os.environ.get("PTSFLOW_TEST_MONGODB_URI")
-    server = None if given else start_mongod(folder / "db", replica_set=True)
-    url = given or server.url  # type: ignore[union-attr] # one of them is there
-    floor = MongoFloor(url)
-    try:
+    with contextlib.nullcontext(given) if given else _own_mongod() as url:
+        floor = MongoFloor(url)
         base, _, query = url.partition("?")
-        yield lambda: f"{base.rstrip('/')}/b{uuid4().hex[:12]}?{query}", floor
-    finally:
-        floor.close()
-        if server is not None:
-            server.kill()
+        try:
+            yield lambda: f"{base.rstrip('/')}/b{uuid4().hex[:12]}?{query}", floor
+        finally:
+            floor.close()
+
+
+@contextlib.contextmanager
+def _own_mongod() -> Iterator[str]:
+    from tests.mongod import running  # noqa: PLC0415 - only for this store
+
+    with running(replica_set=True) as server:
+        yield server.url
 
 
 def chain(url: str) -> float:

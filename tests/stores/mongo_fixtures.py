@@ -23,7 +23,7 @@ def new_database_url(server: str, options: str = "") -> str:
 @contextmanager
 def raw_database(url: str) -> Iterator[Database[Raw]]:
     """Open the database behind the store's back, and drop it at the end."""
-    with MongoClient[Raw](url, tz_aware=True) as client:
+    with MongoClient[Raw](url, tz_aware=True, w=1, wTimeoutMS=30_000) as client:
         database = client.get_default_database()
         yield database
         client.drop_database(database)

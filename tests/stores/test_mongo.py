@@ -27,6 +27,7 @@ from ptsflow.errors import (
 )
 from ptsflow.model import ContainerRecord, Progress, Status, TaskRecord
 from ptsflow.stores.mongo import MongoStore
+from ptsflow.stores.mongo_changes import Writer
 from ptsflow.stores.mongo_documents import (
     INLINE_LIMIT,
     ContainerDocument,
@@ -93,9 +94,9 @@ def other(store: MongoStore) -> Iterator[MongoStore]:
     ],
 )
 def test_every_write_is_journaled_by_a_majority_whatever_the_url_says(
-    mongod_url: str, options: str
+    server: str, options: str
 ) -> None:
-    url = new_database_url(mongod_url, options)
+    url = new_database_url(server, options)
     with raw_database(url), listening() as ear:
         store = MongoStore(url)
         uid = filled(store, "a", "b", "c")
@@ -121,7 +122,7 @@ def test_every_write_is_journaled_by_a_majority_whatever_the_url_says(
             assert command["writeConcern"]["w"] == "majority"
             assert command["writeConcern"]["j"] is True
         else:
-            assert "$readPreference" not in command
+            assert command.get("$readPreference") in (None, {"mode": "primary"})
             assert command.get("readConcern") in (None, {})
 
 
@@ -150,6 +151,25 @@ def test_finishing_one_task_and_starting_the_next_is_one_round_trip(
 
     assert ear.names == ["update"]
     assert len(ear.commands[0]["updates"]) == 2
+
+
+def test_a_batch_that_no_task_guards_is_a_look_at_the_lease_and_a_write(
+    url: str,
+) -> None:
+    with listening() as ear:
+        store = MongoStore(url)
+        uid = filled(store, "a")
+        held(store, uid)
+        finish = swap(one(store, uid, "a"), fence=1, status=Status.DONE)
+        store.commit(uid, [finish], fence=1)
+        done = one(store, uid, "a")
+        ear.commands.clear()
+        store.commit(uid, [swap(done, status=Status.PENDING)], fence=1)
+        assert ear.names == ["find", "update"]
+        ear.commands.clear()
+        store.commit(uid, [new(f"t{i}", fence=1) for i in range(100)], fence=1)
+        assert ear.names == ["findAndModify", "insert"]
+        store.close()
 
 
 def test_only_what_changed_is_written(url: str) -> None:
@@ -318,6 +338,22 @@ def test_a_client_that_read_before_a_claim_cannot_write_after_it(
     assert one(store, uid, "one") == task
 
 
+def test_a_look_at_the_lease_is_no_leave_to_write_after_the_next_claim(
+    store: MongoStore,
+) -> None:
+    uid = filled(store, "one")
+    task = one(store, uid, "one")
+    held(store, uid, "a")
+    store.claim(uid, owner("b"), LEASE, dead=1)
+
+    # What writers do who looked at the container before these claims.
+    for writer, seen in ((Writer(None, ObjectId()), 0), (Writer(1), 1)):
+        assert not store._tasks.swap(
+            ObjectId(uid), [swap(task)], writer, seen, strict=False
+        )
+    assert one(store, uid, "one") == task
+
+
 # -- races --------------------------------------------------------------------------
 
 _CROWD = 8
@@ -372,7 +408,7 @@ def test_tasks_added_at_once_get_positions_of_their_own(store: MongoStore) -> No
         assert mine == [f"{i}.{n}" for n in range(5)]
 
 
-def _outcome(store: MongoStore, uid: str, change: Any) -> str:  # noqa: ANN401
+def _outcome(store: MongoStore, uid: str, change: Any) -> str:
     try:
         store.commit(uid, [change], fence=None)
     except Conflict:
@@ -486,6 +522,20 @@ def test_deleted_tasks_and_containers_take_their_payloads_along(
     assert payloads.count_documents({}) == 0
 
 
+def test_a_task_that_was_swapped_before_its_payload_was_read_is_read_again(
+    store: MongoStore, database: Database[Raw]
+) -> None:
+    uid = filled(store)
+    first = [new("one", result=_large("a")), new("two", result=_large("c"))]
+    store.commit(uid, first, fence=None)
+    raws = list(database["ptsflow_tasks"].find())
+    store.commit(uid, [swap(one(store, uid, "one"), result=_large("b"))], fence=None)
+    store.commit(uid, [drop(one(store, uid, "two"))], fence=None)
+
+    (found,) = store._tasks._with_payloads(raws)
+    assert (found["name"], found["result"]) == ("one", _large("b"))
+
+
 def test_a_task_whose_payload_is_missing_is_damaged(
     store: MongoStore, database: Database[Raw]
 ) -> None:
@@ -518,7 +568,7 @@ def test_words_of_mongodb_are_kept_as_they_are(store: MongoStore) -> None:
 
 
 @pytest.mark.parametrize("name", [{"$ne": None}, {"$gt": ""}, ["feed"], 1])
-def test_a_name_that_is_no_text_finds_nothing(store: MongoStore, name: Any) -> None:  # noqa: ANN401
+def test_a_name_that_is_no_text_finds_nothing(store: MongoStore, name: Any) -> None:
     filled(store, "one")
 
     assert store.container(name) is None

@@ -61,7 +61,7 @@ def store(database: Database[Raw], proxy: TcpProxy) -> Iterator[MongoStore]:
 # -- answers that get lost ------------------------------------------------------------
 
 
-def _twice(proxy: TcpProxy, request: bytes, call: Callable[[], Any]) -> Any:  # noqa: ANN401
+def _twice(proxy: TcpProxy, request: bytes, call: Callable[[], Any]) -> Any:
     """Lose the answer to a call, and return what the same call says after that."""
     proxy.lose_the_answer_to(request)
     with pytest.raises(StoreUnavailable):
@@ -249,6 +249,18 @@ def test_a_write_that_no_majority_confirmed_is_recognised(
     )
 
 
+def test_a_taken_name_that_no_majority_confirmed_is_no_conflict_yet(
+    store: MongoStore, mongod: Mongod
+) -> None:
+    uid = filled(store, "one")
+    problem = {"code": 64, "errmsg": "waiting for replication timed out"}
+    with mongod.fail("insert", writeConcernError=problem):
+        with pytest.raises(StoreUnavailable):
+            store.commit(uid, [new("one")], fence=None)
+        with pytest.raises(Conflict):
+            store.commit(uid, [new("one")], fence=None)
+
+
 # -- what the server's errors mean ------------------------------------------------------
 
 _FAILING = "Failing command via 'failCommand' failpoint"
@@ -366,9 +378,22 @@ def test_without_a_deadline_in_the_url_it_is_five_seconds(own_mongod: Mongod) ->
     finally:
         own_mongod.thaw()
 
-    assert 4 < took < 6
+    assert 4 < took < 8
     assert store.container("feed") is None
     store.close()
+
+
+def test_a_store_is_closed_at_once_though_its_server_froze(own_mongod: Mongod) -> None:
+    store = MongoStore(new_database_url(own_mongod.url))
+    filled(store, "one")
+    own_mongod.freeze()
+    began = time.monotonic()
+    try:
+        store.close()
+    finally:
+        own_mongod.thaw()
+
+    assert time.monotonic() - began < 3
 
 
 def test_a_network_that_drops_everything_is_given_up_too(

@@ -1,0 +1,184 @@
+"""Driving the loop with threads: bodies run, the main thread sleeps until it is needed.
+
+The main thread takes a turn at the start, when a wait is over, when progress is to be
+written and when a signal came. All other turns are taken by the threads of the bodies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+from ptsflow import attempt
+from ptsflow.clock import since_boot
+from ptsflow.errors import LeaseLost
+from ptsflow.events import Notice
+from ptsflow.executors.threads import ThreadExecutor
+from ptsflow.loop import Ended, Job, Loop
+
+#: How often progress is written, in seconds.
+_WRITE_EVERY = 1.0
+
+
+class Driver:
+    """Runs the bodies of one loop in threads.
+
+    Args:
+        loop: the run.
+        inbox: what the main thread sleeps on, as putting to it is safe in a signal
+            handler. None wakes it; a text is why the lease was lost.
+    """
+
+    def __init__(self, loop: Loop, inbox: queue.SimpleQueue[str | None]) -> None:
+        self._loop = loop
+        self._inbox = inbox
+        self._lost: str | None = None
+        self._signals: list[int] = []
+        self._written = 0.0
+        self._pool = ThreadExecutor[Job](self._work, loop.jobs)
+        loop.on_progress = lambda: inbox.put(None)
+        loop.on_arrival = lambda: self._pump(keep=False)
+
+    def run(self) -> int | None:
+        """Take turns until the loop is over; return the signal that ended it, if any.
+
+        Raises:
+            LeaseLost: the lease ended, or another runner took it.
+            StoreError: the store is damaged or full.
+        """
+        loop = self._loop
+        try:
+            with self._listening():
+                self._turn()
+                while not loop.is_over:
+                    self._sleep()
+                    self._look()
+        finally:
+            loop.let_go()
+            self._pool.stop()
+        self._raise_failure()
+        return self._signals[0] if self._signals else None
+
+    # -- the main thread ----------------------------------------------------------
+
+    def _sleep(self) -> None:
+        pauses = []
+        due = self._loop.schedule.next_due()
+        if due is not None:
+            pauses.append((due - self._loop.clock()) / 1000)
+        if self._loop.progress:
+            pauses.append(self._written + _WRITE_EVERY - since_boot())
+        # A wait without end would not let Python's signal handlers run on all systems.
+        timeout = max(0.0, min([*pauses, 3600.0]))
+        with contextlib.suppress(queue.Empty):
+            reason = self._inbox.get(timeout=timeout)
+            self._lost = self._lost or reason
+
+    def _look(self) -> None:
+        loop = self._loop
+        if self._lost is not None:
+            error = LeaseLost(
+                f"container {loop.container.name!r}: the lease was lost, {self._lost}; "
+                "what was recorded is safe, run again"
+            )
+            loop.fail(error)
+            return
+        with loop.lock:
+            if loop.is_over:
+                return
+            if len(self._signals) == 1 and not loop.is_cancelled:
+                loop.stop()
+                count = len(loop.schedule.running)
+                text = f"stopping: waiting for {count} running; once more stops at once"
+                loop.bus.emit(Notice(at=self._loop.clock(), text=text))
+            elif len(self._signals) > 1:
+                self._guarded(loop.interrupt)
+                return
+            if loop.progress and since_boot() >= self._written + _WRITE_EVERY:
+                self._written = since_boot()
+                self._guarded(loop.flush_progress)
+        self._turn()
+
+    def _turn(self) -> None:
+        with self._loop.lock:
+            if self._loop.is_over:
+                self._loop.let_go()
+                return
+            jobs = self._guarded(self._loop.turn)
+            self._pool.submit(jobs or [], len(self._loop.schedule.running))
+        self._pump(keep=False)
+
+    def _raise_failure(self) -> None:
+        if self._loop.failure is not None:
+            raise self._loop.failure
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Take SIGINT and SIGTERM while the loop runs, in the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def note(number: int, _frame: FrameType | None) -> None:
+            self._signals.append(number)
+            self._inbox.put(None)
+
+        before = {
+            number: signal.signal(number, note)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    # -- the bodies' threads --------------------------------------------------------
+
+    def _work(self, job: Job) -> Job | None:
+        outcome = attempt.run(job.call)
+        self._loop.arrived.append(Ended(job.task, outcome))
+        return self._pump(keep=True)
+
+    def _pump(self, *, keep: bool) -> Job | None:
+        """Take turns while something has come in and nobody else takes them.
+
+        Whoever appended to `arrived` and finds the lock taken may leave: the one who
+        holds it looks at `arrived` again after giving it back.
+        """
+        loop = self._loop
+        kept: Job | None = None
+        while loop.arrived:
+            if kept is not None:
+                # The job in hand must not wait: the main thread takes the next turn.
+                self._inbox.put(None)
+                break
+            if not loop.lock.acquire(blocking=False):
+                break
+            try:
+                if loop.is_over:
+                    loop.let_go()
+                    break
+                jobs = self._guarded(loop.turn) or []
+                if keep and jobs:
+                    kept, *jobs = jobs
+                if jobs:
+                    self._pool.submit(jobs, len(loop.schedule.running))
+                if self._loop.is_over or loop.schedule.next_due() is not None:
+                    self._inbox.put(None)
+            finally:
+                loop.lock.release()
+        return kept
+
+    def _guarded(self, act: Callable[[], Any]) -> Any:
+        try:
+            return act()
+        except BaseException as error:  # noqa: BLE001 - the main thread raises it
+            self._loop.fail(error)
+            self._inbox.put(None)
+            return None

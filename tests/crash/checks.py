@@ -1,0 +1,109 @@
+"""What must hold after every crash, whatever crashed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ptsflow.model import ContainerRecord, Status, TaskRecord
+from ptsflow.stores import open_store
+from tests.crash import journal as journals
+from tests.crash.nest import Nest, Spec
+from tests.crash.workflows import WORKFLOWS
+
+
+class Stored(Struct, frozen=True):
+    """What the store knows."""
+
+    container: ContainerRecord | None
+    tasks: dict[str, TaskRecord]
+
+    def names(self, *statuses: Status) -> set[str]:
+        return {t.name for t in self.tasks.values() if t.status in statuses}
+
+    def outcome(self) -> dict[str, tuple[object, ...]]:
+        """Return what must be the same however often it crashed."""
+        return {
+            task.name: (
+                task.step,
+                task.position,
+                task.status,
+                task.cause,
+                task.percentage_complete,
+                task.processing_data,
+                task.result,
+            )
+            for task in self.tasks.values()
+        }
+
+
+def look(url: str, container: str = "crash") -> Stored:
+    store = open_store(url)
+    try:
+        record = store.container(container)
+        tasks = store.tasks(record.uid, payloads=True) if record else []
+    finally:
+        store.close()
+    return Stored(record, {task.name: task for task in tasks})
+
+
+class Undisturbed(Struct, frozen=True):
+    """How a workflow ends that nothing happens to."""
+
+    stored: Stored
+    starts: Counter[str]
+
+
+def undisturbed(nest: Nest, workflow: str, folder: Path) -> Undisturbed:
+    """Run a workflow in a store of its own, without a fault."""
+    folder.mkdir()
+    journal = folder / "journal"
+    url = f"sqlite:///{folder}/pts.db"
+    assert nest.run(Spec(workflow=workflow, url=url, journal=str(journal))) == 0
+    return Undisturbed(look(url), journals.starts(journals.read(journal)))
+
+
+def always(workflow: str) -> set[str]:
+    """Return the steps that belong to every run that has work."""
+    steps = WORKFLOWS[workflow].declared_steps.values()
+    return {step.name for step in steps if step.options.always}
+
+
+def run_again(nest: Nest, spec: Spec) -> Stored:
+    """Run without a fault what crashed; check what was recorded, and the end."""
+    journal = Path(spec.journal)
+    before = look(spec.url, spec.container)
+    seen = journals.starts(journals.read(journal))
+    code = nest.run(replace(spec, fault=None))
+    after = look(spec.url, spec.container)
+    again = journals.starts(journals.read(journal))
+    kept = before.names(Status.DONE) - always(spec.workflow)
+    repeated = {name for name in kept if again[name] != seen[name]}
+
+    assert code == 0, errors(spec)
+    assert not repeated
+    assert all(after.tasks[name].result == before.tasks[name].result for name in kept)
+    assert after.container is not None
+    assert after.container.status is Status.DONE
+    assert after.container.owner is None
+    assert after.container.workflow == spec.workflow
+    assert after.names(Status.PENDING, Status.RUNNING, Status.WAITING) == set()
+    return after
+
+
+def check_fences(lines: list[journals.Line]) -> None:
+    """Each runner has a fence of its own, larger than those before it."""
+    fences = {line.pid: line.fence for line in lines}
+
+    assert all(line.fence == fences[line.pid] for line in lines)
+    assert list(fences.values()) == sorted(set(fences.values()))
+
+
+def errors(spec: Spec) -> str:
+    path = Path(f"{spec.journal}.errors")
+    return path.read_text() if path.exists() else ""
+
+
