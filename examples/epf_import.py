@@ -2,22 +2,22 @@
 
 Start the feed (epf_server.py), with three requests of ten going wrong, and import:
 
-    $ python examples/epf_server.py --hour 20250301T09 --faults 0.3
-    serving http://127.0.0.1:41275
-    $ python -m ptsflow run examples/epf_import.py \\
-          -p hour=2025-03-01T09 -p server=http://127.0.0.1:41275
+    $ python examples/epf_server.py --port 8080 --hour 20250301T09 --faults 0.3
+    serving http://127.0.0.1:8080
+    $ python -m ptsflow run examples/epf_import.py \
+          -p hour=2025-03-01T09 -p server=http://127.0.0.1:8080
 
 Kill it at any moment and run it again: it goes on where it was, in the middle of an
-archive too. What readers see, epf/epf.db, is replaced as a whole, when all is verified.
+archive too. What readers see, epf/epf.db, is replaced as a whole when all is verified.
 
-    epf/epf.db                           the tables of the newest hour published
-    epf/20250301T09/archives/            what is fetched; .part until it is verified
-    epf/20250301T09/flat/                what was in the archives
-    epf/20250301T09/staging/             a database for each table
-    epf/20250301T09/merged.db            all of them, to be published
+    epf/epf.db                    the tables of the newest hour published
+    epf/20250301T09/archives/     what is fetched
+    epf/20250301T09/flat/         what was in the archives
+    epf/20250301T09/staging/      a database for each table
+    epf/20250301T09/merged.db     all tables, to be published
 
-Every step can be repeated: it makes its file beside the place where it belongs, and
-renames it when it is whole and on the disc.
+Every step can be repeated: it makes its file beside the place where it belongs (.part),
+and moves it there when it is whole and on the disc.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from datetime import datetime
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -45,6 +45,15 @@ from ptsflow import Fail, Finish, Retry, RetryLater, TaskHandle, Workflow, step
 TABLES = ("character", "decomposition", "numeric_value", "normal_form", "category")
 FIELD_END = "\x01"
 RECORD_END = b"\x02\n"
+Value = int | float | str | None
+
+#: The feed's types: what SQLite calls them, and what makes a value of a text.
+TYPES: dict[str, tuple[str, Callable[[str], Value]]] = {
+    "BIGINT": ("INTEGER", int),
+    "INTEGER": ("INTEGER", int),
+    "DOUBLE": ("REAL", float),
+    "VARCHAR": ("TEXT", str),
+}
 
 CHUNK = 1 << 16
 SAVE_EVERY = 1 << 20
@@ -54,10 +63,10 @@ DELAY = float(os.environ.get("EPF_RETRY_DELAY", "5"))
 
 
 class BadDownload(Exception):
-    """What came is not what was posted: cut short, or changed on the way."""
+    """What came is not what was posted: it is cut, or changed on the way."""
 
 
-#: For all that asks the feed: it is busy, resets, cuts, and posts wrong checksums.
+#: For what asks the feed, which is busy, hangs up, and posts wrong checksums.
 PATIENT = Retry(
     10, delay=DELAY, max_delay=60 * DELAY, on=(OSError, HTTPException, BadDownload)
 )
@@ -65,7 +74,7 @@ PATIENT = Retry(
 
 @dataclass
 class Archive:
-    """One of the files that the feed posts."""
+    """A file that the feed posts."""
 
     name: str
     size: int
@@ -73,7 +82,7 @@ class Archive:
 
 @dataclass
 class Table:
-    """A table that was loaded, and what its file says of it."""
+    """What a table's file says of it."""
 
     name: str
     key: list[str]
@@ -84,85 +93,377 @@ class EpfImport(Workflow):
     """Imports one hour of the feed."""
 
     container = "epf:{hour:%Y%m%dT%H}"
-    #: Which hour, in UTC.
+    #: In UTC.
     hour: datetime
     server: str
-    #: Where the database is, and the working files beside it.
+    #: Where the database is, with the working files beside it.
     folder: Path = Path("epf")
 
     @property
-    def name(self) -> str:
-        """What the feed calls the hour."""
+    def stamp(self) -> str:
+        """The hour as the feed writes it; later ones sort behind earlier ones."""
         return f"{self.hour:%Y%m%dT%H}"
-
-    @property
-    def database(self) -> Path:
-        """What readers see."""
-        return self.folder / "epf.db"
 
     @property
     def work(self) -> Path:
         """The folder of this hour's working files."""
-        return self.folder / self.name
+        return self.folder / self.stamp
 
-    # ---- Fetching ---------------------------------------------------------------
+    @property
+    def merged(self) -> Path:
+        """The database to be published."""
+        return self.work / "merged.db"
+
+    @property
+    def database(self) -> Path:
+        """The database that readers see."""
+        return self.folder / "epf.db"
 
     @step(retry=PATIENT)
     def check(self) -> list[Archive]:
-        """Ask for the hour's archives; come back until all of them are posted."""
+        """Ask for the hour's archives; come back later until all are posted."""
         published = published_hour(self.database)
-        if published >= self.name:
+        if published >= self.stamp:
             raise Finish(f"{published} is published already")
         try:
-            with ask(f"{self.server}/{self.name}/") as response:
+            with ask(f"{self.server}/{self.stamp}/") as response:
                 listed = json.loads(response.read())["files"]
         except HTTPError as error:
-            if error.code == HTTPStatus.NOT_FOUND:
-                raise RetryLater(6 * DELAY, f"{self.name} is not posted yet") from error
-            raise
+            if error.code != HTTPStatus.NOT_FOUND:
+                raise
+            raise RetryLater(6 * DELAY, f"{self.stamp} is not posted yet") from error
         sizes = {file["name"]: int(file["size"]) for file in listed}
-        # Names that become paths are ours, never the feed's.
+        # Files are called what we call them, whatever names the feed comes up with.
         wanted = [f"{table}.tbz" for table in TABLES]
-        missing = [name for name in wanted if name not in sizes]
-        if missing:
-            raise RetryLater(6 * DELAY, f"{missing[0]} is not posted yet")
+        for name in wanted:
+            if name not in sizes:
+                raise RetryLater(6 * DELAY, f"{name} is not posted yet")
         return [Archive(name, sizes[name]) for name in wanted]
 
     @step(each=check, key="name", limit=4, retry=PATIENT)
     def download(self, archive: Archive, task: TaskHandle) -> Path:
-        """Fetch an archive, going on where the last attempt ended, and verify it."""
+        """Fetch an archive, from where the last attempt ended, and verify it."""
         place = self.work / "archives" / archive.name
-        url = f"{self.server}/{self.name}/{archive.name}"
-        part = begin(place)
+        part = beside(place)
+        url = f"{self.server}/{self.stamp}/{archive.name}"
         fetch(url, part, archive.size, task)
         with ask(f"{url}.md5") as response:
-            expected = response.read().decode("ascii", "replace").partition(" ")[0]
+            posted = response.read().decode("ascii", "replace").partition(" ")[0]
         with part.open("rb") as file:
             found = hashlib.file_digest(file, "md5").hexdigest()
-        if found != expected:
-            # Which of the two is wrong cannot be known: both are fetched again.
+        if found != posted:
+            # Nobody can know which of the two is wrong, so both are fetched again.
             task.checkpoint(0)
-            raise BadDownload(f"{archive.name} has md5 {found}, {expected} was posted")
-        finish(part, place)
+            raise BadDownload(f"{archive.name} has md5 {found}, {posted} was posted")
+        put(part, place)
         return place
 
     @step(each=download)
-    def unpack(self, download: Path, task: TaskHandle) -> Path:
+    def unpack(self, archive: Path, task: TaskHandle) -> Path:
         """Take the one file out of an archive."""
-        place = self.work / "flat" / download.stem
-        part = begin(place)
-        with tarfile.open(download, "r|bz2") as archive:
-            member = archive.next()
-            if member is None or not member.isreg():
-                raise Fail(f"{download.name} does not begin with a plain file")
-            # Its name and mode are the feed's, and not used.
-            packed = archive.extractfile(member)
-            assert packed is not None
-            with part.open("wb") as output:
-                while chunk := packed.read(CHUNK):
-                    output.write(chunk)
-                    task.progress(output.tell(), member.size, f"{output.tell():,} bytes")
-            if archive.next() is not None:
-                raise Fail(f"{download.name} holds more than one file")
-        finish(part, place)
+        place = self.work / "flat" / archive.stem
+        part = beside(place)
+        with tarfile.open(archive, "r|bz2") as tar, part.open("wb") as output:
+            # The member's own name, owner and mode are not used.
+            member = tar.next()
+            packed = tar.extractfile(member) if member and member.isreg() else None
+            if member is None or packed is None:
+                raise Fail(f"{archive.name}: expected a plain file in it, found none")
+            while chunk := packed.read(CHUNK):
+                output.write(chunk)
+                task.progress(output.tell(), member.size, f"{output.tell():,} bytes")
+            if tar.next() is not None:
+                raise Fail(f"{archive.name}: expected one file in it, found more")
+        put(part, place)
         return place
+
+    @step(parallel=True)
+    def load_characters(self, task: TaskHandle) -> Table:
+        """Load the names and properties of the characters."""
+        return self.load("character", task)
+
+    @step(parallel=True)
+    def load_decompositions(self, task: TaskHandle) -> Table:
+        """Load what characters are composed of."""
+        return self.load("decomposition", task)
+
+    @step(parallel=True)
+    def load_numeric_values(self, task: TaskHandle) -> Table:
+        """Load what numbers characters stand for."""
+        return self.load("numeric_value", task)
+
+    @step(parallel=True)
+    def load_normal_forms(self, task: TaskHandle) -> Table:
+        """Load the normal forms of characters."""
+        return self.load("normal_form", task)
+
+    @step(parallel=True)
+    def load_categories(self, task: TaskHandle) -> Table:
+        """Load how many characters there are of each category."""
+        return self.load("category", task)
+
+    @step
+    def merge(self, task: TaskHandle) -> Path:
+        """Put all tables into one database."""
+        part = beside(self.merged)
+        with closing(new_database(part)) as db:
+            for table in task.track(TABLES):
+                db.execute("ATTACH ? AS staging", (read_only(self.staging(table)),))
+                find = "SELECT sql FROM staging.sqlite_master WHERE name = ?"
+                db.execute(*db.execute(find, (table,)).fetchone())
+                db.execute(f"INSERT INTO main.{table} SELECT * FROM staging.{table}")  # noqa: S608 - one of TABLES
+                db.execute("DETACH staging")
+            db.execute("CREATE TABLE published (hour TEXT NOT NULL)")
+            db.execute("INSERT INTO published VALUES (?)", (self.stamp,))
+        put(part, self.merged)
+        return self.merged
+
+    @step
+    def verify(
+        self,
+        load_characters: Table,
+        load_decompositions: Table,
+        load_numeric_values: Table,
+        load_normal_forms: Table,
+        load_categories: Table,
+    ) -> int:
+        """Compare the merged tables with what their files say; return all rows."""
+        tables = [load_characters, load_decompositions, load_numeric_values]
+        tables += [load_normal_forms, load_categories]
+        with closing(sqlite3.connect(read_only(self.merged), uri=True)) as db:
+            (problem,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            if problem != "ok":
+                raise Fail(f"the merged database is damaged: {problem}")
+            for table in tables:
+                verify_table(db, table)
+        return sum(table.rows for table in tables)
+
+    @step
+    def publish(self) -> Path:
+        """Show readers the new database, unless they see it, or a newer one, already."""
+        if published_hour(self.database) < self.stamp:
+            put(self.merged, self.database)
+        return self.database
+
+    @step(always=True)
+    def clean_up(self) -> None:
+        """Remove the working files of an hour that is published.
+
+        Of one that is not, all stay: what is done is not repeated, so the next run
+        needs what the steps before it left.
+        """
+        if published_hour(self.database) >= self.stamp and self.work.exists():
+            shutil.rmtree(self.work)
+
+    def staging(self, table: str) -> Path:
+        """Return where a table is loaded to: each alone, so that none waits."""
+        return self.work / "staging" / f"{table}.db"
+
+    def load(self, name: str, task: TaskHandle) -> Table:
+        """Load a table from its flat file, from the beginning."""
+        part = beside(self.staging(name))
+        with closing(new_database(part)) as db:
+            table = load_table(db, self.work / "flat" / name, task)
+        put(part, self.staging(name))
+        return table
+
+
+# ---- The feed -------------------------------------------------------------------
+
+
+def ask(url: str, start: int = 0) -> HTTPResponse:
+    """Request a file of the feed, from byte `start` on."""
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    request = Request(url, headers=headers)  # noqa: S310 - the user names the server
+    response: HTTPResponse = urlopen(request, timeout=TIMEOUT)  # noqa: S310
+    return response
+
+
+def fetch(url: str, part: Path, size: int, task: TaskHandle) -> None:
+    """Fetch what is missing of a file, and note how far it came, also if it is cut."""
+    start = fetched(part, task)
+    if start == size:
+        return
+    with ask(url, start) as response, part.open("r+b") as output:
+        if response.status != HTTPStatus.PARTIAL_CONTENT:
+            start = 0
+        end = start + int(response.headers.get("Content-Length", size - start))
+        output.truncate(start)
+        output.seek(start)
+        try:
+            copy(response, output, end, task)
+        finally:
+            save(output, task)
+        # A body that is cut just ends: nothing is raised.
+        if output.tell() < end:
+            raise BadDownload(f"{url} was cut at {output.tell():,} of {end:,} bytes")
+
+
+def fetched(part: Path, task: TaskHandle) -> int:
+    """Return how much of a file was fetched, and is known to be on the disc."""
+    part.touch()
+    saved = task.processing_data
+    return min(saved, part.stat().st_size) if isinstance(saved, int) else 0
+
+
+def copy(response: HTTPResponse, output: BinaryIO, end: int, task: TaskHandle) -> None:
+    """Write what comes, noting on the way how far it is."""
+    saved = output.tell()
+    while chunk := response.read(CHUNK):
+        output.write(chunk)
+        done = output.tell()
+        task.progress(done, end, f"{done:,} of {end:,} bytes")
+        if done >= saved + SAVE_EVERY:
+            saved = save(output, task)
+        if task.cancelled:
+            raise RetryLater(0, f"stopped at {done:,} of {end:,} bytes")
+
+
+def save(output: BinaryIO, task: TaskHandle) -> int:
+    """Note how far it is: only what is on the disc."""
+    output.flush()
+    os.fsync(output.fileno())
+    task.checkpoint(output.tell())
+    return output.tell()
+
+
+# ---- Flat files -----------------------------------------------------------------
+
+
+def records(path: Path, task: TaskHandle) -> Iterator[str]:
+    """Yield the records of a flat file; there may be line ends inside of them."""
+    size = path.stat().st_size
+    rest = b""
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            *complete, rest = (rest + chunk).split(RECORD_END)
+            for record in complete:
+                yield record.decode()
+            task.progress(file.tell(), size, f"{file.tell():,} of {size:,} bytes")
+    if rest:
+        raise Fail(f"{path}: the last record does not end")
+
+
+class FlatFile:
+    """A table as the feed writes it: a header, rows, and how many there are."""
+
+    def __init__(self, path: Path, task: TaskHandle) -> None:
+        self.path = path
+        self._records = records(path, task)
+        self.columns = self._header("#")
+        self.key = self._header("#primaryKey:")
+        self.types = [kind.partition("(")[0] for kind in self._header("#dbTypes:")]
+        self._header("#exportMode:FULL")
+        self.written = -1
+        for name in self.columns:
+            if not re.fullmatch("[a-z][a-z0-9_]*", name):
+                raise Fail(f"{path}: expected a column's name, found {name!r}")
+        if not set(self.key) <= set(self.columns):
+            raise Fail(f"{path}: its primary key {self.key} is not among its columns")
+        if len(self.types) != len(self.columns) or not TYPES.keys() >= set(self.types):
+            raise Fail(f"{path}: expected a known type a column, found {self.types}")
+
+    def _header(self, prefix: str) -> list[str]:
+        record = next(self._records, "")
+        if not record.startswith(prefix):
+            raise Fail(
+                f"{self.path}: expected {prefix} in its header, found {record!r}"
+            )
+        return record.removeprefix(prefix).split(FIELD_END)
+
+    def rows(self) -> Iterator[list[Value]]:
+        """Yield the rows; then `written` is what the file says of their number."""
+        convert = [TYPES[kind][1] for kind in self.types]
+        for record in self._records:
+            if record.startswith("#recordsWritten:"):
+                self.written = int(record.partition(":")[2])
+                continue
+            fields = record.split(FIELD_END)
+            # An empty field is a missing value.
+            yield [
+                to_value(text) if text else None
+                for to_value, text in zip(convert, fields, strict=True)
+            ]
+
+
+# ---- Databases ------------------------------------------------------------------
+
+
+def new_database(path: Path) -> sqlite3.Connection:
+    """Make a database that nobody needs before it is whole, so that it is made fast."""
+    path.unlink(missing_ok=True)
+    db = sqlite3.connect(path, isolation_level=None, uri=True)
+    db.execute("PRAGMA journal_mode = OFF")
+    db.execute("PRAGMA synchronous = OFF")
+    return db
+
+
+def read_only(path: Path) -> str:
+    """Return the URI of a database that has to be there."""
+    return f"{path.resolve().as_uri()}?mode=ro"
+
+
+def load_table(db: sqlite3.Connection, path: Path, task: TaskHandle) -> Table:
+    """Load a flat file into a new table, all in one transaction."""
+    name = path.name
+    flat = FlatFile(path, task)
+    columns = [
+        f"{column} {TYPES[kind][0]}"
+        for column, kind in zip(flat.columns, flat.types, strict=True)
+    ]
+    columns.append(f"PRIMARY KEY ({', '.join(flat.key)})")
+    db.execute("BEGIN")
+    db.execute(f"CREATE TABLE {name} ({', '.join(columns)}) WITHOUT ROWID")
+    marks = ", ".join("?" for _ in flat.columns)
+    loaded = db.executemany(f"INSERT INTO {name} VALUES ({marks})", flat.rows())  # noqa: S608 - one of TABLES
+    db.execute("COMMIT")
+    if loaded.rowcount != flat.written:
+        raise Fail(f"{path}: has {loaded.rowcount} rows, {flat.written} were written")
+    return Table(name, flat.key, flat.written)
+
+
+def verify_table(db: sqlite3.Connection, table: Table) -> None:
+    """Fail unless all rows are there, and each has a primary key of its own."""
+    (rows,) = db.execute(f"SELECT count(*) FROM {table.name}").fetchone()  # noqa: S608 - one of TABLES
+    if rows != table.rows:
+        raise Fail(f"{table.name}: has {rows} rows, {table.rows} were written")
+    key = ", ".join(table.key)
+    distinct = f"SELECT count(*) FROM (SELECT DISTINCT {key} FROM {table.name})"  # noqa: S608 - checked names
+    (keys,) = db.execute(distinct).fetchone()
+    if keys != rows:
+        raise Fail(f"{table.name}: has {rows} rows, but only {keys} different {key}")
+
+
+def published_hour(database: Path) -> str:
+    """Return the hour that readers see, or "" if there is none yet."""
+    if not database.exists():
+        return ""
+    with closing(sqlite3.connect(read_only(database), uri=True)) as db:
+        (hour,) = db.execute("SELECT hour FROM published").fetchone()
+    return str(hour)
+
+
+# ---- Files ----------------------------------------------------------------------
+
+
+def beside(place: Path) -> Path:
+    """Return where to make a file before it is moved to its place."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return place.with_name(f"{place.name}.part")
+
+
+def put(made: Path, place: Path) -> None:
+    """Move a whole file to its place; a power cut does not undo it."""
+    for path in (made, made.parent):
+        sync(path)
+    made.replace(place)
+    sync(place.parent)
+
+
+def sync(path: Path) -> None:
+    """Write a file, or a folder's list of names, to the disc."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -6,7 +6,6 @@ codec, so the value a step sees is the same on the first run and on a resumed on
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -155,6 +154,8 @@ def describe(error: BaseException, step: PlanStep) -> str:
     """Return an error as one text: its type, its message, and the step's line."""
     if isinstance(error, Fail):
         return error.why or "Fail"
+    import traceback  # noqa: PLC0415 - only on failure
+
     here = step.function.__code__.co_filename
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == here]
     where = ""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sized
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ptsflow import codec
 from ptsflow.model import TaskRecord
+
+if TYPE_CHECKING:
+    import logging
 
 T = TypeVar("T")
 
@@ -65,10 +67,11 @@ class TaskHandle:
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A standard logger that names the task with every line."""
-        return logging.LoggerAdapter(
-            logging.getLogger("ptsflow.task"), {"ptsflow_task": self.idempotency_key}
-        )
+        """The standard logger `ptsflow.task`; its records have the task as `.task`."""
+        import logging  # noqa: PLC0415 - 5 ms, only for who uses it
+
+        logger = logging.getLogger("ptsflow.task")
+        return logging.LoggerAdapter(logger, {"task": self.idempotency_key})
 
     def progress(self, done: float, total: float = 100, text: str = "") -> None:
         """Say that `done` of `total` is complete, in whatever unit both are.

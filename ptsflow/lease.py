@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,8 +30,8 @@ _LOOK_EVERY = 0.5
 def this_process(clock: Clock) -> Owner:
     """Return this process as an owner, with a fresh id."""
     return Owner(
-        id=uuid.uuid4().hex,
-        host=socket.gethostname(),
+        id=os.urandom(16).hex(),
+        host=_host(),
         boot=_boot(),
         pid=os.getpid(),
         started=_started(os.getpid()) or 0,
@@ -44,9 +42,13 @@ def this_process(clock: Clock) -> Owner:
 def is_dead(owner: Owner) -> bool:
     """Whether the owner is known to be gone: a process of this host and boot, ended."""
     boot = _boot()
-    if not boot or owner.host != socket.gethostname() or owner.boot != boot:
+    if not boot or owner.host != _host() or owner.boot != boot:
         return False
     return _started(owner.pid) != owner.started
+
+
+def _host() -> str:
+    return os.uname().nodename
 
 
 def _boot() -> str:
@@ -131,7 +133,7 @@ def acquire(
 
 def _may_be_dead(owner: Owner) -> bool:
     """Whether nothing can be known of the owner from here."""
-    return owner.host != socket.gethostname() or owner.boot != _boot() or not owner.boot
+    return owner.host != _host() or owner.boot != _boot() or not owner.boot
 
 
 def describe_holder(record: ContainerRecord) -> str:

@@ -380,5 +380,7 @@ class Schedule:
             for item in state.items:
                 if item not in self.complete:
                     self._offer(state, item)
+        elif self.is_finished and not step.always:
+            return
         elif self.steps[step.each].step.each is None:
             self.to_expand.append(step.name)

@@ -6,7 +6,6 @@ starts that could not end.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import string
 from collections.abc import Mapping
@@ -152,7 +151,10 @@ def _default_name(workflow: str, parameters: Mapping[str, Any]) -> str:
     name = f"{workflow}:{given}"
     if len(name.encode(errors="replace")) <= NAME_LIMIT:
         return name
-    return f"{workflow}:{hashlib.sha256(given.encode(errors='replace')).hexdigest()[:16]}"
+    import hashlib  # noqa: PLC0415 - rarely needed, and not quick to load
+
+    digest = hashlib.sha256(given.encode(errors="replace")).hexdigest()
+    return f"{workflow}:{digest[:16]}"
 
 
 def _unknown_parameter(workflow: str, name: str, declared: Mapping[str, object]) -> str:
