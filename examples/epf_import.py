@@ -70,6 +70,10 @@ class BadDownload(Exception):
 PATIENT = Retry(
     10, delay=DELAY, max_delay=60 * DELAY, on=(OSError, HTTPException, BadDownload)
 )
+#: For what works on our own disc, which may be full; bad data stays bad.
+LOCAL = Retry(
+    3, delay=DELAY, give_up_on=(ValueError, sqlite3.IntegrityError, tarfile.TarError)
+)
 
 
 @dataclass
@@ -146,7 +150,12 @@ class EpfImport(Workflow):
         place = self.work / "archives" / archive.name
         part = beside(place)
         url = f"{self.server}/{self.stamp}/{archive.name}"
-        fetch(url, part, archive.size, task)
+        try:
+            fetch(url, part, archive.size, task)
+        except HTTPError as error:
+            if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                task.checkpoint(0)  # It was posted anew, and is shorter now.
+            raise
         with ask(f"{url}.md5") as response:
             posted = response.read().decode("ascii", "replace").partition(" ")[0]
         with part.open("rb") as file:
@@ -158,7 +167,7 @@ class EpfImport(Workflow):
         put(part, place)
         return place
 
-    @step(each=download)
+    @step(each=download, retry=LOCAL)
     def unpack(self, archive: Path, task: TaskHandle) -> Path:
         """Take the one file out of an archive."""
         place = self.work / "flat" / archive.stem
@@ -177,27 +186,27 @@ class EpfImport(Workflow):
         put(part, place)
         return place
 
-    @step(parallel=True)
+    @step(parallel=True, retry=LOCAL)
     def load_characters(self, task: TaskHandle) -> Table:
         """Load the names and properties of the characters."""
         return self.load("character", task)
 
-    @step(parallel=True)
+    @step(parallel=True, retry=LOCAL)
     def load_decompositions(self, task: TaskHandle) -> Table:
         """Load what characters are composed of."""
         return self.load("decomposition", task)
 
-    @step(parallel=True)
+    @step(parallel=True, retry=LOCAL)
     def load_numeric_values(self, task: TaskHandle) -> Table:
         """Load what numbers characters stand for."""
         return self.load("numeric_value", task)
 
-    @step(parallel=True)
+    @step(parallel=True, retry=LOCAL)
     def load_normal_forms(self, task: TaskHandle) -> Table:
         """Load the normal forms of characters."""
         return self.load("normal_form", task)
 
-    @step(parallel=True)
+    @step(parallel=True, retry=LOCAL)
     def load_categories(self, task: TaskHandle) -> Table:
         """Load how many characters there are of each category."""
         return self.load("category", task)
@@ -209,8 +218,10 @@ class EpfImport(Workflow):
         with closing(new_database(part)) as db:
             for table in task.track(TABLES):
                 db.execute("ATTACH ? AS staging", (read_only(self.staging(table)),))
-                find = "SELECT sql FROM staging.sqlite_master WHERE name = ?"
-                db.execute(*db.execute(find, (table,)).fetchone())
+                (create,) = db.execute(
+                    "SELECT sql FROM staging.sqlite_master"
+                ).fetchone()
+                db.execute(create)
                 db.execute(f"INSERT INTO main.{table} SELECT * FROM staging.{table}")  # noqa: S608 - one of TABLES
                 db.execute("DETACH staging")
             db.execute("CREATE TABLE published (hour TEXT NOT NULL)")
@@ -281,7 +292,9 @@ def ask(url: str, start: int = 0) -> HTTPResponse:
 
 def fetch(url: str, part: Path, size: int, task: TaskHandle) -> None:
     """Fetch what is missing of a file, and note how far it came, also if it is cut."""
-    start = fetched(part, task)
+    part.touch()
+    saved = task.processing_data
+    start = min(saved, part.stat().st_size) if isinstance(saved, int) else 0
     if start == size:
         return
     with ask(url, start) as response, part.open("r+b") as output:
@@ -297,13 +310,6 @@ def fetch(url: str, part: Path, size: int, task: TaskHandle) -> None:
         # A body that is cut just ends: nothing is raised.
         if output.tell() < end:
             raise BadDownload(f"{url} was cut at {output.tell():,} of {end:,} bytes")
-
-
-def fetched(part: Path, task: TaskHandle) -> int:
-    """Return how much of a file was fetched, and is known to be on the disc."""
-    part.touch()
-    saved = task.processing_data
-    return min(saved, part.stat().st_size) if isinstance(saved, int) else 0
 
 
 def copy(response: HTTPResponse, output: BinaryIO, end: int, task: TaskHandle) -> None:
@@ -454,8 +460,7 @@ def beside(place: Path) -> Path:
 
 def put(made: Path, place: Path) -> None:
     """Move a whole file to its place; a power cut does not undo it."""
-    for path in (made, made.parent):
-        sync(path)
+    sync(made)
     made.replace(place)
     sync(place.parent)
 

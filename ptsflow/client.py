@@ -6,17 +6,17 @@ number of processes add, update, lease and delete at once, and nothing is lost.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from ptsflow import codec, tally, transitions
 from ptsflow.clock import to_datetime, to_millis
+from ptsflow.codec.misfit import quote
 from ptsflow.errors import (
     Conflict,
     ContainerBusy,
@@ -31,7 +31,7 @@ from ptsflow.errors import (
     TaskNotFound,
     UnknownField,
 )
-from ptsflow.lease import busy
+from ptsflow.lease import free
 from ptsflow.loading import similar
 from ptsflow.model import (
     NAME_LIMIT,
@@ -51,7 +51,8 @@ DEFAULT_STORE = "sqlite:///.ptsflow/ptsflow.db"
 
 def store_url(url: str | None) -> str:
     """Return `url`, else $PTSFLOW_STORE, else the default store."""
-    return url or os.environ.get("PTSFLOW_STORE") or DEFAULT_STORE
+    # An empty URL given here is a mistake, and is refused when it is opened.
+    return (os.environ.get("PTSFLOW_STORE") or DEFAULT_STORE) if url is None else url
 
 
 class Task(Struct, frozen=True, kw_only=True):
@@ -170,14 +171,14 @@ class Client:
             if self._store.delete(record.uid):
                 return True
             held = self._store.container(name)
-            if held is not None and held.uid == record.uid and held.owner is not None:
-                raise busy(held)
+            if held is not None and held.uid == record.uid:
+                free(self._store, held)
 
     def close(self) -> None:
         """Let go of the store."""
         self._store.close()
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -219,9 +220,15 @@ class Container:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all its tasks are; a container without tasks is complete."""
-        counts = tally.counts(self._tallies)
-        return not any(n for status, n in counts.items() if not status.is_complete)
+        """Whether all its tasks are; a container without tasks is complete.
+
+        Of a workflow, items that are not known yet are tasks that are not complete.
+        """
+        tallies, record = self._tallies, self._record
+        if any(not entry.status.is_complete for entry in tallies):
+            return False
+        known = {entry.step for entry in tallies}
+        return record.status is Status.DONE or all(s.name in known for s in record.plan)
 
     @property
     def percentage_complete(self) -> float:
@@ -247,7 +254,7 @@ class Container:
 
         Args:
             name: its name, not taken in this container.
-            **fields: any field of `Task` but `name` and `status`.
+            **fields: any field of `Task` but `name`, `status`, `step` and `key`.
 
         Raises:
             TaskExists: the name is taken.
@@ -271,7 +278,8 @@ class Container:
 
         Args:
             task_name: which task.
-            **fields: any field of `Task` but `status`; `name=` renames it.
+            **fields: any field of `Task` but `status`, `step` and `key`; `name=`
+                renames it.
 
         Raises:
             TaskNotFound: there is no such task.
@@ -293,7 +301,9 @@ class Container:
 
     def get_tasks(self) -> list[Task]:
         """Return all tasks in the order added; of a workflow, in the plan's."""
-        return [task_of(record) for record in self._store.tasks(self._uid, payloads=True)]
+        return [
+            task_of(record) for record in self._store.tasks(self._uid, payloads=True)
+        ]
 
     def get_next_task(self) -> Task | None:
         """Return the first task that is not complete, or None."""
@@ -307,21 +317,16 @@ class Container:
         invocation. After `seconds`, measured by the store's clock, it can be leased again.
 
         Raises:
-            InvalidCount: `seconds` is not a finite number above 0.
+            InvalidCount: `seconds` is not a number above 0, or is over 1,000,000,000.
             ContainerBusy: a live runner holds the container.
         """
-        number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-        if not (number and math.isfinite(seconds) and seconds > 0):
-            raise InvalidCount(
-                f"container {self.name!r}: lease_next_task expects a number of seconds "
-                f"above 0, found {seconds!r}"
-            )
+        lease_ms = _lease_ms(f"container {self.name!r}: lease_next_task", seconds)
         while True:
             now = self._store.now()
             task = self._store.next_open(self._uid, unleased_at=now)
             if task is None:
                 return None
-            leased = transitions.check_out(task, now=now, lease_ms=round(seconds * 1000))
+            leased = transitions.check_out(task, now=now, lease_ms=lease_ms)
             try:
                 self._commit(Change(task, leased))
             except Conflict:
@@ -369,7 +374,9 @@ class Container:
                 continue
             return after
 
-    def _updated(self, task: TaskRecord, values: dict[str, Any], now: int) -> TaskRecord:
+    def _updated(
+        self, task: TaskRecord, values: dict[str, Any], now: int
+    ) -> TaskRecord:
         _refuse_contradiction(self.name, task.name, values, complete=task.is_complete)
         return replace(_applied(task, values, now), version=task.version + 1)
 
@@ -381,13 +388,17 @@ class Container:
 
     def _commit(self, change: Change) -> None:
         self._counted = None
-        try:
-            self._store.commit(self._uid, [change], fence=None)
-        except ContainerBusy:
-            held = self._store.container(self.name)
-            raise (busy(held) if held is not None else self._gone()) from None
-        except ContainerNotFound:
-            raise self._gone() from None
+        while True:
+            try:
+                self._store.commit(self._uid, [change], fence=None)
+            except ContainerBusy:
+                held = self._store.container(self.name)
+                if held is not None:
+                    free(self._store, held)
+            except ContainerNotFound:
+                raise self._gone() from None
+            else:
+                return
 
     def _gone(self) -> ContainerNotFound:
         return ContainerNotFound(
@@ -400,7 +411,10 @@ class Container:
             "choose another name, or update that one"
         )
 
-    def _missing(self, name: str) -> TaskNotFound:
+    def _missing(self, name: str) -> TaskNotFound | ContainerNotFound:
+        record = self._store.container(self.name)
+        if record is None or record.uid != self._uid:
+            return self._gone()
         names = [task.name for task in self._store.tasks(self._uid)]
         return TaskNotFound(
             f"container {self.name!r}: there is no task {name!r}"
@@ -417,11 +431,13 @@ def check_name(name: object, what: str, container: str | None = None) -> None:
     where = "" if container is None else f"container {container!r}: "
     expected = f"{where}the name of a {what} must be a str of 1 to {NAME_LIMIT} bytes"
     if type(name) is not str:
-        raise InvalidName(f"{expected}, found {name!r} ({type(name).__name__})")
+        raise InvalidName(f"{expected}, found {quote(name)} ({type(name).__name__})")
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
-        raise InvalidName(f"{expected}, found {name!r}, which is no valid text") from None
+        raise InvalidName(
+            f"{expected}, found {quote(name)}, which is no valid text"
+        ) from None
     if size == 0:
         raise InvalidName(f"{expected}, found an empty one")
     if size > NAME_LIMIT:
@@ -437,7 +453,7 @@ def _checked(container: str, task: str, fields: dict[str, Any]) -> dict[str, Any
     for field, value in fields.items():
         check = _CHECKS.get(field)
         if check is None:
-            reason = "is derived" if field == "status" else "is not a field of a task"
+            reason = "is derived" if field in _DERIVED else "is not a field of a task"
             raise UnknownField(
                 f"{where}: {field!r} {reason}{similar(field, _CHECKS)}; "
                 f"there are {', '.join(_CHECKS)}"
@@ -468,43 +484,72 @@ def _applied(task: TaskRecord, values: dict[str, Any], now: int) -> TaskRecord:
     complete = fields.pop("is_complete", task.is_complete)
     failed = fields.pop("has_failed", task.has_failed and complete)
     status = task.status
-    if not complete and task.is_complete:
+    if not complete and (task.is_complete or _gives_back(task, values)):
         status = Status.PENDING
     elif complete and (not task.is_complete or failed != task.has_failed):
         status = Status.FAILED if failed else Status.DONE
     if complete and not task.is_complete:
-        fields.setdefault("percentage_complete", 100.0)
-        fields.setdefault("task_ended_at", now)
-        if task.last_invoked_at is not None:
-            ended = fields["task_ended_at"] or now
+        fields = _ending(now) | fields
+        ended = fields["task_ended_at"]
+        if task.last_invoked_at is not None and ended is not None:
             duration = max(0, ended - task.last_invoked_at)
             fields.setdefault("task_duration_ms", duration)
-        fields.setdefault("leased_till", None)
     elif complete and "is_complete" in values:
         fields.setdefault("percentage_complete", 100.0)
+    elif task.is_complete and not complete:
+        fields = _REOPENED | fields
     if status is not task.status:
         fields |= {"status": status, "due": None, "cause": Cause.NONE}
     return replace(task, **fields)
 
 
+def _gives_back(task: TaskRecord, values: dict[str, Any]) -> bool:
+    """Whether the one who leased the task lets others have it."""
+    leased = task.status is Status.RUNNING and task.leased_till is not None
+    return leased and "leased_till" in values and values["leased_till"] is None
+
+
+def _ending(now: int) -> dict[str, Any]:
+    return {"percentage_complete": 100.0, "task_ended_at": now, "leased_till": None}
+
+
+#: A task that is opened again has not ended, and a runner's has a fresh budget.
+_REOPENED: dict[str, Any] = {
+    "task_ended_at": None,
+    "task_duration_ms": None,
+    "attempt": 0,
+    "began_at": None,
+}
+
+
 def _flag(label: str, value: object) -> bool:
     if isinstance(value, bool):
         return value
-    raise InvalidFlag(f"{label} must be True or False, found {value!r}")
+    raise InvalidFlag(f"{label} must be True or False, found {quote(value)}")
 
 
 def _percentage(label: str, value: object) -> float:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if number and 0 <= value <= 100:  # type: ignore[operator] # noqa: PLR2004 - a number
-        return float(value)  # type: ignore[arg-type] # a number
-    raise InvalidPercentage(f"{label} must be a number from 0 to 100, found {value!r}")
+        return float(value) + 0.0  # type: ignore[arg-type] # a number, never -0.0
+    raise InvalidPercentage(
+        f"{label} must be a number from 0 to 100, found {quote(value)}"
+    )
+
+
+#: The largest count: beyond it a float, and so many a reader of JSON, is not exact.
+_MOST = 2**53 - 1
+#: The longest duration in seconds, about 32 years: its end is still a date.
+_LONGEST = 1_000_000_000
 
 
 def _whole(label: str, value: object) -> int:
     whole = isinstance(value, int) and not isinstance(value, bool)
-    if whole and 0 <= value < 2**53:  # type: ignore[operator] # a number
-        return value  # type: ignore[return-value] # a number
-    raise InvalidCount(f"{label} must be a whole number, 0 or more, found {value!r}")
+    if whole and 0 <= value <= _MOST:  # type: ignore[operator] # a number
+        return int(value)  # type: ignore[call-overload,no-any-return] # a number
+    raise InvalidCount(
+        f"{label} must be a whole number from 0 to {_MOST}, found {quote(value)}"
+    )
 
 
 def _whole_or_none(label: str, value: object) -> int | None:
@@ -513,19 +558,37 @@ def _whole_or_none(label: str, value: object) -> int | None:
 
 def _seconds(label: str, value: object) -> float:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if number and 0 <= value < math.inf:  # type: ignore[operator] # a number
-        return float(value)  # type: ignore[arg-type] # a number
-    raise InvalidCount(f"{label} must be a number of seconds, 0 or more, found {value!r}")
+    if number and 0 <= value <= _LONGEST:  # type: ignore[operator] # a number
+        return float(value) + 0.0  # type: ignore[arg-type] # a number, never -0.0
+    raise InvalidCount(
+        f"{label} must be a number of seconds from 0 to {_LONGEST}, found {quote(value)}"
+    )
+
+
+def _lease_ms(label: str, seconds: object) -> int:
+    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if number and 0 < seconds <= _LONGEST:  # type: ignore[operator] # a number
+        return max(1, round(seconds * 1000))  # type: ignore[operator] # a number
+    raise InvalidCount(
+        f"{label} expects a number of seconds above 0, up to {_LONGEST}, found {quote(seconds)}"
+    )
 
 
 def _time(label: str, value: object) -> int | None:
     if value is None:
         return None
-    if isinstance(value, datetime) and value.utcoffset() is not None:
-        return to_millis(value)
-    raise InvalidTime(
-        f"{label} must be a datetime with a time zone, or None, found {value!r}"
-    )
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise InvalidTime(
+            f"{label} must be a datetime with a time zone, or None, found {quote(value)}"
+        )
+    millis = to_millis(value)
+    try:
+        to_datetime(millis)
+    except OverflowError:
+        raise InvalidTime(
+            f"{label} must be in the years 1 to 9999 of UTC, found {quote(value)}"
+        ) from None
+    return millis
 
 
 def _text(label: str, value: object) -> str:
@@ -533,13 +596,19 @@ def _text(label: str, value: object) -> str:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise InvalidText(f"{label} is no valid text: {value!r}") from None
-        return transitions.cut(value, transitions.TEXT_LIMIT)
-    raise InvalidText(f"{label} must be a str, found {value!r}")
+            raise InvalidText(f"{label} is no valid text: {quote(value)}") from None
+        return value
+    raise InvalidText(f"{label} must be a str, found {quote(value)}")
 
 
-def _text_or_none(label: str, value: object) -> str | None:
-    return None if value is None else _text(label, value)
+def _status_text(label: str, value: object) -> str:
+    return transitions.cut(_text(label, value), transitions.TEXT_LIMIT)
+
+
+def _error(label: str, value: object) -> str | None:
+    if value is None:
+        return None
+    return transitions.cut(_text(label, value), transitions.ERROR_LIMIT)
 
 
 def _data(label: str, value: object) -> str | None:
@@ -550,12 +619,14 @@ def _name(_label: str, value: object) -> object:
     return value
 
 
+#: Fields of a `Task` that follow from others, or belong to its workflow.
+_DERIVED = ("status", "step", "key")
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "name": _name,
     "is_complete": _flag,
     "has_failed": _flag,
     "percentage_complete": _percentage,
-    "status_text": _text,
+    "status_text": _status_text,
     "task_data": _data,
     "processing_data": _data,
     "invoke_count": _whole,
@@ -566,5 +637,5 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "max_retries": _whole,
     "delay_between_retries": _seconds,
     "result": _data,
-    "error": _text_or_none,
+    "error": _error,
 }

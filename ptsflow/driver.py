@@ -73,11 +73,15 @@ class Driver:
             pauses.append((due - self._loop.clock()) / 1000)
         if self._loop.progress:
             pauses.append(self._written + _WRITE_EVERY - since_boot())
+        pauses.append(self._loop.deadline() - since_boot())
         # A wait without end would not let Python's signal handlers run on all systems.
         timeout = max(0.0, min([*pauses, 3600.0]))
         with contextlib.suppress(queue.Empty):
             reason = self._inbox.get(timeout=timeout)
             self._lost = self._lost or reason
+        # The keeper may itself be waiting for an answer just now.
+        if since_boot() >= self._loop.deadline():
+            self._lost = self._lost or "it could not be renewed in time"
 
     def _look(self) -> None:
         loop = self._loop

@@ -14,15 +14,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from ptsflow.clock import Clock, since_boot, to_datetime
 from ptsflow.errors import ContainerBusy, ContainerNotFound, StoreUnavailable
-from ptsflow.model import ContainerRecord, Owner
+from ptsflow.model import ContainerRecord, Owner, Status
 from ptsflow.stores.base import Store
 
 #: A lease is renewed this many times before it would end.
 RENEWALS = 6
 #: The share of a lease after which an unconfirmed owner stops.
 STOP_AFTER = 0.8
+#: How long a dead runner's lease may take to give back, in milliseconds.
+_MOMENT_MS = 30_000
 #: How often a container held by another host is looked at, in seconds.
 _LOOK_EVERY = 0.5
 
@@ -44,7 +48,7 @@ def is_dead(owner: Owner) -> bool:
     boot = _boot()
     if not boot or owner.host != _host() or owner.boot != boot:
         return False
-    return _started(owner.pid) != owner.started
+    return _started(owner.pid) != owner.started and not _is_hidden(owner.pid)
 
 
 def _host() -> str:
@@ -58,6 +62,17 @@ def _boot() -> str:
         return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return ""
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether /proc shows nothing of a process that is there: another user's."""
+    if Path(f"/proc/{pid}").exists():
+        return False
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return False
 
 
 def _started(pid: int) -> int | None:
@@ -129,6 +144,28 @@ def acquire(
         if alive and since_boot() >= patience:
             raise busy(seen)
         time.sleep(_LOOK_EVERY)
+
+
+def free(store: Store, record: ContainerRecord) -> None:
+    """Give back the lease of a runner of this host that died.
+
+    Args:
+        store: where it is.
+        record: the container, as last seen.
+
+    Raises:
+        ContainerBusy: a live runner holds it, or one that may be alive.
+    """
+    if record.owner is None:
+        return
+    if not is_dead(record.owner):
+        raise busy(record) from None
+    claimed = store.claim(
+        record.uid, this_process(store.now), _MOMENT_MS, dead=record.fence
+    )
+    if claimed is not None:
+        left = Status.PENDING if claimed.status is Status.RUNNING else claimed.status
+        store.release(replace(claimed, status=left))
 
 
 def _may_be_dead(owner: Owner) -> bool:

@@ -8,6 +8,7 @@ time, so that a thread that ends a body goes on with the next one by itself.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -21,7 +22,13 @@ from ptsflow import attempt, transitions
 from ptsflow.attempt import Call, Outcome
 from ptsflow.clock import Clock, since_boot
 from ptsflow.context import TaskHandle
-from ptsflow.errors import InvalidValue, LeaseLost, StoredValueError, StoreUnavailable
+from ptsflow.errors import (
+    InvalidValue,
+    LeaseLost,
+    StoredValueError,
+    StoreError,
+    StoreUnavailable,
+)
 from ptsflow.events import Bus, Notice, Progressed, TaskChanged
 from ptsflow.model import (
     Cause,
@@ -112,8 +119,11 @@ class Loop:
         self.is_cancelled = False
         self.is_over = False
         self.failure: BaseException | None = None
-        self._deadline = deadline
+        #: Seconds since boot at which the lease must be taken as lost.
+        self.deadline = deadline
         self._changes: list[Change] = list(resumption.changes)
+        #: What bodies wait for and the next commit holds.
+        self._savings: list[Saving] = []
         self.inputs = Inputs(
             plan, self.schedule, self.tasks, lambda names: self._read(names)
         )
@@ -148,7 +158,7 @@ class Loop:
         if not saving.kept:
             raise LeaseLost(
                 f"container {self.container.name!r}: the checkpoint of {name} was not "
-                "saved, as the run ended; run again"
+                "saved, as the run or the attempt had ended; run again"
             )
 
     # -- the loop -----------------------------------------------------------------
@@ -156,11 +166,13 @@ class Loop:
     def turn(self) -> list[Job]:
         """Drain, decide, commit; return the jobs to launch."""
         now = self.clock()
-        savings = self._drain(now)
+        self._drain(now)
         started: list[str] = []
         while not self.is_over:
-            self._expand()
-            self._skip(now)
+            # What is skipped may be the last that another fan-out waits for.
+            while self.schedule.to_expand or self.schedule.to_skip:
+                self._expand()
+                self._skip(now)
             started += self._start(now)
             if not self.schedule.is_idle():
                 break
@@ -168,15 +180,13 @@ class Loop:
                 self.is_over = True
                 self._tidy(now)
         self._commit()
-        for saving in savings:
-            saving.kept = True
-            saving.settled.set()
         return self._jobs(started)
 
     def flush_progress(self) -> None:
         """Write progress that came in, in one write; not a commit."""
         progress, self.progress = self.progress, {}
-        running = [p for p in progress.values() if p.name in self.schedule.running]
+        # Copied in one go: a body's thread may still hold the old dictionary.
+        running = [p for p in list(progress.values()) if p.name in self.schedule.running]
         if not running:
             return
         for entry in running:
@@ -200,7 +210,7 @@ class Loop:
             try:
                 return ask()
             except StoreUnavailable as error:
-                if since_boot() + pause >= self._deadline():
+                if since_boot() + pause >= self.deadline():
                     raise LeaseLost(
                         f"container {self.container.name!r}: the store was away for "
                         f"longer than the lease ({error}); what was recorded is safe, "
@@ -221,6 +231,7 @@ class Loop:
         """Record what runs as interrupted; its results are not waited for."""
         self.stop()
         now = self.clock()
+        self._drain(now)
         for name in list(self.schedule.running):
             task = self._caught_up(name)
             self._stage(task, transitions.interrupt(task, now=now))
@@ -237,10 +248,15 @@ class Loop:
 
     def let_go(self) -> None:
         """The run is over: nothing that came in since is recorded, nobody waits."""
-        while self.arrived:
-            message = self.arrived.popleft()
-            if isinstance(message, Saving):
-                message.settled.set()
+        savings, self._savings = self._savings, []
+        for saving in savings:
+            saving.settled.set()
+        # Another thread may be in a turn just now, and take from it as well.
+        with contextlib.suppress(IndexError):
+            while True:
+                message = self.arrived.popleft()
+                if isinstance(message, Saving):
+                    message.settled.set()
 
     def _jobs(self, names: Sequence[str]) -> list[Job]:
         if not names:
@@ -269,17 +285,18 @@ class Loop:
 
     # -- drain --------------------------------------------------------------------
 
-    def _drain(self, now: int) -> list[Saving]:
-        savings: list[Saving] = []
+    def _drain(self, now: int) -> None:
         while self.arrived:
             message = self.arrived.popleft()
             task = self._caught_up(message.task)
-            if isinstance(message, Saving):
-                self._stage(task, transitions.save(task, processing_data=message.text))
-                savings.append(message)
-            else:
+            if isinstance(message, Ended):
                 self._settle(task, message.outcome, now)
-        return savings
+            elif task.status is Status.RUNNING:
+                self._savings.append(message)
+                self._stage(task, transitions.save(task, processing_data=message.text))
+            else:
+                # From a thread that the body started, and that outlived it.
+                message.settled.set()
 
     def _caught_up(self, name: str) -> TaskRecord:
         task = self.tasks[name]
@@ -297,7 +314,9 @@ class Loop:
             self._finish(after, now)
 
     def _after(self, task: TaskRecord, outcome: Outcome, now: int) -> TaskRecord:
-        version = self.plan.by_name[task.step].version
+        step = self.plan.by_name[task.step]
+        version = step.version
+        is_needless = self.schedule.is_finished and not step.always
         match outcome:
             case attempt.Returned(result):
                 return transitions.succeed(
@@ -311,10 +330,14 @@ class Loop:
                 return transitions.finish(
                     task, now=now, why=why, code_version=version
                 )
+            case attempt.Postponed(_, why) if is_needless:
+                return transitions.skip(
+                    task, now=now, fence=task.fence, cause=Cause.FINISH, why=why
+                )
             case attempt.Postponed(seconds, why):
                 due = now + round(seconds * 1000)
                 return transitions.postpone(task, now=now, due=due, why=why)
-            case attempt.Raised(error, _) if self.schedule.is_finished:
+            case attempt.Raised(error, _) if is_needless:
                 return transitions.skip(
                     task, now=now, fence=task.fence, cause=Cause.FINISH, why=error
                 )
@@ -328,11 +351,12 @@ class Loop:
         """The rest is not needed: skip all that did not start."""
         self.schedule.finish()
         self.container = replace(self.container, finish_reason=ending.status_text)
-        for step in self.plan.steps[: self.plan.usual]:
-            for name in self.schedule.items(step.name):
-                task = self.tasks[name]
-                if not task.is_complete and task.status is not Status.RUNNING:
-                    self._skip_task(task, now, Cause.FINISH, f"{ending.name} finished")
+        usual = {step.name for step in self.plan.steps[: self.plan.usual]}
+        # Also items that an earlier run made, whose list nobody will ask for any more.
+        for task in list(self.tasks.values()):
+            is_open = not task.is_complete and task.status is not Status.RUNNING
+            if is_open and task.step in usual:
+                self._skip_task(task, now, Cause.FINISH, f"{ending.name} finished")
 
     # -- decide -------------------------------------------------------------------
 
@@ -342,6 +366,8 @@ class Loop:
             step = self.plan.by_name[queue.popleft()]
             try:
                 keys = self.inputs.keys(step)
+            except (StoreError, LeaseLost):
+                raise
             except Exception as error:  # noqa: BLE001 - key= is a user's code
                 self._refuse(step, error)
             else:
@@ -360,14 +386,17 @@ class Loop:
     def _refuse(self, step: PlanStep, error: Exception) -> None:
         known = isinstance(error, (InvalidValue, StoredValueError))
         text = str(error) if known else attempt.describe(error, step)
+        # A step that did not fan out before may have left a record of its own.
+        before = self.tasks.get(step.name)
         task = new_task(step, fence=self.container.fence)
         failed = replace(
             task,
+            version=1 if before is None else before.version + 1,
             status=Status.FAILED,
             error=transitions.cut(text, transitions.ERROR_LIMIT),
             task_ended_at=self.clock(),
         )
-        self._stage(None, failed)
+        self._stage(before, failed)
         self.schedule.refuse(step.name)
 
     def _skip(self, now: int) -> None:
@@ -401,7 +430,13 @@ class Loop:
         if not self.schedule.succeeded():
             return
         for task in list(self.tasks.values()):
-            if not task.is_complete and not self.schedule.knows(task.name):
+            if task.is_complete or self.schedule.knows(task.name):
+                continue
+            if task.step in self.plan.by_name:
+                # An item that is not in its step's list any more.
+                self._changes.append(Change(task, None))
+                del self.tasks[task.name]
+            else:
                 why = "its step is not in the workflow any more"
                 self._skip_task(task, now, Cause.REMOVED, why)
 
@@ -417,6 +452,10 @@ class Loop:
             return
         uid, fence = self.container.uid, self.container.fence
         self.patiently(lambda: self.store.commit(uid, changes, fence=fence))
+        savings, self._savings = self._savings, []
+        for saving in savings:
+            saving.kept = True
+            saving.settled.set()
         for change in changes:
             after = change.after
             if after is not None and _is_heavy(after):

@@ -59,12 +59,15 @@ def resume(
             task = after[step.name]
             if task is not None and task.status in (Status.DONE, Status.SKIPPED):
                 after[step.name] = transitions.reset(task, fence=container.fence)
+    changes = [
+        Change(stored.get(name), task)
+        for name, task in after.items()
+        if stored.get(name) is not task
+    ]
     return Resumption(
-        changes=[
-            Change(stored.get(name), task)
-            for name, task in after.items()
-            if stored.get(name) is not task
-        ],
+        # What depends on a step comes before it: where a store does not keep a batch
+        # together, the cause of the changes is still there after a part of them.
+        changes=changes[::-1],
         tasks={name: task for name, task in after.items() if task is not None},
         removed=sorted(
             {task.step or task.name for task in stored.values()} - plan.by_name.keys()

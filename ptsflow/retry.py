@@ -28,6 +28,9 @@ BUGS: tuple[type[BaseException], ...] = (
     NotImplementedError,
 )
 
+#: The longest wait, in seconds: a year. Strategies may compute any number.
+LONGEST_WAIT = 365 * 24 * 3600.0
+
 ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
 #: A tenacity strategy: asked with a `RetryCallState`.
 Strategy = Callable[["RetryCallState"], Any]
@@ -43,7 +46,7 @@ class Retry:
         max_retries: attempts after the first one; 0 for none.
         delay: seconds before the first retry.
         backoff: by how much each delay is longer than the one before.
-        max_delay: the longest delay in seconds.
+        max_delay: the longest delay in seconds, before jitter.
         jitter: the share by which a delay is longer or shorter at random, 0 to 1.
         on: the errors to try again after. Without it and `give_up_on`: all but bugs
             (NameError, TypeError, AttributeError, ImportError, SyntaxError,
@@ -71,10 +74,10 @@ class Retry:
         wait: Strategy | None = None,
         retry: Strategy | None = None,
     ) -> None:
-        _check_number("max_retries", max_retries, int, 0)
-        _check_number("delay", delay, float, 0)
-        _check_number("backoff", backoff, float, 1)
-        _check_number("max_delay", max_delay, float, 0)
+        _check_number("max_retries", max_retries, int, 0, 1_000_000)
+        _check_number("delay", delay, float, 0, LONGEST_WAIT)
+        _check_number("backoff", backoff, float, 1, 1000)
+        _check_number("max_delay", max_delay, float, 0, LONGEST_WAIT)
         _check_number("jitter", jitter, float, 0, 1)
         _check_errors("on", on)
         _check_errors("give_up_on", give_up_on)
@@ -137,10 +140,13 @@ def decide(
     state = _state(attempt, error, elapsed)
     if not _is_retryable(policy, error, state):
         return GiveUp()
+    # Before stop is asked, as in tenacity: stop_before_delay looks at it.
+    wait = min(max(0.0, _wait(policy, state)), LONGEST_WAIT)
+    state.upcoming_sleep = wait
     stop = policy.stop
     if stop(state) if stop is not None else attempt > policy.max_retries:
         return GiveUp()
-    return RetryIn(max(0.0, float(_wait(policy, state))))
+    return RetryIn(wait)
 
 
 def _state(attempt: int, error: BaseException, elapsed: float) -> RetryCallState:
@@ -177,15 +183,16 @@ def _wait(policy: Retry, state: RetryCallState) -> float:
 
 
 def _check_number(
-    name: str, value: object, kind: type, least: float, most: float | None = None
+    name: str, value: object, kind: type, least: int, most: float
 ) -> None:
     accepted = (int,) if kind is int else (int, float)
     fits = isinstance(value, accepted) and not isinstance(value, bool)
-    if fits and least <= value and (most is None or value <= most):  # type: ignore[operator] # fits says so
+    if fits and least <= value <= most:  # type: ignore[operator] # fits says so
         return
     noun = "a whole number" if kind is int else "a number"
-    bounds = f"of {least:g} or more" if most is None else f"from {least:g} to {most:g}"
-    raise DeclarationError(f"Retry({name}=): expected {noun} {bounds}, found {value!r}")
+    raise DeclarationError(
+        f"Retry({name}=): expected {noun} from {least} to {most:.0f}, found {value!r}"
+    )
 
 
 def _check_errors(name: str, value: object) -> None:

@@ -201,8 +201,11 @@ def _run(
         # Where bodies still run in this process, nobody may begin them beside it: the
         # lease is left to end, or to be taken over when this process has.
         if loop is None or not loop.schedule.running:
+            record = claimed if loop is None else loop.container
+            if record.status is Status.RUNNING:
+                record = replace(record, status=Status.PENDING)
             with contextlib.suppress(Exception):
-                store.release(claimed)
+                store.release(record)
         raise
     finally:
         keeper.stop()

@@ -31,6 +31,7 @@ class Options:
         "limit",
         "optional",
         "parallel",
+        "references",
         "retry",
         "tolerate",
         "version",
@@ -38,8 +39,13 @@ class Options:
     )
 
     def __init__(self, label: str, given: dict[str, Any]) -> None:
-        self.after = _steps(label, given["after"])
-        self.each = _one_step(label, given["each"])
+        after = _steps(label, given["after"])
+        each = _one_step(label, given["each"])
+        self.after = None if after is None else tuple(step.name for step in after)
+        self.each = None if each is None else each.name
+        #: The steps that these two name, to see whether they are of the same class.
+        self.references = [("after", step) for step in after or ()]
+        self.references += [] if each is None else [("each", each)]
         self.parallel = _flag(label, "parallel", given["parallel"])
         self.always = _flag(label, "always", given["always"])
         self.optional = _flag(label, "optional", given["optional"])
@@ -165,7 +171,7 @@ def step(function: Any = None, /, **given: Any) -> Any:
     unknown = given.keys() - _DEFAULTS.keys()
     if unknown:
         raise DeclarationError(
-            f"@step: unknown option {sorted(unknown)[0]!r}; "
+            f"@step: unknown option {min(unknown)!r}; "
             f"there are {', '.join(sorted(_DEFAULTS))}"
         )
     options = _DEFAULTS | given
@@ -193,20 +199,20 @@ def _refuse(label: str, option: str, expected: str, found: object) -> Declaratio
     return DeclarationError(f"{label}: {option}= expects {expected}, found {found!r}")
 
 
-def _steps(label: str, value: object) -> tuple[str, ...] | None:
+def _steps(label: str, value: object) -> tuple[Step[..., Any], ...] | None:
     if value is None:
         return None
     entries = value if isinstance(value, (tuple, list)) else (value,)
-    return tuple(_step_name(label, "after", entry) for entry in entries)
+    return tuple(_step(label, "after", entry) for entry in entries)
 
 
-def _one_step(label: str, value: object) -> str | None:
-    return None if value is None else _step_name(label, "each", value)
+def _one_step(label: str, value: object) -> Step[..., Any] | None:
+    return None if value is None else _step(label, "each", value)
 
 
-def _step_name(label: str, option: str, value: object) -> str:
+def _step(label: str, option: str, value: object) -> Step[..., Any]:
     if isinstance(value, Step):
-        return value.name
+        return value
     hint = "" if not isinstance(value, str) else f"; write {value} without quotes"
     raise DeclarationError(
         f"{label}: {option}= expects a step declared above, found {value!r}{hint}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 from ptsflow.model import ContainerRecord, Status, StepSummary, Tally, TaskRecord
 
@@ -32,8 +33,9 @@ def counts(tallies: Iterable[Tally]) -> dict[Status, int]:
 def percentage(plan: Sequence[StepSummary], tallies: Iterable[Tally]) -> float:
     """Return how much is complete, 0 to 100: the steps' shares by their weights.
 
-    A step's share is the mean of its tasks'. Tasks outside the plan (a client's own)
-    count as a step of weight 1 each; with neither plan nor tasks all is complete.
+    A step's share is the mean of its tasks'. A client's own tasks count as a step of
+    weight 1 each, those of steps that were removed not at all; with neither plan nor
+    tasks all is complete.
     """
     weights = {step.name: step.weight for step in plan}
     sums: dict[str, list[float]] = defaultdict(lambda: [0, 0.0])
@@ -46,16 +48,16 @@ def percentage(plan: Sequence[StepSummary], tallies: Iterable[Tally]) -> float:
         count, percent = sums.get(name, (0, 0.0))
         total += weight
         done += weight * (percent / count if count else 0.0)
-    for name, (count, percent) in sums.items():
-        if name not in weights:
-            total += count
-            done += percent
+    count, percent = sums.get("", (0, 0.0))
+    total += count
+    done += percent
     return 100.0 if total == 0 else min(100.0, done / total)
 
 
 def status_of(container: ContainerRecord, tallies: Iterable[Tally]) -> Status:
-    """Return what became of a container: of a workflow what its runner said, else what
-    its tasks say.
+    """Return what became of a container.
+
+    Of a workflow it is what its runner said, else what its tasks say.
     """
     numbers = counts(tallies)
     is_open = any(n for status, n in numbers.items() if not status.is_complete)
@@ -72,7 +74,8 @@ def status_of(container: ContainerRecord, tallies: Iterable[Tally]) -> Status:
 def allowed_failures(tolerate: int | str, total: int) -> int:
     """Return how many of `total` items may fail: a number, or a share such as "2%"."""
     if isinstance(tolerate, str):
-        return int(total * float(tolerate.rstrip("%")) / 100)
+        # Exact, as 10,000 times 0.57 in floats is a little less than 5,700.
+        return int(total * Decimal(tolerate.rstrip("%")) / 100)
     return tolerate
 
 

@@ -121,7 +121,7 @@ def postpone(task: TaskRecord, *, now: int, due: int, why: str) -> TaskRecord:
         Status.WAITING,
         now,
         due=due,
-        attempt=task.attempt - 1,
+        **_uncounted(task),
         status_text=cut(why, TEXT_LIMIT),
     )
 
@@ -133,7 +133,7 @@ def interrupt(task: TaskRecord, *, now: int) -> TaskRecord:
         task,
         Status.PENDING,
         now,
-        attempt=task.attempt - 1,
+        **_uncounted(task),
         status_text="interrupted",
     )
 
@@ -167,6 +167,7 @@ def check_out(task: TaskRecord, *, now: int, lease_ms: int) -> TaskRecord:
         version=task.version + 1,
         invoke_count=task.invoke_count + 1,
         last_invoked_at=now,
+        due=None,
         leased_till=now + lease_ms,
     )
 
@@ -264,6 +265,11 @@ def _ended(task: TaskRecord, status: Status, now: int, **fields: object) -> Task
         task_duration_ms=_duration(task, now),
         **fields,
     )
+
+
+def _uncounted(task: TaskRecord) -> dict[str, int | None]:
+    attempt = max(0, task.attempt - 1)
+    return {"attempt": attempt, "began_at": task.began_at if attempt else None}
 
 
 def _duration(task: TaskRecord, now: int) -> int | None:

@@ -75,7 +75,9 @@ class Workflow:
         declared = type(self).declared_parameters
         for name in parameters:
             if name not in declared:
-                raise ParameterError(_unknown_parameter(type(self).__name__, name, declared))
+                raise ParameterError(
+                    _unknown_parameter(type(self).__name__, name, declared)
+                )
         for name, parameter in declared.items():
             value = parameters.get(name, parameter.default)
             if value is _MISSING:
@@ -97,7 +99,9 @@ class Workflow:
         self.__setattr__(name, None)
 
     def __repr__(self) -> str:
-        given = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
+        given = ", ".join(
+            f"{name}={value!r}" for name, value in self.parameters.items()
+        )
         return f"{type(self).__name__}({given})"
 
     @property
@@ -117,7 +121,9 @@ class Workflow:
         if not cls.container:
             return _default_name(cls.__name__, self.parameters)
         try:
-            name = cls.container.format_map({"workflow": cls.__name__} | self.parameters)
+            name = cls.container.format_map(
+                {"workflow": cls.__name__} | self.parameters
+            )
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise ParameterError(
                 f"{cls.__name__}.container = {cls.container!r} cannot be filled in with "
@@ -178,10 +184,15 @@ def _collect_steps(cls: type[Workflow]) -> dict[str, Step[..., Any]]:
                         f"{value.name!r}; write def {name} with a @step of its own"
                     )
                 found[name] = value
+            elif isinstance(getattr(value, "__wrapped__", None), Step):
+                raise DeclarationError(
+                    f"{cls.__name__}.{name}: what stands above @step hides it; "
+                    "put @step above the other decorators"
+                )
             elif name in found:
                 del found[name]
     for name in found:
-        if name in _RESERVED:
+        if name in _RESERVED or name.startswith("__"):
             raise DeclarationError(
                 f"{cls.__name__}.{name}: {name!r} has a meaning of its own in a "
                 "workflow; give the step another name"
@@ -201,12 +212,17 @@ def _collect_parameters(cls: type[Workflow]) -> dict[str, Parameter]:
     found: dict[str, Parameter] = {}
     hints = codec.hints_of(cls)
     for base in reversed(cls.__mro__):
-        if not issubclass(base, Workflow) or base is Workflow:
+        if base is Workflow:
             continue
         for name in inspect.get_annotations(base):
             hint = hints.get(name, Any)
             if name.startswith("_") or get_origin(hint) is ClassVar or hint is ClassVar:
                 continue
+            if isinstance(hint, codec.Unresolved):
+                raise DeclarationError(
+                    f"{cls.__name__}.{name}: its annotation {hint.text} cannot be looked "
+                    "up; import what it names, or define it outside of the function"
+                )
             if name in _RESERVED or name in cls.declared_steps:
                 raise DeclarationError(
                     f"{cls.__name__}.{name}: the name is taken; "
@@ -215,7 +231,9 @@ def _collect_parameters(cls: type[Workflow]) -> dict[str, Parameter]:
             default = getattr(cls, name, _MISSING)
             if default is not _MISSING:
                 try:
-                    default = convert(default, hint, f"{cls.__name__}.{name}: the default")
+                    default = convert(
+                        default, hint, f"{cls.__name__}.{name}: the default"
+                    )
                 except ParameterError as error:
                     raise DeclarationError(str(error)) from None
             found[name] = Parameter(name, hint, default)
@@ -259,27 +277,34 @@ def _check_references(
     cls: type[Workflow], label: str, step: Step[..., Any], earlier: set[str]
 ) -> None:
     options = step.options
-    each = () if options.each is None else (options.each,)
-    for option, names in (("after", options.after or ()), ("each", each)):
-        for name in names:
-            if name in earlier:
-                continue
-            declared = cls.declared_steps.get(name)
-            if declared is None:
-                reason = "is not a step of this class"
-            elif declared.options.always:
-                reason = "always runs last, so nothing can wait for it"
-            else:
-                reason = "is not declared above it"
-            raise DeclarationError(
-                f"{label}: {option}= names {name!r}, which {reason}; "
-                f"it may name {', '.join(sorted(earlier)) or 'no step, as it is the first'}"
-            )
+    for option, named in options.references:
+        name = named.name
+        declared = cls.declared_steps.get(name)
+        own = any(vars(base).get(name) is named for base in cls.__mro__)
+        if own and name in earlier:
+            continue
+        if declared is None or not own:
+            reason = "is not a step of this class"
+        elif declared.options.always:
+            reason = "always runs last, so nothing can wait for it"
+        else:
+            reason = "is not declared above it"
+        raise DeclarationError(
+            f"{label}: {option}= names {name!r}, which {reason}; "
+            f"it may name {', '.join(sorted(earlier)) or 'no step, as it is the first'}"
+        )
+    source = cls.declared_steps.get(options.each or "")
+    if options.key is not None and source is not None and source.options.each:
+        raise DeclarationError(
+            f"{label}: key= has no use, as an item of {source.name} keeps its key "
+            "behind it; leave key= out"
+        )
 
 
 def _bind(label: str, step: Step[..., Any], earlier: set[str]) -> tuple[Binding, ...]:
     parameters = list(inspect.signature(step.function).parameters.values())
-    if not parameters or parameters[0].kind not in _NAMED:
+    first = parameters[0] if parameters else None
+    if first is None or first.kind not in _PLACED or first.name in {"task", *earlier}:
         raise DeclarationError(
             f"{label}: a step is a method, its first parameter is self; "
             f"write def {step.name}(self, ...)"
@@ -310,6 +335,7 @@ def _bind(label: str, step: Step[..., Any], earlier: set[str]) -> tuple[Binding,
 
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_PLACED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def _allowed(earlier: set[str], *, item: bool) -> str:

@@ -13,7 +13,7 @@ from ptsflow.stores import open_store
 from tests.stores.making import Ticker
 from tests.stores.mongo_fixtures import new_database_url, raw_database
 
-_SERVERS = {"mongod": "mongod_url", "mongod-rs": "mongod_rs_url"}
+_SERVERS = {"mongod": "mongod_database", "mongod-rs": "mongod_rs_database"}
 SERVERS = [pytest.param(kind, marks=pytest.mark.mongod) for kind in _SERVERS]
 KINDS = ["memory", "sqlite", *SERVERS]
 
@@ -25,20 +25,19 @@ main_stores = pytest.mark.parametrize(
 )
 
 
-class _Databases:
-    """One database a server for the whole session: making one takes a while."""
-
-    def __init__(self) -> None:
-        self.urls: dict[str, str] = {}
+@pytest.fixture(scope="session")
+def mongod_database(mongod_url: str) -> Iterator[str]:
+    """Name a database for the whole session: making one takes a while."""
+    url = new_database_url(mongod_url)
+    with raw_database(url):
+        yield url
 
 
 @pytest.fixture(scope="session")
-def databases() -> Iterator[_Databases]:
-    made = _Databases()
-    yield made
-    for url in made.urls.values():
-        with raw_database(url):
-            """Dropped on the way out."""
+def mongod_rs_database(mongod_rs_url: str) -> Iterator[str]:
+    url = new_database_url(mongod_rs_url)
+    with raw_database(url):
+        yield url
 
 
 @pytest.fixture(params=KINDS)
@@ -47,15 +46,10 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def url(
-    kind: str, tmp_path: Path, databases: _Databases, request: pytest.FixtureRequest
-) -> str:
-    if kind not in _SERVERS:
-        return "memory:" if kind == "memory" else f"sqlite:///{tmp_path}/pts.db"
-    if kind not in databases.urls:
-        server = str(request.getfixturevalue(_SERVERS[kind]))
-        databases.urls[kind] = new_database_url(server)
-    return databases.urls[kind]
+def url(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    if kind in _SERVERS:
+        return str(request.getfixturevalue(_SERVERS[kind]))
+    return "memory:" if kind == "memory" else f"sqlite:///{tmp_path}/pts.db"
 
 
 @pytest.fixture

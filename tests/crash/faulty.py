@@ -33,7 +33,9 @@ class Fault(Struct, frozen=True):
     def strike(self) -> None:
         if self.how == "exit":
             os._exit(DIED)
-        os.kill(os.getpid(), signal.SIGSTOP if self.how == "stop" else signal.SIGKILL)
+        number = signal.SIGSTOP if self.how == "stop" else signal.SIGKILL
+        # To this very thread: to the process, it might go on for a moment.
+        signal.pthread_kill(threading.get_ident(), number)
 
 
 class _Count:

@@ -1,0 +1,222 @@
+"""Who may run a container, and what becomes of a runner that lost it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from ptsflow.clock import since_boot
+from ptsflow.errors import ContainerBusy, LeaseLost
+from ptsflow.model import Status
+from tests.crash import journal as journals
+from tests.crash.checks import check_fences, errors, look, run_again
+from tests.crash.faulty import Fault
+from tests.crash.nest import Nest, Spec
+
+BUSY, LOST = ContainerBusy.exit_code, LeaseLost.exit_code
+
+
+def test_of_eight_runners_that_start_at_once_one_runs_each_body_once(
+    url: str, nest: Nest, journal: Path
+) -> None:
+    at = since_boot() + 0.3
+    spec = Spec(workflow="Small", url=url, journal=str(journal), at=at)
+    pids = [nest.start(spec) for _ in range(8)]
+    codes = Counter(nest.wait(pid) for pid in pids)
+    lines = journals.read(journal)
+    bodies = [(line.task, line.attempt) for line in lines if line.what == "start"]
+
+    assert codes[0] >= 1
+    assert codes[0] + codes[BUSY] == 8, errors(spec)
+    assert len(bodies) == len(set(bodies)) == 7
+    assert len({line.pid for line in lines}) == 1
+
+
+def test_runners_that_wait_for_each_other_all_succeed(
+    url: str, nest: Nest, journal: Path
+) -> None:
+    spec = Spec(workflow="Small", url=url, journal=str(journal), wait=30.0)
+    pids = [nest.start(spec) for _ in range(4)]
+    codes = [nest.wait(pid) for pid in pids]
+
+    assert codes == [0] * 4, errors(spec)
+    assert sum(journals.starts(journals.read(journal)).values()) == 7
+
+
+def test_a_runner_that_waited_for_longer_than_its_lease_still_has_all_of_it(
+    url: str, nest: Nest, journal: Path
+) -> None:
+    holder = Spec(workflow="Gated", url=url, journal=str(journal), lease=1.0)
+    first = nest.start(holder)
+    until_it_runs(journal, 3)
+    second = nest.start(replace(holder, wait=30.0))
+    time.sleep(1.5)
+    Path(f"{journal}.gate").touch()
+
+    assert nest.wait(first) == 0
+    assert nest.wait(second) == 0, errors(holder)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("number", [3, 4, 5, 7])
+def test_a_frozen_runner_that_was_overtaken_is_refused_when_it_wakes(
+    number: int, when: str, url: str, nest: Nest, journal: Path
+) -> None:
+    # Writes 1 to 3 are create, claim and save; the rest are commits.
+    spec = Spec(
+        workflow="Small",
+        url=url,
+        journal=str(journal),
+        lease=0.6,
+        fault=Fault(number, when, "stop"),
+    )
+    frozen = nest.start(spec)
+    until_it_is_stopped(frozen)
+    early = nest.run(replace(spec, fault=None))
+    time.sleep(0.7)
+    overtaker = run_again(nest, spec)
+    recorded = look(url)
+    lines = len(journals.read(journal))
+    os.kill(frozen, signal.SIGCONT)
+    code = nest.wait(frozen)
+
+    assert early == BUSY
+    assert code == LOST, errors(spec)
+    assert look(url) == recorded == overtaker
+    # A body that was about to start when it froze may start: it records nothing.
+    assert len(journals.read(journal)) <= lines + 4
+
+
+def test_a_frozen_runner_that_woke_in_time_goes_on(
+    url: str, nest: Nest, journal: Path
+) -> None:
+    spec = Spec(workflow="Small", url=url, journal=str(journal), lease=5.0)
+    stopped = replace(spec, fault=Fault(4, "after", "stop"))
+    frozen = nest.start(stopped)
+    until_it_is_stopped(frozen)
+    busy = nest.run(spec)
+    os.kill(frozen, signal.SIGCONT)
+
+    assert busy == BUSY
+    assert nest.wait(frozen) == 0, errors(spec)
+    assert journals.starts(journals.read(journal))["begin"] == 1
+
+
+def test_a_runner_overtaken_in_the_middle_of_its_bodies_ends_by_itself(
+    url: str, nest: Nest, journal: Path
+) -> None:
+    spec = Spec(workflow="Gated", url=url, journal=str(journal), lease=0.6)
+    frozen = nest.start(spec)
+    until_it_runs(journal, 3)
+    os.kill(frozen, signal.SIGSTOP)
+    until_it_is_stopped(frozen)
+    time.sleep(0.7)
+    second = nest.start(replace(spec, lease=60.0))
+    until_it_runs(journal, 5)
+    os.kill(frozen, signal.SIGCONT)
+    code = nest.wait(frozen)
+    Path(f"{journal}.gate").touch()
+
+    assert code == LOST, errors(spec)
+    assert nest.wait(second) == 0
+    check_fences([line for line in journals.read(journal) if line.what == "start"])
+
+
+def test_a_killed_runner_is_taken_over_at_once_on_the_same_host(
+    url: str, nest: Nest, journal: Path
+) -> None:
+    spec = Spec(workflow="Gated", url=url, journal=str(journal), lease=60.0)
+    first = nest.start(spec)
+    until_it_runs(journal, 3)
+    # Not waited for: what is left of it is a zombie.
+    os.kill(first, signal.SIGKILL)
+    killed_at = since_boot()
+    second = nest.start(spec)
+    until_it_runs(journal, 5)
+    taken = max(line.at for line in journals.read(journal)) - killed_at
+    Path(f"{journal}.gate").touch()
+
+    assert nest.wait(second) == 0, errors(spec)
+    assert nest.wait(first) == -signal.SIGKILL
+    assert taken < 2
+    assert journals.starts(journals.read(journal)) == {
+        "begin": 1,
+        "patient": 2,
+        "obedient": 2,
+        "end": 1,
+    }
+
+
+def test_a_runner_killed_on_another_host_is_waited_for_until_its_lease_ends(
+    url: str, nest: Nest, journal: Path
+) -> None:
+    spec = Spec(
+        workflow="Small",
+        url=url,
+        journal=str(journal),
+        lease=1.5,
+        host="elsewhere",
+        fault=Fault(5, "after", "kill"),
+    )
+    code = nest.run(spec)
+    killed_at = since_boot()
+    after = run_again(nest, replace(spec, host="here"))
+
+    assert code == -signal.SIGKILL
+    assert after.container is not None
+    assert 1.0 < since_boot() - killed_at < 4
+
+
+def test_a_live_runner_on_another_host_is_not_waited_for(
+    url: str, nest: Nest, journal: Path
+) -> None:
+    spec = Spec(
+        workflow="Gated", url=url, journal=str(journal), lease=1.5, host="elsewhere"
+    )
+    first = nest.start(spec)
+    until_it_runs(journal, 3)
+    began_at = since_boot()
+    code = nest.run(replace(spec, host="here"))
+    took = since_boot() - began_at
+    Path(f"{journal}.gate").touch()
+
+    assert code == BUSY
+    assert took < 2
+    assert nest.wait(first) == 0
+
+
+def test_a_step_that_kills_its_process_fails_when_its_budget_is_used_up(
+    url: str, nest: Nest, journal: Path
+) -> None:
+    spec = Spec(workflow="Bomb", url=url, journal=str(journal))
+    codes = [nest.run(spec) for _ in range(4)]
+    after = look(url)
+
+    assert codes == [-signal.SIGKILL] * 3 + [1]
+    assert journals.starts(journals.read(journal)) == {"begin": 1, "explode": 3}
+    assert after.tasks["explode"].status is Status.FAILED
+    assert after.tasks["explode"].error == "the runner died while it ran (attempt 3)"
+    assert after.container is not None
+    assert after.container.status is Status.FAILED
+
+
+def until_it_runs(journal: Path, bodies: int, seconds: float = 10) -> None:
+    """Wait until so many bodies have started."""
+    end = since_boot() + seconds
+    while sum(journals.starts(journals.read(journal)).values()) < bodies:
+        assert since_boot() < end, journals.read(journal)
+        time.sleep(0.005)
+
+
+def until_it_is_stopped(pid: int, seconds: float = 10) -> None:
+    """Wait until a process is stopped by SIGSTOP."""
+    end = since_boot() + seconds
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        assert since_boot() < end
+        time.sleep(0.002)

@@ -1,0 +1,214 @@
+"""The first examples as a newcomer runs them: copied, killed with -9, run again."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ptsflow
+from ptsflow.client import Task
+from ptsflow.loading import load
+from ptsflow.model import Status
+from ptsflow.report import Report
+from ptsflow.testing import run_inline
+from ptsflow.workflow import Workflow
+
+ROOT = Path(__file__).parents[2]
+
+
+class Newcomer:
+    """Types commands in a folder of their own, with a copy of the examples."""
+
+    def __init__(self, folder: Path, store: str | None = None) -> None:
+        self.folder = folder
+        self.store = store or f"sqlite:///{folder}/.ptsflow/ptsflow.db"
+        shutil.copytree(ROOT / "examples", folder / "examples")
+        kept = {k: v for k, v in os.environ.items() if k != "PTSFLOW_STORE"}
+        self.environment = {**kept, "PYTHONPATH": str(ROOT)}
+        if store:
+            self.environment["PTSFLOW_STORE"] = store
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ptsflow", *words],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def types(self, *words: str) -> str:
+        """Run a command that succeeds; return what it says."""
+        with self.start(*words) as process:
+            _, told = process.communicate(timeout=60)
+        assert process.returncode == 0, told
+        return told
+
+    def types_and_kills(self, *words: str, after: str) -> None:
+        """Run a command, and kill it when a task of the step `after` is done."""
+        with self.start(*words) as process:
+            assert process.stderr
+            for line in process.stderr:
+                if f" {after}[" in line and " done" in line:
+                    break
+            process.kill()
+            process.communicate(timeout=10)
+        assert process.returncode == -9
+
+    def tasks(self, container: str) -> dict[str, Task]:
+        with ptsflow.connect(self.store) as client:
+            found = client.get_task_container(container)
+            assert found
+            return {task.name: task for task in found.get_tasks()}
+
+
+def done(tasks: dict[str, Task]) -> dict[str, Task]:
+    return {name: task for name, task in tasks.items() if task.status is Status.DONE}
+
+
+# ---- hello.py -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind", ["sqlite", pytest.param("mongod", marks=pytest.mark.mongod)]
+)
+def test_hello_that_was_killed_does_only_what_is_left(
+    tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    store = None
+    if kind == "mongod":
+        store = f"{request.getfixturevalue('mongod_url')}/pts_hello"
+    newcomer = Newcomer(tmp_path, store)
+    hello = ["run", "examples/hello.py", "-j", "1"]
+
+    newcomer.types_and_kills(*hello, after="greet")
+    before = newcomer.tasks("Hello")
+    told = newcomer.types(*hello)
+    after = newcomer.tasks("Hello")
+    again = newcomer.types(*hello)
+
+    finished = done(before)
+    assert {"people", "greet[Ada]"} <= finished.keys() < done(after).keys()
+    assert {name: after[name] for name in finished} == finished
+    assert f"started, {len(finished)} tasks done earlier" in told
+    assert "nothing was left to do" in again
+    assert newcomer.tasks("Hello") == after
+    greetings = ["Hello, Ada!", "Hello, Grace!", "Hello, Edsger!", "Hello, Barbara!"]
+    assert after["report"].result == "\n".join(greetings)
+    assert (tmp_path / ".ptsflow").exists() == (kind == "sqlite")
+
+
+# ---- verify_packages.py ---------------------------------------------------------
+
+
+def test_verify_packages_that_was_killed_does_not_read_again_what_it_checked(
+    tmp_path: Path,
+) -> None:
+    newcomer = Newcomer(tmp_path)
+    verify = ["run", "examples/verify_packages.py"]
+
+    newcomer.types_and_kills(*verify, "-j", "1", after="verify")
+    finished = done(newcomer.tasks("packages:*"))
+    newcomer.types(*verify)
+    after = newcomer.tasks("packages:*")
+
+    assert 2 <= len(finished) < len(after)
+    assert {name: after[name] for name in finished} == finished
+    assert after.keys() == done(after).keys()
+    lines = (tmp_path / "verify_packages.txt").read_text().splitlines()
+    checked = [task.key for task in after.values() if task.step == "verify"]
+    titles = [line.split()[0] for line in lines if not line.startswith(" ")]
+    assert titles == checked
+    assert "pytest" in checked
+
+
+def install(folder: Path, record: str) -> None:
+    """Put a package there with a file of each kind; `record` is its RECORD."""
+    info = folder / "odd-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Name: odd\nVersion: 1.0\n")
+    (info / "RECORD").write_text(record)
+    for name in ("good.py", "changed.py", "grown.py"):
+        (folder / name).write_text("x = 1\n")
+    (folder / "folder.py").mkdir()
+
+
+def recorded(name: str, content: bytes) -> str:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest())
+    return f"{name},sha256={digest.rstrip(b'=').decode()},{len(content)}\n"
+
+
+def verified(folder: Path, match: str = "odd") -> Report:
+    kind = load(str(ROOT / "examples" / "verify_packages.py"), Workflow)
+    return run_inline(kind(match=match, report=folder / "report.txt"))
+
+
+def test_verify_packages_finds_what_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    install(
+        site,
+        recorded("good.py", b"x = 1\n")
+        + recorded("changed.py", b"x = 2\n")
+        + recorded("grown.py", b"x\n")
+        + recorded("lost.py", b"x\n")
+        + recorded("folder.py", b"x\n")
+        + "strange.py,sha0=abc,1\n"
+        + "cached.pyc,,\n"
+        + "odd-1.0.dist-info/RECORD,,\n",
+    )
+    monkeypatch.syspath_prepend(site)
+    report = verified(tmp_path)
+
+    assert report.ok
+    assert (tmp_path / "report.txt").read_text() == (
+        "odd 1.0: PROBLEMS, 6 files\n"
+        f"    {site}/changed.py: its sha256 is not the recorded one\n"
+        f"    {site}/grown.py: has 6 bytes, 2 were recorded\n"
+        f"    {site}/lost.py: is missing\n"
+        f"    {site}/folder.py: cannot be read: Is a directory\n"
+        f"    {site}/strange.py: its hash is of an unknown kind, 'sha0'\n"
+    )
+    summary = report.result("write_report")
+    assert (summary.packages, summary.files, summary.problems) == (1, 6, 5)
+    assert summary.bytes == 18
+
+
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [
+        pytest.param("", "no hashes were recorded", id="empty"),
+        pytest.param(
+            "good.py,sha256=abc\n",
+            "its RECORD cannot be read: not enough values to unpack "
+            "(expected 3, got 2)",
+            id="cut",
+        ),
+    ],
+)
+def test_verify_packages_says_that_it_cannot_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: str, problem: str
+) -> None:
+    install(tmp_path / "site", record)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+
+    assert verified(tmp_path).ok
+    assert (tmp_path / "report.txt").read_text() == (
+        f"odd 1.0: PROBLEMS, 0 files\n    {problem}\n"
+    )
+
+
+def test_verify_packages_with_nothing_to_check_succeeds(tmp_path: Path) -> None:
+    report = verified(tmp_path, match="no-such-package")
+
+    assert report.ok
+    assert (tmp_path / "report.txt").read_text() == ""
