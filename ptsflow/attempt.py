@@ -14,9 +14,9 @@ from msgspec import Struct
 from ptsflow import codec
 from ptsflow.clock import Clock
 from ptsflow.context import TaskHandle
-from ptsflow.errors import Fail, Finish, RetryLater, Skip
+from ptsflow.errors import Fail, Finish, RetryLater, Skip, StoredValueError
 from ptsflow.plan import PlanStep
-from ptsflow.retry import GiveUp, decide
+from ptsflow.retry import LONGEST_WAIT, GiveUp, decide
 from ptsflow.workflow import Workflow
 
 
@@ -121,11 +121,13 @@ def run(call: Call) -> Outcome:
     except Skip as signal:
         return Skipped(signal.why)
     except RetryLater as signal:
-        return Postponed(max(0.0, signal.seconds), signal.why)
+        return Postponed(min(max(0.0, signal.seconds), LONGEST_WAIT), signal.why)
     except Finish as signal:
         return Finished(signal.why)
     except Fail as signal:
         return Raised(describe(signal, step), None)
+    except StoredValueError as error:
+        return Raised(describe(error, step), None)  # It will be the same next time.
     except BaseException as error:  # noqa: BLE001 - whatever a body raises fails its attempt
         return _failed(call, error)
 
@@ -137,7 +139,7 @@ def _failed(call: Call, error: BaseException) -> Outcome:
         decision = decide(
             call.step.retry, attempt=call.attempt, error=error, elapsed=elapsed
         )
-    except Exception as problem:  # noqa: BLE001 - a user's strategy is a user's code
+    except BaseException as problem:  # noqa: BLE001 - a user's strategy is a user's code
         return Raised(f"{text}; and its retry strategy raised {_name(problem)}", None)
     if isinstance(decision, GiveUp):
         return Raised(text, None)

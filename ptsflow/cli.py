@@ -100,7 +100,10 @@ def call(arguments: Sequence[str]) -> int:
 def _usage(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     path = "ptsflow" if context is None else context.command_path
-    text = error.format_message().rstrip(".").replace(". (", " (").replace("\n", " ")
+    text = error.format_message().rstrip(".").replace("\n", " ")
+    if isinstance(error, click.NoSuchOption) and context is not None:
+        known = [name for option in context.command.params for name in option.opts]
+        text = f"there is no option {error.option_name}{similar(error.option_name, known)}"
     text = text[:1].lower() + text[1:]
     return f"{path}: {text}; see {path} --help"
 

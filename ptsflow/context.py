@@ -86,7 +86,7 @@ class TaskHandle:
                 f"progress of {self.name}: expected 0 <= done <= total, "
                 f"found done={done!r}, total={total!r}"
             )
-        percentage = 100.0 if done >= total else 100.0 * done / total
+        percentage = 100.0 if done >= total else min(100.0, 100.0 * done / total)
         self._reporter.progressed(self.name, percentage, str(text))
 
     def track(self, items: Iterable[T], total: int | None = None) -> Iterator[T]:

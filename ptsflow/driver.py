@@ -21,6 +21,8 @@ from ptsflow.events import Notice
 from ptsflow.executors.threads import ThreadExecutor
 from ptsflow.loop import Ended, Job, Loop
 
+#: How long the main thread sleeps at the most, in seconds.
+_LOOK_EVERY = 1.0
 #: How often progress is written, in seconds.
 _WRITE_EVERY = 1.0
 
@@ -54,7 +56,7 @@ class Driver:
         loop = self._loop
         try:
             with self._listening():
-                self._turn()
+                self._look()
                 while not loop.is_over:
                     self._sleep()
                     self._look()
@@ -74,8 +76,9 @@ class Driver:
         if self._loop.progress:
             pauses.append(self._written + _WRITE_EVERY - since_boot())
         pauses.append(self._loop.deadline() - since_boot())
-        # A wait without end would not let Python's signal handlers run on all systems.
-        timeout = max(0.0, min([*pauses, 3600.0]))
+        # Of signals in quick succession the kernel may give the first one to another
+        # thread too, and this one sleeps on; Python handles them only here.
+        timeout = max(0.0, min([*pauses, _LOOK_EVERY]))
         with contextlib.suppress(queue.Empty):
             reason = self._inbox.get(timeout=timeout)
             self._lost = self._lost or reason
@@ -92,30 +95,34 @@ class Driver:
             )
             loop.fail(error)
             return
-        with loop.lock:
-            if loop.is_over:
-                return
-            if len(self._signals) == 1 and not loop.is_cancelled:
-                loop.stop()
-                count = len(loop.schedule.running)
-                text = f"stopping: waiting for {count} running; once more stops at once"
-                loop.bus.emit(Notice(at=self._loop.clock(), text=text))
-            elif len(self._signals) > 1:
-                self._guarded(loop.interrupt)
-                return
-            if loop.progress and since_boot() >= self._written + _WRITE_EVERY:
-                self._written = since_boot()
-                self._guarded(loop.flush_progress)
-        self._turn()
+        # Whoever has it may be waiting for a store that is away: the lease may end.
+        left = max(0.0, min(_LOOK_EVERY, loop.deadline() - since_boot()))
+        if loop.lock.acquire(timeout=left):
+            try:
+                self._attend()
+            finally:
+                loop.lock.release()
+            self._pump(keep=False)
 
-    def _turn(self) -> None:
-        with self._loop.lock:
-            if self._loop.is_over:
-                self._loop.let_go()
-                return
-            jobs = self._guarded(self._loop.turn)
-            self._pool.submit(jobs or [], len(self._loop.schedule.running))
-        self._pump(keep=False)
+    def _attend(self) -> None:
+        """Do what is to be done, holding the loop's lock."""
+        loop = self._loop
+        if loop.is_over:
+            return
+        if len(self._signals) > 1:
+            self._guarded(loop.interrupt)
+            return
+        if self._signals and not loop.is_cancelled:
+            loop.stop()
+            count = len(loop.schedule.running)
+            text = f"stopping: waiting for {count} running; once more stops at once"
+            loop.bus.emit(Notice(at=loop.clock(), text=text))
+        if loop.progress and since_boot() >= self._written + _WRITE_EVERY:
+            self._written = since_boot()
+            self._guarded(loop.flush_progress)
+        if not loop.is_over:
+            jobs = self._guarded(loop.turn) or []
+            self._pool.submit(jobs, len(loop.schedule.running))
 
     def _raise_failure(self) -> None:
         if self._loop.failure is not None:

@@ -32,7 +32,7 @@ def foresee(
         only: the steps to run alone, if not all.
     """
     resumption = resume(plan, container, stored, now=now, again=again)
-    foreseen = forecast(plan, container, stored, resumption)
+    foreseen = forecast(plan, stored, resumption)
     if only is None:
         return foreseen
     blocked = _blocked(plan, resumption, only)

@@ -51,13 +51,15 @@ class Inputs:
         source = self._plan.by_name[step.each or ""]
         self.load_results([source.name])
         text = self._result(source.name)
-        # A skipped or failed optional step hands on nothing: there are no items.
-        tree = [] if text is None else codec.parse(text)
+        # A skipped or failed optional step hands on nothing: there are no items. One that
+        # is done and returned nothing is more likely to have forgotten it.
+        is_done = self._tasks[source.name].status is Status.DONE
+        tree = codec.parse(text or "null") if is_done else []
         found = codec.elements(tree, source.returns)
         if found is None:
             raise StoredValueError(
                 f"{step.name}: each={source.name} needs a list from {source.name}, "
-                f"found {text!s:.80}; return a list there"
+                f"found {text or 'None'!s:.80}; return a list there"
             )
         trees, hint = found
         self._elements[step.name] = [Element(tree, hint) for tree in trees]

@@ -228,7 +228,8 @@ class Keeper:
         """End; the lease is not renewed any more when this returns."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=self._lease_ms / 1000)
+            # An answer that comes after the deadline is not worth waiting for.
+            self._thread.join(timeout=max(0.0, self.deadline - since_boot()))
 
     def _keep(self) -> None:
         pause = self._lease_ms / 1000 / RENEWALS

@@ -33,15 +33,18 @@ def load(target: str, base: type) -> type:
     Raises:
         LoadError: there is no such file, module or class, or importing it failed.
     """
-    place, _, name = target.rpartition(":")
+    place, _, name = target.rpartition(":") if ":" in target else (target, "", "")
     if not place:
-        place, name = target, ""
+        raise LoadError(
+            f"{target!r} names no module; TARGET is package.module:Class or "
+            "path/file.py:Class"
+        )
     module = (
         _load_file(place)
         if place.endswith(".py") or "/" in place
         else _load_module(place, target)
     )
-    return _pick(module, name, base, target)
+    return _pick(module, name, base, place)
 
 
 def _load_file(place: str) -> ModuleType:
@@ -49,11 +52,12 @@ def _load_file(place: str) -> ModuleType:
     if not path.is_file():
         raise LoadError(f"{place}: no such file; TARGET is path/file.py:Class")
     name = path.stem
-    loaded = sys.modules.get(name)
-    if loaded is not None and getattr(loaded, "__file__", None) == str(path):
-        return loaded
-    if loaded is not None or name in sys.stdlib_module_names:
-        name = f"ptsflow_target_{name}"
+    other = f"ptsflow_target_{name}"
+    for loaded in (sys.modules.get(name), sys.modules.get(other)):
+        if loaded is not None and getattr(loaded, "__file__", None) == str(path):
+            return loaded
+    if name in sys.modules or name in sys.stdlib_module_names:
+        name = other
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise LoadError(f"{place}: not a Python file; TARGET is path/file.py:Class")
@@ -64,7 +68,7 @@ def _load_file(place: str) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except BaseException as error:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
         raise _import_failed(place, error) from error
     return module
 
@@ -95,7 +99,7 @@ def _import_failed(place: str, error: BaseException) -> BaseException:
     return LoadError(f"{place}: importing it failed: {type(error).__name__}: {text}")
 
 
-def _pick(module: ModuleType, name: str, base: type, target: str) -> type:
+def _pick(module: ModuleType, name: str, base: type, place: str) -> type:
     found = {
         key: value
         for key, value in vars(module).items()
@@ -107,15 +111,17 @@ def _pick(module: ModuleType, name: str, base: type, target: str) -> type:
         other = getattr(module, name, None)
         what = "is not a Workflow" if other is not None else "is not there"
         raise LoadError(
-            f"{target}: {name!r} {what}{similar(name, found)}; "
-            f"workflows of {module.__name__}: {', '.join(found) or 'none'}"
+            f"{place}: {name!r} {what}{similar(name, found)}; "
+            f"its workflows: {', '.join(found) or 'none'}"
         )
-    own = {key: v for key, v in found.items() if v.__module__ == module.__name__}
+    own = {
+        value: key for key, value in found.items() if value.__module__ == module.__name__
+    }
     if len(own) == 1:
-        return next(iter(own.values()))
+        return next(iter(own))
     if not own:
-        raise LoadError(f"{target}: {module.__name__} defines no Workflow class")
+        raise LoadError(f"{place}: it defines no Workflow class")
     raise LoadError(
-        f"{target}: {module.__name__} defines {len(own)} workflows; "
-        f"say which: {', '.join(f'{target}:{key}' for key in own)}"
+        f"{place}: it defines {len(own)} workflows; "
+        f"say which: {', '.join(f'{place}:{key}' for key in own.values())}"
     )

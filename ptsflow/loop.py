@@ -430,7 +430,7 @@ class Loop:
         if not self.schedule.succeeded():
             return
         for task in list(self.tasks.values()):
-            if task.is_complete or self.schedule.knows(task.name):
+            if task.is_complete or not task.step or self.schedule.knows(task.name):
                 continue
             if task.step in self.plan.by_name:
                 # An item that is not in its step's list any more.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, time
+from enum import Enum
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
@@ -18,6 +19,8 @@ _FROM_TEXT: dict[Any, Callable[[str], Any]] = {
     date: date.fromisoformat,
     time: time.fromisoformat,
     Path: Path,
+    str: str,
+    Any: str,
 }
 _YES_NO = {"yes": True, "true": True, "on": True, "1": True} | {
     "no": False,
@@ -25,6 +28,10 @@ _YES_NO = {"yes": True, "true": True, "on": True, "1": True} | {
     "off": False,
     "0": False,
 }
+#: A bool is an int to Python and a datetime is a date, but not to those who declare one.
+_STRICT = (int, date)
+#: What reading raises where a value does not fit.
+_MISFITS = (msgspec.DecodeError, TypeError, ValueError)
 
 
 def convert(value: Any, hint: Any, label: str) -> Any:
@@ -33,13 +40,9 @@ def convert(value: Any, hint: Any, label: str) -> Any:
     Raises:
         ParameterError: it does not fit; the message begins with `label`.
     """
-    if hint is Any or (isinstance(hint, type) and type(value) is hint):
-        return value
     try:
-        return msgspec.convert(value, hint, dec_hook=_reads_path)
-    except (msgspec.ValidationError, TypeError, ValueError) as error:
-        if isinstance(hint, type) and isinstance(value, hint) and hint is not int:
-            return value
+        return _convert(value, hint)
+    except _MISFITS as error:
         raise ParameterError(_unfit(label, hint, value, error)) from None
 
 
@@ -51,40 +54,71 @@ def parse(text: str, hint: Any, label: str) -> Any:
     """
     try:
         return _parse(text, hint)
-    except (msgspec.ValidationError, TypeError, ValueError) as error:
+    except _MISFITS as error:
         raise ParameterError(_unfit(label, hint, text, error)) from None
 
 
+def _convert(value: Any, hint: Any) -> Any:
+    choices = _choices(hint)
+    if hint is Any or type(value) is hint or type(value) in choices:
+        return value
+    if choices:
+        return _first(choices, lambda choice: _convert(value, choice))
+    try:
+        return msgspec.convert(value, hint, dec_hook=_reads_path)
+    except _MISFITS:
+        if isinstance(hint, type) and isinstance(value, hint) and hint not in _STRICT:
+            return value
+        raise
+
+
 def _parse(text: str, hint: Any) -> Any:
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        return _parse_union(text, get_args(hint))
+    choices = _choices(hint)
+    if choices:
+        if type(None) in choices and text.lower() in ("", "none"):
+            return None
+        return _first(choices, lambda choice: _parse(text, choice))
     if hint in _FROM_TEXT:
         return _FROM_TEXT[hint](text)
     if hint is bool:
         if text.lower() not in _YES_NO:
             raise ValueError("expected yes or no")
         return _YES_NO[text.lower()]
-    if origin in (list, tuple, set, frozenset):
-        entry = (get_args(hint) or (str,))[0]
-        parts = [_parse(part, entry) for part in text.split(",")] if text else []
-        return origin(parts)
-    if hint in (Any, str):
-        return text
+    if text.startswith(("[", "{")):
+        return msgspec.json.decode(text, type=hint, dec_hook=_reads_path)
+    kind = get_origin(hint) or hint
+    if kind in (list, tuple, set, frozenset):
+        return kind(_parse_parts(text.split(",") if text else [], kind, get_args(hint)))
     return msgspec.convert(text, hint, strict=False, dec_hook=_reads_path)
 
 
-def _parse_union(text: str, choices: tuple[Any, ...]) -> Any:
-    if type(None) in choices and text.lower() in ("", "none"):
-        return None
-    problem: Exception = ValueError("nothing fits")
+def _parse_parts(
+    parts: Sequence[str], kind: type, entries: tuple[Any, ...]
+) -> list[Any]:
+    if kind is tuple and entries and entries[-1] is not Ellipsis:
+        if len(parts) != len(entries):
+            raise ValueError(f"expected {len(entries)} values with commas between them")
+        pairs = zip(parts, entries, strict=True)
+        return [_parse(part, entry) for part, entry in pairs]
+    entry = entries[0] if entries else str
+    return [_parse(part, entry) for part in parts]
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    """Return the members of a union; nothing of anything else."""
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else ()
+
+
+def _first(choices: Sequence[Any], read: Callable[[Any], Any]) -> Any:
+    """Return what the first choice that fits makes of it."""
+    problem: Exception | None = None
     for choice in choices:
         if choice is not type(None):
             try:
-                return _parse(text, choice)
-            except (msgspec.ValidationError, TypeError, ValueError) as error:
+                return read(choice)
+            except _MISFITS as error:
                 problem = error
-    raise problem
+    raise ValueError(str(problem))
 
 
 def _reads_path(kind: type, value: Any) -> Any:
@@ -96,6 +130,14 @@ def _reads_path(kind: type, value: Any) -> Any:
 
 
 def _unfit(label: str, hint: Any, value: object, error: Exception) -> str:
-    name = hint.__name__ if isinstance(hint, type) else str(hint)
+    found = repr(value).replace("\n", " ")
     reason = str(error).replace("\n", " ")
-    return f"{label}: expected {name}, found {value!r} ({reason})"
+    return f"{label}: expected {_noun(hint)}, found {found:.200} ({reason})"
+
+
+def _noun(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(repr, get_args(hint)))}"
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return f"one of {', '.join(repr(member.value) for member in hint)}"
+    return hint.__name__ if isinstance(hint, type) else str(hint)

@@ -16,13 +16,13 @@ from ptsflow import codec
 from ptsflow.errors import InvalidName, InvalidValue
 from ptsflow.model import NAME_LIMIT, StepSummary
 from ptsflow.retry import Retry
-from ptsflow.step import Key
+from ptsflow.step import Key, Options, Step
 from ptsflow.workflow import Binding, Workflow
 
 #: Annotations take 7 µs each to resolve, and most steps return nothing.
 _RETURNS: WeakKeyDictionary[Callable[..., Any], Any] = WeakKeyDictionary()
 _UNKNOWN = object()
-#: Items that are strings up to this many characters name themselves.
+#: Items that are strings up to this many bytes name themselves.
 _SHORT = 60
 
 
@@ -33,6 +33,8 @@ class PlanStep(Struct, frozen=True, kw_only=True):
     index: int
     function: Callable[..., Any]
     is_async: bool
+    #: Bytes in the longest name of it and of the steps chained behind it.
+    name_size: int
     bindings: tuple[Binding, ...]
     #: Earlier steps that it waits for as a whole, besides the first `above`.
     needs: tuple[str, ...]
@@ -89,50 +91,91 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 def plan_of(workflow: type[Workflow]) -> Plan:
     """Return the plan of a workflow class."""
-    steps: list[PlanStep] = []
-    declared = list(workflow.declared_steps.values())
-    usual = sum(not step.options.always for step in declared)
-    group = 0
-    previous_parallel = False
-    for index, step in enumerate(declared):
-        options = step.options
-        joins = options.parallel and previous_parallel and index != usual
-        if not joins:
-            group = index
-        previous_parallel = options.parallel
-        bindings = workflow.declared_bindings[step.name]
-        waits_for_above = options.after is None and options.each is None
-        named = [binding.step for binding in bindings if binding.kind == "result"]
-        source = workflow.declared_steps.get(options.each or "")
-        # An item-wise chain waits item by item, not for the step before as a whole.
-        each = [] if source is None or source.options.each else [source.name]
-        steps.append(
-            PlanStep(
-                name=step.name,
-                index=index,
-                function=step.function,
-                is_async=step.is_async,
-                bindings=bindings,
-                needs=tuple(dict.fromkeys([*(options.after or ()), *each, *named])),
-                above=group if waits_for_above else None,
-                each=options.each,
-                parallel=options.parallel,
-                always=options.always,
-                optional=options.optional,
-                retry=options.retry,
-                key=options.key,
-                limit=options.limit,
-                tolerate=options.tolerate,
-                weight=options.weight,
-                version=options.version,
-            )
-        )
+    declared = workflow.declared_steps
+    starts = _starts(workflow)
+    sizes = _name_sizes(declared.values())
+    steps = tuple(
+        _planned(workflow, step, index, starts[index], sizes[step.name])
+        for index, step in enumerate(declared.values())
+    )
     return Plan(
         workflow=workflow.__name__,
-        steps=tuple(steps),
+        steps=steps,
         by_name={step.name: step for step in steps},
-        usual=usual,
+        usual=sum(not step.always for step in steps),
     )
+
+
+def _planned(
+    workflow: type[Workflow],
+    step: Step[..., Any],
+    index: int,
+    start: int,
+    name_size: int,
+) -> PlanStep:
+    options = step.options
+    bindings = workflow.declared_bindings[step.name]
+    source = workflow.declared_steps.get(options.each or "")
+    # An item-wise chain waits item by item, not for the step before as a whole.
+    each = [] if source is None or source.options.each else [source.name]
+    named = [binding.step for binding in bindings if binding.kind == "result"]
+    waits_for_above = options.after is None and options.each is None
+    return PlanStep(
+        name=step.name,
+        index=index,
+        function=step.function,
+        is_async=step.is_async,
+        name_size=name_size,
+        bindings=bindings,
+        needs=tuple(dict.fromkeys([*(options.after or ()), *each, *named])),
+        above=start if waits_for_above else None,
+        each=options.each,
+        parallel=options.parallel,
+        always=options.always,
+        optional=options.optional,
+        retry=options.retry,
+        key=options.key,
+        limit=options.limit,
+        tolerate=options.tolerate,
+        weight=options.weight,
+        version=options.version,
+    )
+
+
+def _starts(workflow: type[Workflow]) -> list[int]:
+    """Return for every step the index of the first of its parallel group."""
+    starts: list[int] = []
+    group: set[str] = set()
+    previous: Options | None = None
+    for index, step in enumerate(workflow.declared_steps.values()):
+        options = step.options
+        joins = previous is not None and previous.parallel and options.parallel
+        if joins and previous is not None and options.always:
+            # What always runs waits for its barrier alone: to receive the result of a
+            # step beside it, it has to stand behind it.
+            bindings = workflow.declared_bindings[step.name]
+            joins = previous.always and group.isdisjoint(b.step for b in bindings)
+        if not joins:
+            group = set()
+        starts.append(starts[-1] if joins else index)
+        group.add(step.name)
+        previous = options
+    return starts
+
+
+def _name_sizes(steps: Iterable[Step[..., Any]]) -> dict[str, int]:
+    """Return the bytes in the longest name of each step's item-wise chain."""
+    sizes: dict[str, int] = {}
+    roots: dict[str, str] = {}
+    for step in steps:
+        each = step.options.each
+        # Of a source that does not fan out, an item is no item of the source's chain.
+        root = roots[step.name] = roots.get(each or "", step.name)
+        if each is None:
+            del roots[step.name]
+        sizes[step.name] = len(step.name.encode())
+        sizes[root] = max(sizes[root], sizes[step.name])
+    return sizes
 
 
 def downstream(plan: Sequence[StepSummary], names: Iterable[str]) -> set[str]:
@@ -180,9 +223,9 @@ def _key_of(step: PlanStep, index: int, item: Any) -> str:
         key = step.key(item)
     elif step.key is not None:
         key = _field(step, index, item, step.key)
-    elif isinstance(item, str) and 0 < len(item) <= _SHORT:
-        key = item
-    elif isinstance(item, int) and not isinstance(item, bool) and abs(item) < 2**63:
+    elif (isinstance(item, str) and 0 < _size(item) <= _SHORT) or (
+        isinstance(item, int) and not isinstance(item, bool) and abs(item) < 2**63
+    ):
         key = item
     else:
         key = index
@@ -192,13 +235,18 @@ def _key_of(step: PlanStep, index: int, item: Any) -> str:
             f"str or an int, found {key!r}"
         )
     text = str(key)
-    size = len(item_name(step.name, text).encode(errors="surrogatepass"))
-    if size > NAME_LIMIT or not _is_text(text):
+    size = step.name_size + _size(item_name("", text))
+    if size > NAME_LIMIT or "\0" in text or not _is_text(text):
         raise InvalidName(
             f"{step.name}: the key of item {index} of {step.each} makes a name of {size} "
-            f"bytes; expected up to {NAME_LIMIT} bytes of valid text, found {text!r:.80}"
+            f"bytes; expected up to {NAME_LIMIT} of valid text without NUL, "
+            f"found {text!r:.80}"
         )
     return text
+
+
+def _size(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
 
 
 def _is_text(text: str) -> bool:

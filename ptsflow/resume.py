@@ -6,9 +6,10 @@ Nothing that is done is repeated, but for what a person asked for (`again`, a ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ptsflow import transitions
 from ptsflow.model import Cause, Change, ContainerRecord, Status, TaskRecord
@@ -46,10 +47,9 @@ def resume(
         again: steps that a person wants run again, with all that waits for them.
     """
     stored = {task.name: task for task in tasks}
-    repeated = _repeated(plan, stored.values(), again)
+    before = _Before(plan, stored, container.fence, now, again)
     after: dict[str, TaskRecord | None] = {
-        task.name: _next(plan, task, repeated, now, container.fence)
-        for task in stored.values()
+        name: before.next(task) for name, task in stored.items()
     }
     for step in plan.steps:
         if step.each is None and step.name not in stored:
@@ -58,7 +58,9 @@ def resume(
         for step in plan.steps[plan.usual :]:
             task = after[step.name]
             if task is not None and task.status in (Status.DONE, Status.SKIPPED):
-                after[step.name] = transitions.reset(task, fence=container.fence)
+                # From what is stored: a change is one version on.
+                again_from = stored.get(step.name, task)
+                after[step.name] = transitions.reset(again_from, fence=container.fence)
     changes = [
         Change(stored.get(name), task)
         for name, task in after.items()
@@ -70,7 +72,8 @@ def resume(
         changes=changes[::-1],
         tasks={name: task for name, task in after.items() if task is not None},
         removed=sorted(
-            {task.step or task.name for task in stored.values()} - plan.by_name.keys()
+            {task.step for task in after.values() if task is not None and task.step}
+            - plan.by_name.keys()
         ),
     )
 
@@ -94,6 +97,110 @@ def new_task(
     )
 
 
+class _Before:
+    """What is stored, asked what becomes of it."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        stored: Mapping[str, TaskRecord],
+        fence: int,
+        now: int,
+        again: Iterable[str],
+    ) -> None:
+        self._plan = plan
+        self._stored = {name: _own(plan, task) for name, task in stored.items()}
+        self._fence = fence
+        self._now = now
+        self._repeated = _repeated(plan, self._stored.values(), again)
+        # A finish holds until something is to run again, or its mark was taken off.
+        self._is_finished = not self._repeated and finisher(stored.values()) is not None
+
+    def next(self, stored: TaskRecord) -> TaskRecord | None:
+        """Return what a stored task becomes; itself where nothing changes."""
+        task = self._stored[stored.name]
+        if not task.step:
+            return task  # A client's own.
+        step = self._plan.by_name.get(task.step)
+        if step is None:
+            return self._crashed(task, task.max_retries)
+        if not _is_shaped(step, task):
+            # A fan-out that was refused as a whole, or a step that was declared otherwise.
+            return task if task.status is Status.DONE else None
+        return self._placed(step, stored, self._decided(step, task))
+
+    def _decided(self, step: PlanStep, task: TaskRecord) -> TaskRecord:
+        if step.name in self._repeated:
+            is_fresh = task.status is Status.PENDING and task.invoke_count == 0
+            return task if is_fresh else transitions.reset(task, fence=self._fence)
+        if task.status is Status.RUNNING:
+            return self._crashed(task, step.retry.max_retries)
+        if task.status is Status.FAILED or self._is_needed_again(task):
+            return transitions.reopen(task, fence=self._fence)
+        is_mark = task.status is Status.DONE and task.cause is Cause.FINISH
+        if is_mark and not self._is_finished:
+            return transitions.carry_on(task, fence=self._fence)
+        return task
+
+    def _crashed(self, task: TaskRecord, max_retries: int) -> TaskRecord:
+        if task.status is not Status.RUNNING:
+            return task
+        return transitions.crash(
+            task,
+            now=self._now,
+            fence=self._fence,
+            max_retries=max_retries,
+            error=f"the runner died while it ran (attempt {task.attempt})",
+        )
+
+    def _is_needed_again(self, task: TaskRecord) -> bool:
+        """Whether the reason why it was skipped is gone."""
+        if task.status is not Status.SKIPPED:
+            return False
+        match task.cause:
+            case Cause.UPSTREAM:
+                return not self._is_cut_off(task)
+            case Cause.FINISH:
+                return not self._is_finished
+            case cause:
+                return cause is Cause.REMOVED
+
+    def _is_cut_off(self, task: TaskRecord) -> bool:
+        """Whether an item before it in its chain was skipped by its own body."""
+        step = self._plan.by_name[task.step]
+        before = self._stored.get(item_name(step.each or "", task.key or ""))
+        if before is None or before.status is not Status.SKIPPED:
+            return False
+        return before.cause is Cause.BODY or (
+            before.cause is Cause.UPSTREAM and self._is_cut_off(before)
+        )
+
+    def _placed(
+        self, step: PlanStep, before: TaskRecord, after: TaskRecord
+    ) -> TaskRecord:
+        """Return `after` where the plan has its step now."""
+        position = (step.index + 1) * STRIDE + after.position % STRIDE
+        if after is before and position == after.position:
+            return after
+        return replace(
+            after, position=position, version=before.version + 1, fence=self._fence
+        )
+
+
+def _own(plan: Plan, task: TaskRecord) -> TaskRecord:
+    """Return a task that a client added or renamed as the step's whose name it has."""
+    name, bracket, key = task.name.partition("[")
+    step = plan.by_name.get(name)
+    if step is None or task.step == name or bool(bracket) != bool(step.each):
+        return task
+    return replace(task, step=name, key=key.removesuffix("]") if bracket else None)
+
+
+def _is_shaped(step: PlanStep, task: TaskRecord) -> bool:
+    """Whether the task is an item where the step fans out, and none where it does not."""
+    return (step.each is None) == (task.key is None)
+
+
 def _repeated(
     plan: Plan, tasks: Iterable[TaskRecord], again: Iterable[str]
 ) -> set[str]:
@@ -105,68 +212,26 @@ def _repeated(
             step is not None
             and task.status is Status.DONE
             and task.code_version != step.version
+            and _is_shaped(step, task)
         ):
             chosen.add(step.name)
     return downstream(plan.summary(), chosen) if chosen else chosen
-
-
-def _next(
-    plan: Plan, task: TaskRecord, repeated: set[str], now: int, fence: int
-) -> TaskRecord | None:
-    """Return what a stored task becomes; itself where nothing changes."""
-    step = plan.by_name.get(task.step)
-    if step is not None and (step.each is None) != (task.key is None):
-        # A fan-out that was refused as a whole, or a step that was declared otherwise.
-        return task if task.status is Status.DONE else None
-    if task.status is Status.RUNNING:
-        retries = task.max_retries if step is None else step.retry.max_retries
-        task = transitions.crash(
-            task, now=now, fence=fence, max_retries=retries, error=_crashed(task)
-        )
-        if task.step not in repeated:
-            return task
-    if step is None:
-        return task
-    if task.step in repeated:
-        return _reset(task, fence)
-    return _reopened(task, repeated, fence)
-
-
-def _reset(task: TaskRecord, fence: int) -> TaskRecord:
-    return task if _is_fresh(task) else transitions.reset(task, fence=fence)
-
-
-def _reopened(task: TaskRecord, repeated: set[str], fence: int) -> TaskRecord:
-    if task.status is Status.FAILED:
-        return transitions.reopen(task, fence=fence)
-    if task.status is Status.SKIPPED:
-        unfinished = task.cause is Cause.FINISH and bool(repeated)
-        if unfinished or task.cause in (Cause.UPSTREAM, Cause.REMOVED):
-            return transitions.reopen(task, fence=fence)
-    if task.status is Status.DONE and task.cause is Cause.FINISH and repeated:
-        return transitions.carry_on(task, fence=fence)
-    return task
-
-
-def _is_fresh(task: TaskRecord) -> bool:
-    return task.status is Status.PENDING and task.invoke_count == 0
-
-
-def _crashed(task: TaskRecord) -> str:
-    return f"the runner died while it ran (attempt {task.attempt})"
 
 
 def _has_work(
     plan: Plan, container: ContainerRecord, after: dict[str, TaskRecord | None]
 ) -> bool:
     """Whether this run will start any step that is not one of those always run."""
+    tasks = [task for task in after.values() if task is not None]
+    if finisher(tasks) is not None:
+        return False
     usual = {step.name: step for step in plan.steps[: plan.usual]}
     known = {step.name for step in container.plan}
+    # The items of a new fan-out, or of one that was refused, are not known.
     if any(step.each and step.name not in known for step in usual.values()):
         return True
-    tasks = [task for task in after.values() if task is not None]
-    if any(task.cause is Cause.FINISH and task.status is Status.DONE for task in tasks):
-        return False
+    if any(task is None for task in after.values()):
+        return True
     return any(task.step in usual and not task.is_complete for task in tasks)
 
 
@@ -186,48 +251,65 @@ class Forecast(Struct, frozen=True):
 
 
 def forecast(
-    plan: Plan,
-    container: ContainerRecord | None,
-    stored: Sequence[TaskRecord],
-    resumption: Resumption,
+    plan: Plan, stored: Sequence[TaskRecord], resumption: Resumption
 ) -> list[Forecast]:
     """Say for each task what a run would do with it, and why."""
     before = {task.name: task for task in stored}
     finish = finisher(resumption.tasks.values())
+    tasks: dict[str, list[TaskRecord]] = {step.name: [] for step in plan.steps}
+    for task in resumption.tasks.values():
+        tasks.setdefault(task.step, []).append(task)
     lines: list[Forecast] = []
     for step in plan.steps:
-        tasks = [task for task in resumption.tasks.values() if task.step == step.name]
-        if not tasks:
-            needs = step.each or "the steps above it"
-            lines.append(Forecast(step.name, "run", f"for each item of {needs}"))
-        for task in sorted(tasks, key=lambda task: task.position):
-            lines.append(_forecast(before.get(task.name), task, finish))
-    for task in stored:
-        if task.step not in plan.by_name:
-            lines.append(
-                Forecast(task.name, "ignore", "its step is not in the workflow any more")
-            )
-    return lines if container is not None or lines else []
+        ending = None if step.always else finish
+        lines += [
+            _forecast(step, before.get(task.name), task, ending)
+            for task in sorted(tasks[step.name], key=lambda task: task.position)
+        ]
+        if not tasks[step.name]:
+            lines.append(_forecast_items(step, ending))
+    return lines + [
+        Forecast(task.name, "ignore", "its step is not in the workflow any more")
+        for step, others in tasks.items()
+        for task in others
+        if step and step not in plan.by_name
+    ]
+
+
+def _forecast_items(step: PlanStep, finish: TaskRecord | None) -> Forecast:
+    if finish is not None:
+        return Forecast(step.name, "skip", f"{finish.name} finished the workflow")
+    return Forecast(step.name, "run", f"for each item of {step.each}")
 
 
 def _forecast(
-    before: TaskRecord | None, task: TaskRecord, finish: TaskRecord | None
+    step: PlanStep,
+    before: TaskRecord | None,
+    task: TaskRecord,
+    finish: TaskRecord | None,
 ) -> Forecast:
     if task.is_complete:
-        reason = task.status_text if task.status is Status.SKIPPED else "its result is kept"
-        if task.status is Status.FAILED:
-            reason = task.error or "failed"
-        return Forecast(task.name, "skip", f"{task.status}: {reason}")
+        return Forecast(task.name, "skip", f"{task.status}: {_kept(task)}")
     if finish is not None:
         return Forecast(task.name, "skip", f"{finish.name} finished the workflow")
-    if task.status is Status.WAITING:
-        return Forecast(task.name, "retry", f"failed before: {task.error or task.status_text}")
     if before is None or before.invoke_count == 0:
         return Forecast(task.name, "run", "not run yet")
-    if before.status is Status.RUNNING:
-        return Forecast(task.name, "run", "it was running when the runner died")
-    if before.status is Status.FAILED:
-        return Forecast(task.name, "retry", f"failed before: {before.error}")
-    if before.status is Status.PENDING:
-        return Forecast(task.name, "run", before.error or "it was interrupted")
-    return Forecast(task.name, "run", "run again, as asked for or as its version changed")
+    if before.status in (Status.FAILED, Status.WAITING):
+        why = f"put off before: {before.status_text or '-'}"
+        why = f"failed before: {before.error}" if before.error else why
+        return Forecast(task.name, "retry", why)
+    reasons = {
+        Status.RUNNING: "it was running when the runner died",
+        Status.PENDING: before.error or "it was interrupted",
+    }
+    other = "it always runs" if step.always else _AGAIN
+    return Forecast(task.name, "run", reasons.get(before.status, other))
+
+
+_AGAIN = "run again, as asked for or as its version changed"
+
+
+def _kept(task: TaskRecord) -> str:
+    if task.status is Status.DONE:
+        return "its result is kept"
+    return (task.error if task.status is Status.FAILED else task.status_text) or "-"

@@ -138,7 +138,9 @@ def run_with(
             workflow, plan, opened, options, lambda: contextlib.closing(open_store(url))
         )
     finally:
-        opened.close()
+        # After a lost lease, a body's thread may still wait for the store in it.
+        with contextlib.suppress(Exception):
+            opened.close()
 
 
 def check_options(plan: Plan, options: Options) -> None:

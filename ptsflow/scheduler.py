@@ -73,6 +73,8 @@ class Schedule:
         self._only = None if only is None else frozenset(only)
         self._owner_of: dict[str, StepState] = {}
         self._ready: deque[str] = deque()
+        #: Held back by a `limit` before, and first to start now.
+        self._released: deque[str] = deque()
         self._waiting: list[tuple[int, str]] = []
         self._waits: dict[str, int] = {}
         self._dependents: dict[str, list[StepState]] = defaultdict(list)
@@ -139,6 +141,10 @@ class Schedule:
         self._owner_of[name] = state
         self.complete[name] = Status.FAILED
         self._count(state, name, Status.FAILED)
+        if state.satisfied:
+            # It is optional: what is chained behind it has nothing to do.
+            for follower in self._chained[name]:
+                self.expand(follower.step.name, ())
 
     def settle(self, task: str, status: Status) -> None:
         """A task is complete."""
@@ -161,6 +167,7 @@ class Schedule:
         """A step said that the rest is not needed; what runs may end."""
         self.is_finished = True
         self._ready.clear()
+        self._released.clear()
         self._waiting.clear()
         self.to_expand.clear()
         for state in self.steps.values():
@@ -177,9 +184,8 @@ class Schedule:
             self._waits.pop(task, None)
             self._ready.append(task)
         taken: list[str] = []
-        ready = self._ready
-        while ready and len(taken) < free:
-            task = ready.popleft()
+        while (self._released or self._ready) and len(taken) < free:
+            task = (self._released or self._ready).popleft()
             state = self._owner_of[task]
             limit = state.step.limit
             if limit is not None and state.active >= limit:
@@ -198,7 +204,10 @@ class Schedule:
         """Whether nothing runs and nothing will by itself."""
         if self.running or self.to_skip:
             return False
-        return self.is_stopping or not (self._ready or self._waiting or self.to_expand)
+        if self.is_stopping:
+            return True
+        startable = self._released or self._ready
+        return not (startable or self._waiting or self.to_expand)
 
     def start_always(self) -> bool:
         """Open the steps that always run; False where that was done before."""
@@ -264,7 +273,7 @@ class Schedule:
             self.running.remove(task)
             state.active -= 1
             if state.held:
-                self._ready.appendleft(state.held.popleft())
+                self._released.append(state.held.popleft())
 
     def _count(self, state: StepState, task: str, status: Status) -> None:
         state.unsettled -= 1
@@ -372,6 +381,8 @@ class Schedule:
             return
         state.is_open = True
         step = state.step
+        if self.is_finished and not step.always:
+            return
         if step.each is None:
             if step.name not in self.complete:
                 self._make_ready(state, step.name)

@@ -233,7 +233,10 @@ def new_task(container: ObjectId, task: TaskRecord, fence: int | None) -> Raw:
 
 
 def changed_fields(before: TaskRecord, after: TaskRecord, fence: int | None) -> Raw:
-    """Return what a swap under `fence` writes: the fields that differ."""
+    """Return what a swap under `fence` writes: the fields that differ, and progress.
+
+    Progress moves no version, so that `before` does not tell what is stored of it.
+    """
     fields: Raw = {
         name: new
         for name, old, new in zip(
@@ -241,6 +244,8 @@ def changed_fields(before: TaskRecord, after: TaskRecord, fence: int | None) -> 
         )
         if new is not old and new != old and new is not UNSET
     }
+    fields["percentage_complete"] = after.percentage_complete
+    fields["status_text"] = after.status_text
     _millis_to_dates(fields)
     if "status" in fields:
         fields["status"] = after.status.value

@@ -68,6 +68,8 @@ def undisturbed(nest: Nest, workflow: str, folder: Path) -> Undisturbed:
 
 def always(workflow: str) -> set[str]:
     """Return the steps that belong to every run that has work."""
+    if workflow not in WORKFLOWS:
+        return set()
     steps = WORKFLOWS[workflow].declared_steps.values()
     return {step.name for step in steps if step.options.always}
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,11 +20,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ptsflow import Client, runner
+from ptsflow import Client, Workflow, lease, runner
 from ptsflow.errors import PtsflowError
 from ptsflow.stores import open_store
 from tests.crash.faulty import Fault, FaultyStore
 from tests.crash.journal import JOURNAL
+from tests.crash.random_workflows import random_workflow
 from tests.crash.workflows import GATE, WORKFLOWS
 
 ROOT = Path(__file__).parents[2]
@@ -158,12 +158,13 @@ def _run(spec: Spec) -> int:
     # Leases that end within a test.
     runner.SHORTEST_LEASE = 0  # type: ignore[misc, unused-ignore]
     if spec.host:
-        socket.gethostname = lambda: spec.host or ""
+        host = spec.host
+        lease._host = lambda: host
     if spec.mutant:
         from tests.crash.mutants import MUTANTS  # noqa: PLC0415 - few need it
 
         MUTANTS[spec.mutant]()
-    workflow = WORKFLOWS[spec.workflow]()
+    workflow = _workflow(spec.workflow)()
     while time.clock_gettime(time.CLOCK_BOOTTIME) < spec.at:
         pass
     given: dict[str, Any] = {
@@ -176,6 +177,11 @@ def _run(spec: Spec) -> int:
         return int(not runner.run(workflow, spec.url, **given).ok)
     client = Client(FaultyStore(open_store(spec.url), spec.fault))
     return int(not runner.run(workflow, client, **given).ok)
+
+
+def _workflow(name: str) -> type[Workflow]:
+    seed = name.removeprefix("Random")
+    return random_workflow(int(seed)) if seed.isdecimal() else WORKFLOWS[name]
 
 
 def _report(spec: Spec, text: str) -> None:

@@ -18,6 +18,7 @@ from tests.crash import journal as journals
 from tests.crash.checks import check_fences, errors, look, run_again
 from tests.crash.faulty import Fault
 from tests.crash.nest import Nest, Spec
+from tests.crash.waiting import until_it_is_stopped, until_it_runs
 
 BUSY, LOST = ContainerBusy.exit_code, LeaseLost.exit_code
 
@@ -204,19 +205,3 @@ def test_a_step_that_kills_its_process_fails_when_its_budget_is_used_up(
     assert after.tasks["explode"].error == "the runner died while it ran (attempt 3)"
     assert after.container is not None
     assert after.container.status is Status.FAILED
-
-
-def until_it_runs(journal: Path, bodies: int, seconds: float = 10) -> None:
-    """Wait until so many bodies have started."""
-    end = since_boot() + seconds
-    while sum(journals.starts(journals.read(journal)).values()) < bodies:
-        assert since_boot() < end, journals.read(journal)
-        time.sleep(0.005)
-
-
-def until_it_is_stopped(pid: int, seconds: float = 10) -> None:
-    """Wait until a process is stopped by SIGSTOP."""
-    end = since_boot() + seconds
-    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
-        assert since_boot() < end
-        time.sleep(0.002)

@@ -23,7 +23,7 @@ import pytest
 import ptsflow
 from ptsflow.client import Client, Task
 from ptsflow.context import TaskHandle
-from ptsflow.errors import Fail
+from ptsflow.errors import Fail, RetryLater
 from ptsflow.events import Event
 from ptsflow.model import Status, TaskRecord
 from ptsflow.testing import run_inline
@@ -87,6 +87,26 @@ def posted(hour: str, scale: float = SCALE) -> dict[str, list[tuple[Any, ...]]]:
         table.name: sorted(table.rows, key=lambda row: row[1:3])
         for table in feed_example.tables(hour, scale)
     }
+
+
+class Saved(list[str]):
+    """Takes the reports of a step that is called as a plain method."""
+
+    def progressed(self, name: str, percentage: float, text: str) -> None:
+        """Note nothing."""
+
+    def save(self, name: str, text: str) -> None:  # noqa: ARG002 - a Reporter's
+        self.append(text)
+
+
+def handle(saved: Saved, *, cancelled: bool = False) -> TaskHandle:
+    return TaskHandle(
+        "c",
+        TaskRecord(name="t", step="t", version=1, fence=1),
+        saved=None,
+        reporter=saved,
+        cancelled=lambda: cancelled,
+    )
 
 
 # ---- Killed, with a feed that fails ---------------------------------------------
@@ -321,8 +341,10 @@ def test_a_part_that_is_shorter_than_was_noted_is_fetched_from_its_end(
         for part in (tmp_path / HOUR / "archives").iterdir():
             os.truncate(part, 10)
         server.faults = 0
+        server.asked.clear()
 
         assert run_inline(work, client=client).ok
+    assert [server.asked[f"/{HOUR}/{table}.tbz"] for table in TABLES] == [1] * 5
     assert stored(tmp_path / "epf.db") == posted(HOUR)
 
 
@@ -344,6 +366,31 @@ def test_a_wrong_checksum_lets_nothing_through_and_is_asked_for_again(
     assert stored(tmp_path / "epf.db") == posted(HOUR)
 
 
+def test_how_far_an_archive_is_fetched_is_noted_on_the_way(
+    tmp_path: Path, feed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(example, "CHUNK", 1000)
+    monkeypatch.setattr(example, "SAVE_EVERY", 3000)
+    work, saved = import_of(feed, tmp_path), Saved()
+    character = work.check()[0]
+    assert 9000 < character.size < 12000
+    work.download(character, handle(saved))
+
+    assert saved == ["3000", "6000", "9000", str(character.size)]
+
+
+def test_an_archive_that_is_fetched_when_the_run_is_stopped_goes_on_from_there(
+    tmp_path: Path, feed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(example, "CHUNK", 1000)
+    work, saved = import_of(feed, tmp_path), Saved()
+    character = work.check()[0]
+    with pytest.raises(RetryLater, match="stopped at 1,000 of "):
+        work.download(character, handle(saved, cancelled=True))
+
+    assert saved == ["1000"]
+
+
 def test_an_archive_that_is_posted_anew_and_shorter_is_fetched_from_its_beginning(
     tmp_path: Path, client: Client
 ) -> None:
@@ -362,25 +409,9 @@ def test_an_archive_that_is_posted_anew_and_shorter_is_fetched_from_its_beginnin
 # ---- What an archive and a flat file may hold -----------------------------------
 
 
-class Silent:
-    """Takes reports of steps that are called as plain methods."""
-
-    def progressed(self, name: str, percentage: float, text: str) -> None:
-        """Note nothing."""
-
-    def save(self, name: str, text: str) -> None:
-        """Keep nothing."""
-
-
 @pytest.fixture
 def task() -> TaskHandle:
-    return TaskHandle(
-        "c",
-        TaskRecord(name="t", step="t", version=1, fence=1),
-        saved=None,
-        reporter=Silent(),
-        cancelled=lambda: False,
-    )
+    return handle(Saved())
 
 
 @pytest.fixture
@@ -511,6 +542,21 @@ def test_a_flat_file_that_is_not_as_it_should_be_is_refused(
 
     assert str(refused.value) == f"{work.work / 'flat' / 'category'}: {why}"
     assert not work.staging("category").exists()
+
+
+@pytest.mark.parametrize("left", ["a table", "rubbish"])
+def test_a_table_is_loaded_from_the_beginning_whatever_was_left(
+    work: Any, task: TaskHandle, left: str
+) -> None:
+    write_flat(work, FLAT)
+    part = work.staging("category").with_name("category.db.part")
+    work.load_categories(task)
+    work.staging("category").rename(part)
+    if left == "rubbish":
+        part.write_bytes(b"x" * 5000)
+
+    assert work.load_categories(task).rows == 2
+    assert not part.exists()
 
 
 def test_a_primary_key_that_comes_twice_is_refused(work: Any, task: TaskHandle) -> None:

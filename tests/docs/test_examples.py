@@ -56,12 +56,14 @@ class Newcomer:
         """Run a command, and kill it when a task of the step `after` is done."""
         with self.start(*words) as process:
             assert process.stderr
+            told = []
             for line in process.stderr:
+                told.append(line)
                 if f" {after}[" in line and " done" in line:
                     break
             process.kill()
             process.communicate(timeout=10)
-        assert process.returncode == -9
+        assert process.returncode == -9, "".join(told)
 
     def tasks(self, container: str) -> dict[str, Task]:
         with ptsflow.connect(self.store) as client:

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pymongo
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from ptsflow.errors import PtsflowError
+from ptsflow.errors import ContainerNotFound, LeaseLost, PtsflowError
 from ptsflow.model import Change, ContainerRecord, Progress, Status, Tally, TaskRecord
 from ptsflow.stores import open_store
 from ptsflow.stores.base import Store
@@ -55,6 +55,10 @@ def answer(call: Callable[[], Any]) -> Any:
 
 class Machine(RuleBasedStateMachine):
     """One store and the oracle, side by side."""
+
+    #: MongoDB recognises what is already as an owner wants it, even where that lost the
+    #: lease meanwhile. It writes nothing then, which the invariant sees.
+    is_lenient = False
 
     def __init__(self, opened: Callable[[Ticker], Store]) -> None:
         super().__init__()
@@ -190,7 +194,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def commit_again(self) -> None:
         assert self.last is not None
-        self._send(*self.last)
+        self._send(*self.last, again=True)
 
     def _seen(self, by: str, turn: int) -> list[TaskRecord]:
         """Return one task as it knows it, if it knows any."""
@@ -206,14 +210,17 @@ class Machine(RuleBasedStateMachine):
         self.last = who, Change(before, after)
         self._send(*self.last)
 
-    def _send(self, by: str, change: Change) -> None:
+    def _send(self, by: str, change: Change, *, again: bool = False) -> None:
         fence = None if by in clients else self.fences.get(by, 0)
         after = change.after
         if fence is not None and after is not None and after.fence != fence:
             return
         found = answer(lambda: self.store.commit(self.uid, [change], fence=fence))
 
-        assert found is self.oracle.commit(change, fence)
+        expected = self.oracle.commit(change, fence)
+        if self.is_lenient and (again or change.after is None) and found is None:
+            expected = None if expected in {LeaseLost, ContainerNotFound} else expected
+        assert found is expected
         if found is None:
             self._remember(by, change)
 
@@ -310,6 +317,8 @@ def _run(kind: str, request: pytest.FixtureRequest, examples: int) -> None:
         class Opened(Machine):
             """The machine on such a store."""
 
+            is_lenient = kind == "mongod"
+
             def __init__(self) -> None:
                 super().__init__(opened)
 
@@ -318,6 +327,8 @@ def _run(kind: str, request: pytest.FixtureRequest, examples: int) -> None:
             settings=settings(
                 max_examples=examples,
                 stateful_step_count=100,
+                # On a server, making a failure small takes longer than a test may.
+                phases=[Phase.generate] if kind == "mongod" else list(Phase),
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
                 database=None,

@@ -172,7 +172,7 @@ def test_a_batch_that_no_task_guards_is_a_look_at_the_lease_and_a_write(
         store.close()
 
 
-def test_only_what_changed_is_written(url: str) -> None:
+def test_only_what_changed_is_written_and_progress(url: str) -> None:
     with listening() as ear:
         store = MongoStore(url)
         uid = filled(store, "a")
@@ -182,7 +182,15 @@ def test_only_what_changed_is_written(url: str) -> None:
         store.close()
 
     (update,) = ear.commands[-1]["updates"]
-    assert update["u"] == {"$set": {"version": 2, "fence": 1, "attempt": 1}}
+    assert update["u"] == {
+        "$set": {
+            "version": 2,
+            "fence": 1,
+            "attempt": 1,
+            "percentage_complete": 0.0,
+            "status_text": "",
+        }
+    }
 
 
 # -- the server's clock -------------------------------------------------------------

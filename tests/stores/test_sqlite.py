@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import apsw
@@ -29,6 +29,7 @@ from tests.stores.making import (
     names,
     new,
     one,
+    owner,
     swap,
 )
 
@@ -99,6 +100,39 @@ def test_nothing_of_what_was_deleted_is_left(store: SqliteStore) -> None:
 
     left = "SELECT 1 FROM tasks UNION ALL SELECT 2 FROM payloads"
     assert store._execute(left).fetchall() == []
+
+
+def test_each_write_is_one_transaction_from_its_first_look_on(
+    store: SqliteStore,
+) -> None:
+    uid = filled(store, "one")
+    task = one(store, uid, "one")
+    record = ContainerRecord(uid=uid, name="feed", fence=1)
+    batch = [swap(task, fence=1), new("two", fence=1), new("three", fence=1)]
+    writes: list[Callable[[], object]] = [
+        lambda: store.claim(uid, owner(), LEASE),
+        lambda: store.renew(uid, 1, LEASE),
+        lambda: store.save(record),
+        lambda: store.commit(uid, batch, fence=1),
+        lambda: store.touch(uid, [Progress("one", 1.0, "")], fence=1),
+        lambda: store.release(record),
+        lambda: store.commit(uid, [new("four")], fence=None),
+        lambda: store.delete(uid),
+    ]
+    statements: list[str] = []
+
+    def trace(_: object, sql: str, __: object) -> bool:
+        statements.append(sql)
+        return True
+
+    store._database.connection.exec_trace = trace
+    for write in writes:
+        statements.clear()
+        write()
+        bounds = [sql for sql in statements if sql.startswith(("BEGIN", "COMMIT"))]
+
+        assert bounds == ["BEGIN IMMEDIATE", "COMMIT"]
+        assert [statements[0], statements[-1]] == bounds
 
 
 # -- held by others ------------------------------------------------------------

@@ -1,0 +1,247 @@
+"""What the process exits with where only a fault can bring it about, and the terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import sys
+import time
+from fcntl import ioctl
+from pathlib import Path
+from termios import TIOCSWINSZ
+
+import pyte
+import pytest
+
+from ptsflow import cli
+from ptsflow.errors import LeaseLost
+from ptsflow.stores.sqlite import SqliteStore
+from tests.cli.calling import Place, appears, flow
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the URL of a store that this process uses."""
+    url = f"sqlite:///{tmp_path}/pts.db"
+    monkeypatch.setenv("PTSFLOW_STORE", url)
+    monkeypatch.setenv("CI", "1")
+    return url
+
+
+@pytest.mark.usefixtures("store")
+def test_a_bug_exits_with_3_and_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by\x1bzero")
+
+    monkeypatch.setattr(SqliteStore, "claim", broken)
+
+    code = cli.call(["run", flow("Steady")])
+
+    assert code == 3
+    assert capsys.readouterr().err == (
+        "ptsflow: this is a bug in ptsflow: ZeroDivisionError: by\\x1bzero; "
+        "-v shows where\n"
+    )
+
+
+@pytest.mark.usefixtures("store")
+def test_verbose_shows_where_a_bug_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(SqliteStore, "claim", broken)
+
+    code = cli.call(["-v", "run", flow("Steady")])
+
+    text = capsys.readouterr().err
+    assert code == 3
+    assert text.startswith("Traceback (most recent call last):")
+    assert text.endswith("ptsflow: this is a bug in ptsflow: ZeroDivisionError: by zero\n")
+
+
+@pytest.mark.usefixtures("store")
+def test_a_lost_lease_exits_with_75_and_running_again_is_the_next_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lost(*_: object, **__: object) -> None:
+        raise LeaseLost("container 'x': somebody took it")
+
+    monkeypatch.setattr(SqliteStore, "commit", lost)
+
+    code = cli.call(["run", flow("Steady"), "-j", "2"])
+
+    lines = capsys.readouterr().err.splitlines()
+    assert code == 75
+    assert lines[-2] == "ptsflow: container 'x': somebody took it"
+    assert lines[-1].endswith(f"run {flow('Steady')} -j 2")
+
+
+def test_a_pipe_that_breaks_loses_no_exit_code(place: Place) -> None:
+    process = place.start("run", flow("Broken"), "-p", "flag=no", "--json")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    process.stderr.close()
+
+    assert process.wait(30) == 1
+
+
+# -- the terminal -----------------------------------------------------------
+
+
+class Terminal:
+    """A process in a terminal of its own, and what its screen shows."""
+
+    def __init__(self, place: Place, *words: str, lines: int = 24) -> None:
+        self.screen = pyte.HistoryScreen(100, lines, history=1000)
+        self._stream = pyte.ByteStream(self.screen)
+        self.raw = b""
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
+            os.chdir(place.folder)
+            command = [sys.executable, "-m", "ptsflow", *words]
+            os.execve(sys.executable, command, place.env)  # noqa: S606 - no shell is wanted
+        ioctl(self._fd, TIOCSWINSZ, struct.pack("HHHH", lines, 100, 0, 0))
+
+    def read(self, seconds: float) -> bool:
+        """Take in what is written now; False once the process has ended."""
+        if not select.select([self._fd], [], [], seconds)[0]:
+            return True
+        try:
+            data = os.read(self._fd, 65536)
+        except OSError:
+            return False
+        self.raw += data
+        self._stream.feed(data)
+        return bool(data)
+
+    def until(self, pattern: str) -> str:
+        """Read until the screen shows something; return the screen."""
+        end = time.monotonic() + 30
+        while not re.search(pattern, self.text):
+            assert time.monotonic() < end, self.text
+            assert self.read(0.1), self.text
+        return self.text
+
+    def close(self) -> int:
+        """Read to the end; return what the process exits with."""
+        while self.read(1):
+            pass
+        os.close(self._fd)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    @property
+    def text(self) -> str:
+        return "\n".join(line.rstrip() for line in self.screen.display).rstrip()
+
+
+def test_the_live_screen_shows_steps_and_leaves_the_summary(place: Place) -> None:
+    pid = place.folder / "pid"
+    terminal = Terminal(place, "run", flow("Slow"), "-p", f"pid={pid}", "-c", "one")
+
+    shown = terminal.until("at it")
+    pid.with_suffix(".done").touch()
+    code = terminal.close()
+
+    lines = shown.splitlines()
+    assert lines[0].startswith("one   Slow(pid=")
+    assert re.search(r"^ ✔ quick", shown, re.M)
+    assert re.search(r"^ ▶ work   ━━─+  10%    [\d.]+m?s  at it", shown, re.M)
+    assert re.search(r"^ total  ━+╸?─+  55%   elapsed", shown, re.M)
+    assert lines[-1].endswith("Ctrl-C stops gently")
+    assert code == 0
+    assert "total" not in terminal.text
+    assert terminal.text.splitlines()[0].startswith("✔ one  done in")
+    assert terminal.text.splitlines()[-1] == "next: python -m ptsflow show one"
+    assert not terminal.screen.cursor.hidden
+
+
+def test_ctrl_c_on_the_live_screen_leaves_a_usable_terminal(place: Place) -> None:
+    pid = place.folder / "pid"
+    words = ["run", flow("Slow"), "-p", f"pid={pid}", "-p", "gentle=no"]
+    terminal = Terminal(place, *words)
+    appears(pid)
+
+    os.kill(terminal.pid, signal.SIGINT)
+    terminal.until("once more stops at once")
+    os.kill(terminal.pid, signal.SIGINT)
+
+    assert terminal.close() == 130
+    assert not terminal.screen.cursor.hidden
+    assert "stopped in" in terminal.text
+
+
+def test_no_color_is_honoured(place: Place) -> None:
+    place.env["NO_COLOR"] = "1"
+
+    terminal = Terminal(place, "run", flow("Steady"))
+
+    assert terminal.close() == 0
+    assert not re.search(rb"\x1b\[[\d;]*3\d[;m]", terminal.raw)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [pytest.param({"TERM": "dumb"}, id="dumb terminal"), pytest.param({"CI": "1"}, id="CI")],
+)
+def test_there_is_no_live_screen_where_it_would_not_work(
+    place: Place, setting: dict[str, str]
+) -> None:
+    place.env.update(setting)
+
+    terminal = Terminal(place, "run", flow("Steady"))
+
+    assert terminal.close() == 0
+    assert b"\x1b[?25l" not in terminal.raw
+    assert "numbers  started" in terminal.text
+
+
+def test_what_bodies_print_stands_above_the_screen(place: Place) -> None:
+    (place.folder / "talks.py").write_text(
+        "from ptsflow import Workflow, step\n"
+        "class Talks(Workflow):\n"
+        "    @step\n"
+        "    def say(self):\n"
+        "        print('[red]said[/red] :smile:')\n"
+    )
+
+    terminal = Terminal(place, "run", "talks.py")
+
+    assert terminal.close() == 0
+    assert terminal.text.splitlines()[0] == "[red]said[/red] :smile:"
+
+
+def test_reset_asks_on_a_terminal(place: Place) -> None:
+    place.call("run", flow("Steady"))
+
+    no = Terminal(place, "reset", "Steady")
+    no.until(r"Forget it\? \[y/N\]:")
+    os.write(no._fd, b"n\n")
+    refused = no.close()
+    yes = Terminal(place, "reset", "Steady")
+    yes.until(r"Forget it\? \[y/N\]:")
+    stands = place.json("status")["status"]
+    os.write(yes._fd, b"y\n")
+
+    assert refused == 130
+    assert stands == "done"
+    assert yes.close() == 0
+    assert place.json("status")["status"] == "pending"
+
+
+def test_lines_are_cut_to_the_terminal(place: Place) -> None:
+    place.call("run", flow("Broken"), "-p", "flag=no")
+
+    terminal = Terminal(place, "show", "Broken")
+
+    assert terminal.close() == 0
+    task = next(line for line in terminal.text.splitlines() if line.startswith("fragile"))
+    assert task.endswith("…")
