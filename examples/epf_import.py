@@ -4,8 +4,7 @@ Start the feed (epf_server.py), with three requests of ten going wrong, and impo
 
     $ python examples/epf_server.py --port 8080 --hour 20250301T09 --faults 0.3
     serving http://127.0.0.1:8080
-    $ python -m ptsflow run examples/epf_import.py \
-          -p hour=2025-03-01T09 -p server=http://127.0.0.1:8080
+    $ python -m ptsflow run examples/epf_import.py -p hour=2025-03-01T09
 
 Kill it at any moment and run it again: it goes on where it was, in the middle of an
 archive too. What readers see, epf/epf.db, is replaced as a whole when all is verified.
@@ -59,7 +58,7 @@ CHUNK = 1 << 16
 SAVE_EVERY = 1 << 20
 TIMEOUT = 60
 #: Seconds before a request that failed is repeated, at first.
-DELAY = float(os.environ.get("EPF_RETRY_DELAY", "5"))
+DELAY = float(os.environ.get("EPF_RETRY_DELAY", "2"))
 
 
 class BadDownload(Exception):
@@ -99,7 +98,7 @@ class EpfImport(Workflow):
     container = "epf:{hour:%Y%m%dT%H}"
     #: In UTC.
     hour: datetime
-    server: str
+    server: str = "http://127.0.0.1:8080"
     #: Where the database is, with the working files beside it.
     folder: Path = Path("epf")
 

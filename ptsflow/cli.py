@@ -103,7 +103,9 @@ def _usage(error: click.ClickException) -> str:
     text = error.format_message().rstrip(".").replace("\n", " ")
     if isinstance(error, click.NoSuchOption) and context is not None:
         known = [name for option in context.command.params for name in option.opts]
-        text = f"there is no option {error.option_name}{similar(error.option_name, known)}"
+        text = (
+            f"there is no option {error.option_name}{similar(error.option_name, known)}"
+        )
     text = text[:1].lower() + text[1:]
     return f"{path}: {text}; see {path} --help"
 

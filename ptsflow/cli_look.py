@@ -166,7 +166,7 @@ def _show_task(
         head = {"schema": asjson.SCHEMA, "container": record.name}
         show_json(head | asjson.task(found[0]))
         return
-    show_lines(tables.fields(found[0]))
+    show_lines(tables.fields(found[0]), whole=True)
 
 
 @click.command()

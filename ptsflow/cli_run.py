@@ -243,7 +243,7 @@ def _choose(board: Board, *, quiet: bool) -> Screen:
 
 
 def _summary(board: Board) -> None:
-    show(tables.summary(board, system_clock()), sys.stderr)
+    show(tables.summary(board, system_clock()), sys.stderr, whole=True)
 
 
 def _next(common: Common, request: Request, record: ContainerRecord | None) -> None:

@@ -141,15 +141,23 @@ def width_of(stream: TextIO) -> int:
         return 80
 
 
-def show(lines: Iterable[Line], stream: TextIO | None = None) -> None:
-    """Write lines to standard output, in colour where it is a terminal."""
+def show(
+    lines: Iterable[Line], stream: TextIO | None = None, *, whole: bool = False
+) -> None:
+    """Write lines to standard output, in colour where it is a terminal.
+
+    Args:
+        lines: what to write.
+        stream: where to, if not to standard output.
+        whole: wrap long lines instead of cutting them.
+    """
     stream = stream or sys.stdout
     if not is_live(stream):
         plain.write_lines(stream, lines)
         return
     from ptsflow import terminal  # noqa: PLC0415 - rich is for terminals alone.
 
-    terminal.write_lines(stream, lines)
+    terminal.write_lines(stream, lines, whole=whole)
 
 
 def show_json(value: Any) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from ptsflow import codec
+from ptsflow import codec, transitions
 from ptsflow.model import TaskRecord
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class TaskHandle:
                 f"found done={done!r}, total={total!r}"
             )
         percentage = 100.0 if done >= total else min(100.0, 100.0 * done / total)
-        self._reporter.progressed(self.name, percentage, str(text))
+        self._reporter.progressed(self.name, percentage, _text(text))
 
     def track(self, items: Iterable[T], total: int | None = None) -> Iterator[T]:
         """Yield from `items`, reporting progress after each one.
@@ -117,3 +117,7 @@ class TaskHandle:
         text = codec.encode(data, what=f"the checkpoint of {self.name}")
         self._reporter.save(self.name, text)
         self._saved = text
+
+
+def _text(text: object) -> str:
+    return transitions.cut(str(text), transitions.TEXT_LIMIT)

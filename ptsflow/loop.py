@@ -30,6 +30,7 @@ from ptsflow.errors import (
     StoreUnavailable,
 )
 from ptsflow.events import Bus, Notice, Progressed, TaskChanged
+from ptsflow.inputs import Inputs
 from ptsflow.model import (
     Cause,
     Change,
@@ -38,7 +39,6 @@ from ptsflow.model import (
     Status,
     TaskRecord,
 )
-from ptsflow.inputs import Inputs
 from ptsflow.plan import Plan, PlanStep
 from ptsflow.resume import Resumption, finisher, new_task
 from ptsflow.scheduler import Schedule
@@ -124,9 +124,7 @@ class Loop:
         self._changes: list[Change] = list(resumption.changes)
         #: What bodies wait for and the next commit holds.
         self._savings: list[Saving] = []
-        self.inputs = Inputs(
-            plan, self.schedule, self.tasks, lambda names: self._read(names)
-        )
+        self.inputs = Inputs(plan, self.schedule, self.tasks, self._read)
         self._begin()
 
     def _begin(self) -> None:
@@ -186,7 +184,9 @@ class Loop:
         """Write progress that came in, in one write; not a commit."""
         progress, self.progress = self.progress, {}
         # Copied in one go: a body's thread may still hold the old dictionary.
-        running = [p for p in list(progress.values()) if p.name in self.schedule.running]
+        running = [
+            p for p in list(progress.values()) if p.name in self.schedule.running
+        ]
         if not running:
             return
         for entry in running:
@@ -327,9 +327,7 @@ class Loop:
                     task, now=now, fence=task.fence, cause=Cause.BODY, why=why
                 )
             case attempt.Finished(why):
-                return transitions.finish(
-                    task, now=now, why=why, code_version=version
-                )
+                return transitions.finish(task, now=now, why=why, code_version=version)
             case attempt.Postponed(_, why) if is_needless:
                 return transitions.skip(
                     task, now=now, fence=task.fence, cause=Cause.FINISH, why=why

@@ -144,9 +144,9 @@ class TaskRecord(Struct, frozen=True, kw_only=True):
     cause: Cause = Cause.NONE
     #: The step's `version=` when it finished.
     code_version: str = ""
-    task_data: str | None | UnsetType = UNSET
-    processing_data: str | None | UnsetType = UNSET
-    result: str | None | UnsetType = UNSET
+    task_data: str | UnsetType | None = UNSET
+    processing_data: str | UnsetType | None = UNSET
+    result: str | UnsetType | None = UNSET
 
     @property
     def is_complete(self) -> bool:

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from ptsflow.client import Client, check_name, store_url
 from ptsflow.clock import Clock, system_clock
-from ptsflow.errors import ContainerMismatch, LeaseLost, UsageError
 from ptsflow.driver import Driver
+from ptsflow.errors import ContainerMismatch, LeaseLost, UsageError
 from ptsflow.events import Bus, Listener, Notice, RunEnded, RunStarted
 from ptsflow.lease import Keeper, acquire, this_process
 from ptsflow.loading import similar
@@ -23,7 +23,7 @@ from ptsflow.loop import Loop
 from ptsflow.model import Change, ContainerRecord, Status
 from ptsflow.plan import Plan, plan_of
 from ptsflow.report import Report
-from ptsflow.resume import Resumption, resume
+from ptsflow.resume import resume
 from ptsflow.stores import open_store
 from ptsflow.stores.base import Store
 from ptsflow.workflow import Workflow
@@ -122,7 +122,7 @@ def run_with(
     workflow: Workflow, store: str | Client | None, options: Options
 ) -> Report:
     """Do what `run` does; raise `Stopped` where a signal ended it."""
-    plan = plan_of(type(workflow))
+    plan = planned(workflow)
     check_options(plan, options)
     if isinstance(store, Client):
         held = store.store
@@ -143,6 +143,21 @@ def run_with(
             opened.close()
 
 
+def planned(workflow: Workflow) -> Plan:
+    """Return the plan of a workflow object.
+
+    Raises:
+        UsageError: it is something else, most often its class.
+    """
+    if isinstance(workflow, Workflow):
+        return plan_of(type(workflow))
+    what, advice = repr(workflow), "make one of a Workflow class"
+    if isinstance(workflow, type):
+        what = f"the class {workflow.__name__}"
+        advice = f"call it with its parameters, e.g. {workflow.__name__}(...)"
+    raise UsageError(f"run: expected a workflow object, found {what}; {advice}")
+
+
 def check_options(plan: Plan, options: Options) -> None:
     """Refuse options that make no sense for the plan.
 
@@ -154,9 +169,12 @@ def check_options(plan: Plan, options: Options) -> None:
         raise UsageError(
             f"lease: expected {SHORTEST_LEASE} to 86400 seconds, found {lease:g}"
         )
-    if jobs is not None and jobs < 1:
+    if jobs is not None and not (type(jobs) is int and jobs >= 1):
         raise UsageError(f"jobs: expected a whole number of 1 or more, found {jobs!r}")
-    for name in [*(options.only or ()), *([options.from_step] if options.from_step else [])]:
+    for name in [
+        *(options.only or ()),
+        *([options.from_step] if options.from_step else []),
+    ]:
         if name not in plan.by_name:
             raise UsageError(
                 f"{plan.workflow} has no step {name!r}{similar(name, plan.by_name)}; "
@@ -173,20 +191,19 @@ def _run(
     workflow: Workflow, plan: Plan, store: Store, options: Options, reopen: Reopen
 ) -> Report:
     bus = Bus(options.listeners)
-    clock = options.clock
-    name = options.container or workflow.container_name
+    name = workflow.container_name if options.container is None else options.container
     check_name(name, "container")
     encoded = workflow.encoded_parameters()
     seen, _ = store.create(name)
     check_fits(seen, plan, encoded, fresh=options.fresh)
     lease_ms = round(options.lease * 1000)
-
-    def notice(text: str) -> None:
-        bus.emit(Notice(at=clock(), text=text))
-
-    owner = this_process(clock)
     claimed, asked_at = acquire(
-        store, seen, owner, lease_ms, wait=options.wait, notice=notice
+        store,
+        seen,
+        this_process(options.clock),
+        lease_ms,
+        wait=options.wait,
+        notice=lambda text: bus.emit(Notice(at=options.clock(), text=text)),
     )
     inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     keeper = Keeper(store, claimed, lease_ms, asked_at=asked_at, on_lost=inbox.put)
@@ -195,7 +212,12 @@ def _run(
     try:
         check_fits(claimed, plan, encoded, fresh=options.fresh)
         loop = prepare(
-            workflow, plan, store, claimed, options, bus, lambda: keeper.deadline
+            workflow,
+            store,
+            claimed,
+            options,
+            bus=bus,
+            deadline=lambda: keeper.deadline,
         )
         ended = Driver(loop, inbox).run()
         return conclude(loop, ended, options, reopen)
@@ -203,14 +225,16 @@ def _run(
         # Where bodies still run in this process, nobody may begin them beside it: the
         # lease is left to end, or to be taken over when this process has.
         if loop is None or not loop.schedule.running:
-            record = claimed if loop is None else loop.container
-            if record.status is Status.RUNNING:
-                record = replace(record, status=Status.PENDING)
             with contextlib.suppress(Exception):
-                store.release(record)
+                store.release(_at_rest(claimed if loop is None else loop.container))
         raise
     finally:
         keeper.stop()
+
+
+def _at_rest(record: ContainerRecord) -> ContainerRecord:
+    is_running = record.status is Status.RUNNING
+    return replace(record, status=Status.PENDING) if is_running else record
 
 
 def check_fits(
@@ -240,16 +264,17 @@ def check_fits(
         )
 
 
-def prepare(  # noqa: PLR0913 - one place where a run is put together
+def prepare(
     workflow: Workflow,
-    plan: Plan,
     store: Store,
     container: ContainerRecord,
     options: Options,
+    *,
     bus: Bus,
     deadline: Callable[[], float],
 ) -> Loop:
     """Make the loop of a run that holds its container, from what is stored."""
+    plan = plan_of(type(workflow))
     clock = options.clock
     now = clock()
     stored = store.tasks(container.uid)
@@ -292,9 +317,7 @@ def prepare(  # noqa: PLR0913 - one place where a run is put together
     return loop
 
 
-def conclude(
-    loop: Loop, ended: int | None, options: Options, reopen: Reopen
-) -> Report:
+def conclude(loop: Loop, ended: int | None, options: Options, reopen: Reopen) -> Report:
     """Record how the container stands, give the lease back, and report."""
     schedule = loop.schedule
     complete = schedule.succeeded()
@@ -306,7 +329,11 @@ def conclude(
     else:
         status = Status.FAILED
     record = replace(
-        loop.container, status=status, ended_at=loop.clock(), owner=None, leased_till=None
+        loop.container,
+        status=status,
+        ended_at=loop.clock(),
+        owner=None,
+        leased_till=None,
     )
     if not loop.patiently(lambda: loop.store.release(record)):
         raise LeaseLost(
@@ -320,9 +347,7 @@ def conclude(
         and not schedule.failed_steps()
         and all(schedule.steps[name].satisfied for name in options.only)
     )
-    report = Report(
-        ok=ok, record=record, failed=failed, plan=loop.plan, opened=reopen
-    )
+    report = Report(ok=ok, record=record, failed=failed, plan=loop.plan, opened=reopen)
     if ended is not None and not complete:
         raise Stopped(ended, report)
     return report

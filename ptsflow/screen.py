@@ -21,6 +21,8 @@ FAILED_SHOWN = 5
 _NAME = 40
 #: Without so many columns there are no bars.
 _WIDE = 90
+#: So many columns further right are items than steps.
+_DEEPER = 4
 
 
 def frame(board: Board, now: int, *, width: int, height: int) -> list[Line]:
@@ -139,7 +141,7 @@ def _indented(step: StepBoard) -> int:
         return own
     names = [*_first(step.active, ACTIVE_SHOWN), *_first(step.failed, FAILED_SHOWN)]
     longest = max((view.cells(view.clean(task.name)) for task in names), default=0)
-    return max(own, longest + 3 if longest else 0)
+    return max(own, longest + _DEEPER if longest else 0)
 
 
 def _first(tasks: Mapping[str, TaskRecord], most: int) -> list[TaskRecord]:
@@ -281,11 +283,11 @@ def _items(
 
 
 def _item(task: TaskRecord, now: int, name_width: int, width: int) -> Line:
-    room = max(8, name_width - 3)
+    room = max(1, name_width - _DEEPER)
     name = view.cut(view.clean(task.name), room)
     return [
         Piece("   ├ ", "dim"),
         Piece(f"{SYMBOLS[task.status]} ", task.status),
-        Piece(name + " " * (room - 1 - view.cells(name))),
+        Piece(name + " " * (room - view.cells(name))),
         *_task_cells(task, now, width),
     ]

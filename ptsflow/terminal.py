@@ -45,20 +45,21 @@ def console_on(stream: TextIO) -> Console:
 
 
 def to_text(line: Line, *, ascii_only: bool = False) -> Text:
-    """Return a line as rich shows it, on one row."""
-    text = Text(no_wrap=True, overflow="ellipsis")
+    """Return a line as rich shows it; what is too long is left to the terminal."""
+    text = Text(no_wrap=True, overflow="ignore")
     for piece in line:
         shown = piece.text.translate(view.ASCII) if ascii_only else piece.text
         text.append(shown, style=_STYLES.get(piece.meaning, ""))
     return text
 
 
-def write_lines(stream: TextIO, lines: Iterable[Line]) -> None:
-    """Write lines in colour, each cut to the terminal's width."""
+def write_lines(stream: TextIO, lines: Iterable[Line], *, whole: bool = False) -> None:
+    """Write lines in colour, cut to the terminal's width unless wanted whole."""
     console = console_on(stream)
     for line in lines:
-        cut = view.cut_line(line, console.width)
-        console.print(to_text(cut, ascii_only=is_ascii(console)))
+        shown = line if whole else view.cut_line(line, console.width)
+        text = to_text(shown, ascii_only=is_ascii(console))
+        console.print(text, soft_wrap=whole)
 
 
 def is_ascii(console: Console) -> bool:

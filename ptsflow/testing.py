@@ -20,9 +20,15 @@ from ptsflow.client import Client, check_name
 from ptsflow.events import Bus, Listener
 from ptsflow.lease import acquire, this_process
 from ptsflow.loop import Ended, Job, Loop
-from ptsflow.plan import plan_of
 from ptsflow.report import Report
-from ptsflow.runner import Options, check_fits, check_options, conclude, prepare
+from ptsflow.runner import (
+    Options,
+    check_fits,
+    check_options,
+    conclude,
+    planned,
+    prepare,
+)
 from ptsflow.stores.memory import MemoryStore
 from ptsflow.workflow import Workflow
 
@@ -41,6 +47,7 @@ class ManualClock:
         self.now = now
 
     def __call__(self) -> int:
+        """Return the time, in milliseconds since the epoch."""
         return self.now
 
     def advance(self, seconds: float) -> None:
@@ -77,7 +84,7 @@ def run_inline(  # noqa: PLR0913 - the options of run that make sense here
         PtsflowError: as `ptsflow.run` does.
     """
     clock = clock or ManualClock()
-    plan = plan_of(type(workflow))
+    plan = planned(workflow)
     options = Options(
         jobs=1,
         clock=clock,
@@ -87,14 +94,14 @@ def run_inline(  # noqa: PLR0913 - the options of run that make sense here
     )
     check_options(plan, options)
     store = MemoryStore(clock=clock) if client is None else client.store
-    name = container or workflow.container_name
+    name = workflow.container_name if container is None else container
     check_name(name, "container")
     seen, _ = store.create(name)
     check_fits(seen, plan, workflow.encoded_parameters(), fresh=False)
     claimed, _ = acquire(store, seen, this_process(clock), 60_000)
     bus = Bus(options.listeners)
     try:
-        loop = prepare(workflow, plan, store, claimed, options, bus, lambda: 0.0)
+        loop = prepare(workflow, store, claimed, options, bus=bus, deadline=lambda: 0.0)
         _drive(loop, clock)
     except BaseException:
         with contextlib.suppress(Exception):

@@ -97,6 +97,7 @@ def finish(
 
     The mark is part of the task, so that finish and reason are recorded in one write.
     """
+    _expect(task, "finish", Status.RUNNING)
     done = succeed(task, now=now, result=NULL, code_version=code_version)
     return replace(done, cause=Cause.FINISH, status_text=cut(why, TEXT_LIMIT))
 

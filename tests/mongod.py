@@ -93,9 +93,14 @@ class Mongod:
 
 
 def start_mongod(dbpath: Path, port: int, *extra: str) -> Mongod:
-    """Start a mongod on loopback and return when it answers."""
+    """Start a mongod on loopback and return when it answers.
+
+    On Linux it dies with the thread that started it, however that one ended.
+    """
     dbpath.mkdir(parents=True, exist_ok=True)
+    setpriv = shutil.which("setpriv")
     command = [
+        *([setpriv, "--pdeathsig", "KILL"] if setpriv else []),
         str(need_mongod()),
         *("--dbpath", str(dbpath), "--port", str(port), "--bind_ip", "127.0.0.1"),
         *("--wiredTigerCacheSizeGB", "0.25", "--nounixsocket"),

@@ -543,7 +543,7 @@ def test_a_handle_logs_with_the_name_of_its_task(
     (record,) = caplog.records
 
     assert (record.name, record.getMessage()) == ("ptsflow.task", "half of 10")
-    assert vars(record)["ptsflow_task"] == f"{name}/work"
+    assert vars(record)["task"] == f"{name}/work"
 
 
 # -- where it runs -------------------------------------------------------------------
@@ -578,7 +578,7 @@ def test_a_body_may_run_another_workflow(url: str) -> None:
 
 def test_a_body_that_runs_its_own_container_is_told_who_holds_it(url: str) -> None:
     class Again(Workflow):
-        @step
+        @step(retry=0)
         def work(self) -> None:
             ptsflow.run(Again(), url)
 

@@ -204,7 +204,7 @@ def import_cpu() -> float:
 
     def cpu(code: str) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)  # noqa: S603 - our own code
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -215,7 +215,7 @@ def hello(url: str) -> float:
     """Return wall seconds of `ptsflow run examples/hello.py` from cold."""
     command = [sys.executable, "-m", "ptsflow", "run", "examples/hello.py", "-q"]
     started = time.perf_counter()
-    subprocess.run([*command, "--store", url], check=True, cwd=ROOT)  # noqa: S603 - our own code
+    subprocess.run([*command, "--store", url], check=True, cwd=ROOT)
     return time.perf_counter() - started
 
 
@@ -228,7 +228,7 @@ def memory() -> float:
     )
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/memory.db"
-        done = subprocess.run(  # noqa: S603 - our own code
+        done = subprocess.run(
             [sys.executable, "-c", code, url],
             check=True,
             cwd=ROOT,

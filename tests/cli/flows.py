@@ -35,7 +35,7 @@ class Broken(Workflow):
 
     flag: Path
     loud: bool = False
-    tags: list[str] = []
+    tags: tuple[str, ...] = ()
 
     @step
     def before(self) -> str:

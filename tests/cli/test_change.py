@@ -46,9 +46,13 @@ def test_reset_of_all_runs_all_again(done: Place) -> None:
 @pytest.mark.parametrize(
     ("words", "again"),
     [
-        pytest.param(["--step", "square"], {"square[0]", "square[1]", "square[2]"}, id="step"),
+        pytest.param(
+            ["--step", "square"], {"square[0]", "square[1]", "square[2]"}, id="step"
+        ),
         pytest.param(["--step", "square[1]"], {"square[1]"}, id="item"),
-        pytest.param(["--step", "square[1]", "--downstream"], {"square[1]", "total"}, id="down"),
+        pytest.param(
+            ["--step", "square[1]", "--downstream"], {"square[1]", "total"}, id="down"
+        ),
     ],
 )
 def test_reset_of_a_step_forgets_what_it_says(

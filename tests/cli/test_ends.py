@@ -64,7 +64,9 @@ def test_verbose_shows_where_a_bug_is(
     text = capsys.readouterr().err
     assert code == 3
     assert text.startswith("Traceback (most recent call last):")
-    assert text.endswith("ptsflow: this is a bug in ptsflow: ZeroDivisionError: by zero\n")
+    assert text.endswith(
+        "ptsflow: this is a bug in ptsflow: ZeroDivisionError: by zero\n"
+    )
 
 
 @pytest.mark.usefixtures("store")
@@ -153,9 +155,9 @@ def test_the_live_screen_shows_steps_and_leaves_the_summary(place: Place) -> Non
 
     lines = shown.splitlines()
     assert lines[0].startswith("one   Slow(pid=")
-    assert re.search(r"^ ✔ quick", shown, re.M)
-    assert re.search(r"^ ▶ work   ━━─+  10%    [\d.]+m?s  at it", shown, re.M)
-    assert re.search(r"^ total  ━+╸?─+  55%   elapsed", shown, re.M)
+    assert re.search(r"^ ✔ quick", shown, re.MULTILINE)
+    assert re.search(r"^ ▶ work   ━━─+  10%    [\d.]+m?s  at it", shown, re.MULTILINE)
+    assert re.search(r"^ total  ━+╸?─+  55%   elapsed", shown, re.MULTILINE)
     assert lines[-1].endswith("Ctrl-C stops gently")
     assert code == 0
     assert "total" not in terminal.text
@@ -166,7 +168,7 @@ def test_the_live_screen_shows_steps_and_leaves_the_summary(place: Place) -> Non
 
 def test_ctrl_c_on_the_live_screen_leaves_a_usable_terminal(place: Place) -> None:
     pid = place.folder / "pid"
-    words = ["run", flow("Slow"), "-p", f"pid={pid}", "-p", "gentle=no"]
+    words = ["run", flow("Slow"), "-p", f"pid={pid}", "-p", "gentle=no", "-c", "one"]
     terminal = Terminal(place, *words)
     appears(pid)
 
@@ -176,7 +178,9 @@ def test_ctrl_c_on_the_live_screen_leaves_a_usable_terminal(place: Place) -> Non
 
     assert terminal.close() == 130
     assert not terminal.screen.cursor.hidden
-    assert "stopped in" in terminal.text
+    assert "· one  stopped in" in terminal.text
+    # The command to type next is whole, however narrow the terminal is.
+    assert "-p gentle=no -c one" in "".join(terminal.text.splitlines())
 
 
 def test_no_color_is_honoured(place: Place) -> None:
@@ -190,7 +194,10 @@ def test_no_color_is_honoured(place: Place) -> None:
 
 @pytest.mark.parametrize(
     "setting",
-    [pytest.param({"TERM": "dumb"}, id="dumb terminal"), pytest.param({"CI": "1"}, id="CI")],
+    [
+        pytest.param({"TERM": "dumb"}, id="dumb terminal"),
+        pytest.param({"CI": "1"}, id="CI"),
+    ],
 )
 def test_there_is_no_live_screen_where_it_would_not_work(
     place: Place, setting: dict[str, str]
@@ -243,5 +250,7 @@ def test_lines_are_cut_to_the_terminal(place: Place) -> None:
     terminal = Terminal(place, "show", "Broken")
 
     assert terminal.close() == 0
-    task = next(line for line in terminal.text.splitlines() if line.startswith("fragile"))
+    task = next(
+        line for line in terminal.text.splitlines() if line.startswith("fragile")
+    )
     assert task.endswith("…")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -217,9 +216,7 @@ def test_graph_as_tree_mermaid_and_json(place: Place) -> None:
     assert list(place.folder.iterdir()) == []
 
 
-def test_a_client_s_hostile_names_and_texts_are_shown_escaped(
-    place: Place, tmp_path: Path
-) -> None:
+def test_a_client_s_hostile_names_and_texts_are_shown_escaped(place: Place) -> None:
     name = "evil\x1b]0;owned\x07[red]\u202etxt"
     with ptsflow.connect(place.store) as client:
         container, _ = client.get_or_create_task_container(name)
@@ -227,7 +224,12 @@ def test_a_client_s_hostile_names_and_texts_are_shown_escaped(
 
     shown = [
         place.call(*words)
-        for words in (["list"], ["status"], ["show", "evil"], ["show", "evil", "t\x9bask\n"])
+        for words in (
+            ["list"],
+            ["status"],
+            ["show", "evil"],
+            ["show", "evil", "t\x9bask\n"],
+        )
     ]
     found = json.loads(place.call("status", "--json").stdout)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -63,7 +62,9 @@ def test_a_failure_exits_with_1_and_the_command_to_type_next_continues(
     continued = place.call(*words)
 
     assert failed.returncode == 1
-    assert last(failed.stderr) == f"{_RERUN} {flow('Broken')} -p 'flag=a flag' -p tags=x"
+    assert (
+        last(failed.stderr) == f"{_RERUN} {flow('Broken')} -p 'flag=a flag' -p tags=x"
+    )
     assert continued.returncode == 0
     tasks = {task["name"]: task for task in place.json("status")["tasks"]}
     assert [task["invoke_count"] for task in tasks.values()] == [1, 2, 1]
@@ -396,7 +397,7 @@ def test_waiting_for_another_runner_ends_when_it_ends(place: Place) -> None:
     assert (first.returncode, second.returncode) == (0, 0)
 
 
-def test_a_reader_that_left_is_no_error(place: Place, tmp_path: Path) -> None:
+def test_a_reader_that_left_is_no_error(place: Place) -> None:
     place.call("run", flow("Wide"), "-q")
     process = place.start("show", "Wide")
 

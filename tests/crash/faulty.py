@@ -19,6 +19,10 @@ T = TypeVar("T")
 DIED = 99
 
 
+class Died(BaseException):
+    """The runner ends here, as far as the store can tell."""
+
+
 class Fault(Struct, frozen=True):
     """What happens, and where."""
 
@@ -27,10 +31,12 @@ class Fault(Struct, frozen=True):
     #: "before" it, "after" it; or amid a commit of which "first" only the first change
     #: was made, or all but the "last": in MongoDB each task is swapped by itself.
     when: str = "before"
-    #: "exit", "kill" or "stop".
+    #: "exit", "kill", "stop", or "raise" where it is to end within this process.
     how: str = "exit"
 
     def strike(self) -> None:
+        if self.how == "raise":
+            raise Died
         if self.how == "exit":
             os._exit(DIED)
         number = signal.SIGSTOP if self.how == "stop" else signal.SIGKILL

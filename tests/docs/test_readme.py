@@ -40,9 +40,7 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize(
-    "text", PYTHON, ids=[f"block {n}" for n in range(len(PYTHON))]
-)
+@pytest.mark.parametrize("text", PYTHON, ids=[f"block {n}" for n in range(len(PYTHON))])
 def test_every_python_block_runs(text: str, tmp_path: Path) -> None:
     (tmp_path / "block.py").write_text(text, encoding="utf-8")
 
@@ -90,12 +88,10 @@ def test_the_first_block_is_a_workflow_that_survives_kill_9(tmp_path: Path) -> N
     assert "listing" not in re.findall(r"(\S+) +running", second.stderr)
 
 
-def test_the_shell_blocks_after_the_set_up_run(
-    tmp_path: Path, mongod_url: str
-) -> None:
+def test_the_shell_blocks_after_the_set_up_run(tmp_path: Path, mongod_url: str) -> None:
     (tmp_path / "flow.py").write_text(PYTHON[0], encoding="utf-8")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    server = mongod_url.split("//")[1].split("/")[0]
+    server = mongod_url.split("//")[1].split("/", maxsplit=1)[0]
     for line in SHELL:
         command = line.rpartition("&& ")[2].replace(".venv/bin/", "")
         if command.endswith("pytest -n 2"):
