@@ -88,6 +88,9 @@ def call(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         say("ptsflow: stopped")
         return _INTERRUPTED
+    except SystemExit as ended:  # By SIGTERM, outside of a run.
+        say("ptsflow: stopped")
+        return ended.code if isinstance(ended.code, int) else BUG
     except PtsflowError as error:
         refuse(error, verbose=common.verbose)
         return error.exit_code

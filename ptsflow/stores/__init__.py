@@ -6,11 +6,10 @@ loads MongoDB's drivers.
 
 from __future__ import annotations
 
-import re
-
 from ptsflow.clock import Clock, system_clock
 from ptsflow.errors import StoreURLError
 from ptsflow.stores.base import Store
+from ptsflow.stores.masking import mask
 
 __all__ = ["Store", "mask", "open_store"]
 
@@ -59,13 +58,3 @@ def _unknown(url: str, scheme: str) -> str:
         f"store URL {shown!r}: {_EXPECTED}, found no scheme; for a file, put "
         "sqlite:/// before it"
     )
-
-
-_PASSWORD = re.compile(r"(?<=://)([^:/?@]*):.*@")
-_SECRET = re.compile(r"(?i)((?:password|token|secret)[^=:&]*[=:])[^&,]+")
-
-
-def mask(url: str) -> str:
-    """Return the URL with `***` for the password and for secrets in its query."""
-    address, mark, query = _PASSWORD.sub(r"\1:***@", url).partition("?")
-    return address + mark + _SECRET.sub(r"\1***", query)

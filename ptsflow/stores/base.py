@@ -120,8 +120,9 @@ class Store(Protocol):
 
         In SQLite and memory all of it happens or nothing. In MongoDB each task is
         swapped by itself, in order; since all of a batch is written under one fence,
-        what a loser wrote before it lost is what its owner decided. A batch whose answer
-        was lost may be committed again: what it wrote is recognised.
+        what a loser wrote before it lost is what its owner decided. A batch under
+        a fence whose answer was lost may be committed again: what it wrote is
+        recognised. A client has no fence that would tell its write from another's.
 
         Raises:
             LeaseLost: the fence is not the container's.

@@ -30,6 +30,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from ptsflow.errors import StoreError, StoreFull, StoreUnavailable, StoreURLError
+from ptsflow.stores.masking import mask
 
 #: What collections hold, as pymongo hands it out.
 Raw = dict[str, Any]
@@ -82,10 +83,6 @@ _MEANING = {
     14031: _FULL,  # OutOfDiskSpace
 }
 
-_USERINFO = re.compile(r"(?<=://)([^:@/?]*):.*@", re.DOTALL)
-_SECRET_OPTION = re.compile(
-    r"(?i)([?&;][^=&;]*(?:password|properties|secret|token|key)=)[^&;]*"
-)
 # What follows the cause: settings, a description of the topology, or the whole command
 # with all that it was to write.
 _DETAILS = re.compile(
@@ -93,23 +90,12 @@ _DETAILS = re.compile(
 )
 
 
-def masked(url: str) -> str:
-    """Return a URL of MongoDB with its secrets replaced by `***`."""
-    base, mark, options = url.partition("?")
-    if "@" in options:
-        # An unescaped "?" in a password: what follows it is no option.
-        base, mark, options = url, "", ""
-    return _USERINFO.sub(r"\1:***@", base) + _SECRET_OPTION.sub(
-        r"\1***", mark + options
-    )
-
-
 class Connection:
     """A small client for one thread, and how everything is called through it."""
 
     def __init__(self, url: str) -> None:
         #: The URL with passwords masked.
-        self.url = masked(url)
+        self.url = mask(url)
         parsed = self._parse(url)
         #: The hosts that the URL names.
         self.place = ", ".join(_address(*node) for node in parsed["nodelist"])

@@ -8,6 +8,7 @@ import re
 import select
 import signal
 import struct
+import subprocess
 import sys
 import time
 from fcntl import ioctl
@@ -18,6 +19,7 @@ import pyte
 import pytest
 
 from ptsflow import cli
+from ptsflow.cli_shared import Common, store_words, typed
 from ptsflow.errors import LeaseLost
 from ptsflow.stores.sqlite import SqliteStore
 from tests.cli.calling import Place, appears, flow
@@ -87,13 +89,54 @@ def test_a_lost_lease_exits_with_75_and_running_again_is_the_next_command(
 
 
 def test_a_pipe_that_breaks_loses_no_exit_code(place: Place) -> None:
-    process = place.start("run", flow("Broken"), "-p", "flag=no", "--json")
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.close()
-    process.stderr.close()
+    codes = []
+    for words in (["Steady"], ["Broken", "-p", "flag=no"]):
+        process = place.start("run", flow(words[0]), *words[1:], "--json")
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stderr.close()
+        codes.append(process.wait(30))
 
-    assert process.wait(30) == 1
+    assert codes == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("url", "words", "why"),
+    [
+        pytest.param(None, [], "", id="none given"),
+        pytest.param(
+            "sqlite:///x.db", ["--store", "sqlite:///x.db"], "", id="no password"
+        ),
+        pytest.param(
+            "mongodb://me:hush@host/db",
+            [],
+            "the store's URL has a password: give it in PTSFLOW_STORE",
+            id="password",
+        ),
+    ],
+)
+def test_a_password_is_left_out_of_the_command_to_type_next(
+    url: str | None, words: list[str], why: str
+) -> None:
+    assert store_words(Common(store=url)) == (words, why)
+
+
+@pytest.mark.parametrize(
+    ("word", "typed_as"),
+    [
+        pytest.param("plain", "plain", id="plain"),
+        pytest.param("a b'c", "'a b'\"'\"'c'", id="quotes"),
+        pytest.param("a\x1b\n'\\", r"$'a\x1b\n\'\\'", id="controls"),
+    ],
+)
+def test_commands_to_type_next_are_quoted_for_a_shell(word: str, typed_as: str) -> None:
+    assert typed([word]) == typed_as
+    # `$'...'` is bash's.
+    echoed = subprocess.run(
+        ["bash", "-c", f"printf %s {typed_as}"], capture_output=True, check=True
+    )
+    assert echoed.stdout.decode() == word
 
 
 # -- the terminal -----------------------------------------------------------

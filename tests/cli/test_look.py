@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from uuid import uuid4
 
 import pytest
 
@@ -251,3 +252,30 @@ def test_looking_imports_neither_rich_nor_mongodb(place: Place) -> None:
         ended = place.call(*words)
         assert ended.returncode == 0
         assert not re.search(r"\| +(rich|pymongo|mongoengine)\b", ended.stderr)
+
+
+@pytest.mark.mongod
+def test_all_commands_work_on_mongodb(place: Place, mongod_url: str) -> None:
+    url = f"{mongod_url.rstrip('/')}/ptsflow_cli_{uuid4().hex}"
+    place.env["PTSFLOW_STORE"] = url
+
+    failed = place.call("run", flow("Broken"), "-p", "flag=flag", "-c", "one")
+    listed = place.call("list")
+    retried = place.call("retry", "one")
+    (place.folder / "flag").touch()
+    again = place.call("run", flow("Broken"), "-p", "flag=flag", "-c", "one")
+    found = place.json("status", "one")
+    reset = place.call("reset", "one", "-y")
+    with ptsflow.connect(url) as client:
+        deleted = client.delete_task_container("one")
+
+    assert [e.returncode for e in (failed, listed, retried, again, reset)] == [
+        1,
+        0,
+        0,
+        0,
+        0,
+    ]
+    assert "✘ failed" in listed.stdout
+    assert [task["invoke_count"] for task in found["tasks"]] == [1, 2, 1]
+    assert deleted

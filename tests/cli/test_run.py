@@ -397,6 +397,35 @@ def test_waiting_for_another_runner_ends_when_it_ends(place: Place) -> None:
     assert (first.returncode, second.returncode) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGINT, 130, id="Ctrl-C"),
+        pytest.param(signal.SIGTERM, 143, id="SIGTERM"),
+    ],
+)
+def test_a_signal_while_waiting_for_another_runner_ends_the_wait(
+    place: Place, number: int, code: int
+) -> None:
+    pid = place.folder / "pid"
+    words = ["run", flow("Slow"), "-p", f"pid={pid}", "-c", "one"]
+    first = place.start(*words)
+    appears(pid)
+    second = place.start(*words, "--wait", "30")
+    assert second.stderr is not None
+    second.stderr.readline()
+
+    second.send_signal(number)
+    _, text = second.communicate(timeout=30)
+    owner = place.json("status")["owner"]
+    pid.with_suffix(".done").touch()
+    first.communicate(timeout=30)
+
+    assert (second.returncode, text.strip()) == (code, "ptsflow: stopped")
+    assert owner["pid"] == first.pid
+    assert first.returncode == 0
+
+
 def test_a_reader_that_left_is_no_error(place: Place) -> None:
     place.call("run", flow("Wide"), "-q")
     process = place.start("show", "Wide")

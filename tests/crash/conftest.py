@@ -10,6 +10,7 @@ import pymongo
 import pytest
 
 from tests.crash.nest import Nest
+from tests.crash.server import Server
 
 KINDS = ["sqlite", pytest.param("mongod", marks=pytest.mark.mongod)]
 
@@ -43,3 +44,11 @@ def url(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[s
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
     return tmp_path / "journal"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    made = Server(tmp_path / "db")
+    made.start()
+    yield made
+    made.kill()

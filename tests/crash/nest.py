@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ptsflow import Client, Workflow, lease, runner
 from ptsflow.errors import PtsflowError
@@ -74,10 +75,12 @@ class Nest:
             stdout=subprocess.PIPE,
         )
         self._alive: set[int] = set()
+        #: A mutant that is put into every runner, or "".
+        self.mutant = ""
 
     def start(self, spec: Spec) -> int:
         """Start a runner; return its pid."""
-        pid = self._ask(_Start(spec))
+        pid = self._ask(_Start(replace(spec, mutant=spec.mutant or self.mutant)))
         self._alive.add(pid)
         return pid
 

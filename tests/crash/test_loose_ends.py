@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from ptsflow import Client, Finish, RetryLater, TaskHandle, Workflow, connect, run, step
 from ptsflow.errors import LeaseLost, StoreFull
-from ptsflow.model import Cause, Change, Status
+from ptsflow.model import Cause, Change, ContainerRecord, Status
 from ptsflow.stores.memory import MemoryStore
 from tests.crash.faulty import Died, Fault, FaultyStore
 
@@ -72,9 +73,7 @@ def test_a_body_whose_checkpoint_cannot_be_saved_is_told() -> None:
     assert len(told) == 1
 
 
-def _overtaken(store: MemoryStore) -> object:
-    from msgspec.structs import replace  # noqa: PLC0415 - here alone
-
+def _overtaken(store: MemoryStore) -> ContainerRecord:
     record = store._data.shelves["1"].record
     return replace(record, fence=record.fence + 1)
 
@@ -124,6 +123,8 @@ def test_a_run_that_a_full_store_ended_is_not_left_running() -> None:
     record = store.container("full")
 
     assert record is not None
+    assert record.owner is None
+    assert record.status is Status.PENDING
     assert record.workflow == "Fills"
     assert len(record.plan) == 2
 
@@ -162,6 +163,9 @@ def test_half_a_decision_to_repeat_steps_is_made_again_as_a_whole(
         faulty = FaultyStore(client.store, Fault(4, when, "raise"))
         with pytest.raises(Died):
             run(make(2)(), Client(faulty))
+        held = client.store.container("versioned")
+        assert held is not None
+        client.store.release(held)
     del ran[:]
     report = run(make(2)(), url)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
@@ -16,35 +15,10 @@ from ptsflow.model import Status
 from tests.crash import journal as journals
 from tests.crash.checks import errors, look, run_again
 from tests.crash.nest import Nest, Spec
+from tests.crash.server import Server
 from tests.crash.waiting import until_it_runs
-from tests.mongod import Mongod, free_port, start_mongod
 
 AWAY, LOST = StoreUnavailable.exit_code, LeaseLost.exit_code
-
-
-class Server:
-    """A mongod of the test's own, that dies and comes back with its data."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.port = free_port()
-        self.url = f"mongodb://127.0.0.1:{self.port}/crash"
-        self._mongod: Mongod | None = None
-
-    def start(self) -> None:
-        self._mongod = start_mongod(self.folder, self.port)
-
-    def kill(self) -> None:
-        if self._mongod is not None:
-            self._mongod.kill()
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    made = Server(tmp_path / "db")
-    made.start()
-    yield made
-    made.kill()
 
 
 @pytest.mark.mongod
@@ -80,6 +54,11 @@ def test_nothing_that_mongod_acknowledged_is_lost_when_both_are_killed(
         server.kill()
         nest.wait(pid, 0)
         server.start()
+        begun = journals.starts(journals.read(journal))
+        # A body starts after it was acknowledged that the one before it is done.
+        known = {f"load[{n}]" for n in range(40) if begun[f"check[{n}]"]}
+
+        assert known <= look(server.url).names(Status.DONE)
     after = run_again(nest, spec)
 
     assert after.tasks["end"].result == "780"

@@ -11,7 +11,7 @@ from pymongo import MongoClient
 
 from ptsflow.errors import StoreError, StoreUnavailable, StoreURLError
 from ptsflow.stores.mongo import MongoStore
-from ptsflow.stores.mongo_connection import masked
+from ptsflow.stores.masking import mask
 from tests.mongod import Mongod, free_port, start_mongod
 from tests.stores.making import filled
 
@@ -122,7 +122,7 @@ def test_a_url_that_cannot_be_understood_is_refused(
     ],
 )
 def test_secrets_in_a_url_are_not_shown(url: str, shown: str) -> None:
-    assert masked(url) == shown
+    assert mask(url) == shown
 
 
 def test_a_server_that_is_not_there_is_named() -> None:

@@ -154,7 +154,7 @@ def test_opening_a_file_loads_none_of_mongodb(tmp_path: Path) -> None:
         ),
         (
             "mongodb://h/?authMechanismProperties=AWS_SESSION_TOKEN:abc,CANON:x",
-            "mongodb://h/?authMechanismProperties=AWS_SESSION_TOKEN:***,CANON:x",
+            "mongodb://h/?authMechanismProperties=***",
         ),
     ],
 )
