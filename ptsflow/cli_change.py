@@ -107,7 +107,8 @@ def _next(common: Common, record: ContainerRecord) -> None:
     for name, value in asjson.params(record).items():
         words += _parameter(name, value)
     words += ["-c", record.name]
-    say(f"next: {program()} run TARGET:{record.workflow} {typed(words)}")
+    target = record.target or f"TARGET:{record.workflow}"
+    say(f"next: {program()} run {typed([target, *words])}")
 
 
 def _parameter(name: str, value: Any) -> list[str]:

@@ -155,6 +155,7 @@ def run(common: Common, /, **given: Any) -> int:
         fresh=request.fresh,
         from_step=request.from_step,
         only=request.only or None,
+        target=request.target,
     )
     check_options(plan_of(kind), options)
     if request.dry_run:

@@ -115,7 +115,9 @@ class Driver:
         if self._signals and not loop.is_cancelled:
             loop.stop()
             count = len(loop.schedule.running)
-            text = f"stopping: waiting for {count} running; once more stops at once"
+            text = "stopping"
+            if count:
+                text += f": waiting for {count} running; once more stops at once"
             loop.bus.emit(Notice(at=loop.clock(), text=text))
         if loop.progress and since_boot() >= self._written + _WRITE_EVERY:
             self._written = since_boot()

@@ -22,7 +22,10 @@ class Event(Struct, frozen=True, kw_only=True):
 
 
 class RunStarted(Event, frozen=True, kw_only=True):
-    """The lease is held and the plan is laid out; nothing runs yet."""
+    """The lease is held and the plan is laid out; nothing runs yet.
+
+    The tasks are as earlier runs left them; what this one changes of them follows.
+    """
 
     container: ContainerRecord
     tasks: Sequence[TaskRecord]

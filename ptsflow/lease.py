@@ -189,7 +189,7 @@ def describe_holder(record: ContainerRecord) -> str:
 def busy(record: ContainerRecord) -> ContainerBusy:
     """Return the error that says who holds the container."""
     return ContainerBusy(
-        f"{describe_holder(record)}; wait for it with --wait SECONDS, or stop it there"
+        f"{describe_holder(record)}; wait until it has ended, or stop it there"
     )
 
 

@@ -115,7 +115,9 @@ def _pick(module: ModuleType, name: str, base: type, place: str) -> type:
             f"its workflows: {', '.join(found) or 'none'}"
         )
     own = {
-        value: key for key, value in found.items() if value.__module__ == module.__name__
+        value: key
+        for key, value in found.items()
+        if value.__module__ == module.__name__
     }
     if len(own) == 1:
         return next(iter(own))

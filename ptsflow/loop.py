@@ -143,9 +143,12 @@ class Loop:
 
     def progressed(self, name: str, percentage: float, text: str) -> None:
         """Note progress; written at the next flush."""
-        if not self.progress:
+        entry = Progress(name, percentage, text)
+        is_news = name not in self.progress
+        self.progress[name] = entry
+        # Only now: whoever is woken looks at what there is.
+        if is_news:
             self.on_progress()
-        self.progress[name] = Progress(name, percentage, text)
 
     def save(self, name: str, text: str) -> None:
         """Save processing data; durable when this returns."""

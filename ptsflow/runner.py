@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ptsflow import codec
 from ptsflow.client import Client, check_name, store_url
 from ptsflow.clock import Clock, system_clock
 from ptsflow.driver import Driver
@@ -46,6 +47,8 @@ class Options(Struct, frozen=True, kw_only=True):
     fresh: bool = False
     from_step: str | None = None
     only: tuple[str, ...] | None = None
+    #: What the command line was given, kept so that others can run it again.
+    target: str | None = None
     listeners: tuple[Listener, ...] = ()
     clock: Clock = system_clock
 
@@ -252,7 +255,7 @@ def check_fits(
         )
     stored: dict[str, str] = json.loads(record.params or "{}")
     different = [
-        f"{name} was {stored[name]}, is {text}"
+        f"{name} was {codec.peek(stored[name])!s}, is {codec.peek(text)!s}"
         for name, text in encoded.items()
         if name in stored and stored[name] != text
     ]
@@ -282,6 +285,7 @@ def prepare(
         container,
         workflow=plan.workflow,
         params=json.dumps(workflow.encoded_parameters(), ensure_ascii=False),
+        target=options.target or container.target,
         status=Status.RUNNING,
         finish_reason=None,
         started_at=container.started_at or now,
@@ -312,8 +316,7 @@ def prepare(
         deadline=deadline,
     )
     if bus:
-        tasks = list(loop.tasks.values())
-        bus.emit(RunStarted(at=now, container=container, tasks=tasks))
+        bus.emit(RunStarted(at=now, container=container, tasks=stored))
     return loop
 
 
@@ -321,7 +324,8 @@ def conclude(loop: Loop, ended: int | None, options: Options, reopen: Reopen) ->
     """Record how the container stands, give the lease back, and report."""
     schedule = loop.schedule
     complete = schedule.succeeded()
-    failed = [t.name for t in loop.tasks.values() if t.has_failed]
+    failed = [t for t in loop.tasks.values() if t.has_failed and schedule.knows(t.name)]
+    failed.sort(key=lambda task: task.position)
     if complete:
         status = Status.DONE
     elif ended is not None or not schedule.failed_steps():
@@ -347,7 +351,13 @@ def conclude(loop: Loop, ended: int | None, options: Options, reopen: Reopen) ->
         and not schedule.failed_steps()
         and all(schedule.steps[name].satisfied for name in options.only)
     )
-    report = Report(ok=ok, record=record, failed=failed, plan=loop.plan, opened=reopen)
+    report = Report(
+        ok=ok,
+        record=record,
+        failed=[task.name for task in failed],
+        plan=loop.plan,
+        opened=reopen,
+    )
     if ended is not None and not complete:
         raise Stopped(ended, report)
     return report

@@ -314,8 +314,10 @@ def _bind(label: str, step: Step[..., Any], earlier: set[str]) -> tuple[Binding,
     for parameter in parameters[1:]:
         name = parameter.name
         if parameter.kind not in _NAMED:
+            empty = inspect.Parameter.empty
+            bare = parameter.replace(annotation=empty, default=empty)
             raise DeclarationError(
-                f"{label}: the parameter {parameter} cannot be filled in; "
+                f"{label}: the parameter {bare} cannot be filled in; "
                 f"name each: {_allowed(earlier, item=not item_taken)}"
             )
         if name == "task":

@@ -92,6 +92,7 @@ class ContainerDocument(StoreDocument):
     plan = ListField(DictField())
     status = StringField()
     finish_reason = StringField()
+    target = StringField()
     fence = IntField(default=0)
     owner = DictField(default=None)
     leased_till = DateTimeField()
@@ -179,7 +180,10 @@ _TIMES = frozenset(
     if isinstance(field, DateTimeField)
 )
 _TASK_FIELDS = TaskRecord.__struct_fields__
-_SAVED = ("workflow", "params", "status", "finish_reason", "started_at", "ended_at")
+_SAVED = (
+    *("workflow", "params", "target", "status", "finish_reason"),
+    *("started_at", "ended_at"),
+)
 
 
 def container_record(raw: Raw) -> ContainerRecord:

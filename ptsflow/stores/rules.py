@@ -47,6 +47,7 @@ def saved(stored: ContainerRecord, wanted: ContainerRecord) -> ContainerRecord:
         params=wanted.params,
         plan=wanted.plan,
         status=wanted.status,
+        target=wanted.target,
         finish_reason=wanted.finish_reason,
         started_at=wanted.started_at,
         ended_at=wanted.ended_at,

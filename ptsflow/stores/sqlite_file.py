@@ -49,6 +49,7 @@ TABLES = (
     plan TEXT NOT NULL,
     status TEXT NOT NULL,
     finish_reason TEXT,
+    target TEXT,
     fence INTEGER NOT NULL,
     owner TEXT,
     leased_till INTEGER,

@@ -27,8 +27,8 @@ from ptsflow.model import (
 Row = tuple[Any, ...]
 
 CONTAINER = (
-    "uid, name, workflow, params, plan, status, finish_reason, fence, owner, "
-    "leased_till, created_at, started_at, ended_at, next_position, checksum"
+    "uid, name, workflow, params, plan, status, finish_reason, target, "
+    "fence, owner, leased_till, created_at, started_at, ended_at, next_position, checksum"
 )
 TASK = (
     "container, name, position, is_open, step, key, status, version, fence, attempt, "
@@ -136,6 +136,7 @@ def container_row(record: ContainerRecord, next_position: int) -> Row:
         to_json(record.plan).decode(),
         record.status,
         record.finish_reason,
+        record.target,
         record.fence,
         None if record.owner is None else to_json(record.owner).decode(),
         record.leased_till,
@@ -149,7 +150,7 @@ def container_row(record: ContainerRecord, next_position: int) -> Row:
 
 def container_of(row: Row) -> ContainerRecord:
     """Return the container of an intact row."""
-    owner = row[8]
+    owner = row[9]
     return ContainerRecord(
         uid=str(row[0]),
         name=row[1],
@@ -158,12 +159,13 @@ def container_of(row: Row) -> ContainerRecord:
         plan=from_json(row[4], type=tuple[StepSummary, ...]),
         status=Status(row[5]),
         finish_reason=row[6],
-        fence=row[7],
+        target=row[7],
+        fence=row[8],
         owner=None if owner is None else from_json(owner, type=Owner),
-        leased_till=row[9],
-        created_at=row[10],
-        started_at=row[11],
-        ended_at=row[12],
+        leased_till=row[10],
+        created_at=row[11],
+        started_at=row[12],
+        ended_at=row[13],
     )
 
 

@@ -139,8 +139,8 @@ def test_items_are_named_by_their_keys(
         pytest.param(
             [["x" * 300]],
             lambda item: item[0],
-            "use: the key of item 0 of source makes a name of 305 bytes; expected up to "
-            f"200 bytes of valid text, found 'x{'x' * 78}",
+            "use: the key of item 0 of source makes a name of 309 bytes; expected up to "
+            f"200 of valid text without NUL, found 'x{'x' * 78}",
             id="a long key",
         ),
         pytest.param(

@@ -23,7 +23,14 @@ class Place:
         self.env = {
             name: value
             for name, value in os.environ.items()
-            if name not in {"CI", "NO_COLOR", "FORCE_COLOR", "PTSFLOW_STORE", "COLUMNS"}
+            if name
+            not in {
+                "CI",
+                "NO_COLOR",
+                "FORCE_COLOR",
+                "PTSFLOW_STORE",
+                "PYTHONUNBUFFERED",
+            }
         } | {
             "PYTHONPATH": str(ROOT),
             "PTSFLOW_STORE": self.store,

@@ -37,7 +37,7 @@ def test_reset_of_all_runs_all_again(done: Place) -> None:
 
     assert ended.returncode == 0
     assert ended.stderr.splitlines()[-1] == (
-        "next: python -m ptsflow run TARGET:Steady -p count=3 -c Steady:count=3"
+        f"next: python -m ptsflow run {flow('Steady')} -p count=3 -c Steady:count=3"
     )
     assert stands == "pending"
     assert set(runs(done).values()) == {2}
@@ -93,7 +93,7 @@ def test_retry_opens_what_failed_and_says_what_to_type(place: Place) -> None:
     assert ended.returncode == 0
     assert ended.stderr == (
         "one: 1 task to try again: fragile\n"
-        "next: python -m ptsflow run TARGET:Broken -p flag=no -p loud=no -c one\n"
+        f"next: python -m ptsflow run {flow('Broken')} -p flag=no -p loud=no -c one\n"
     )
     assert place.json("status")["counts"]["failed"] == 0
 

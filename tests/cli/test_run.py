@@ -373,7 +373,7 @@ def test_a_held_container_exits_with_5_and_says_who_holds_it(place: Place) -> No
     assert refused.returncode == 5
     assert re.fullmatch(
         rf"ptsflow: container 'one' is run by pid {process.pid} on \S+ since .* UTC, its "
-        r"lease lasts until .* UTC; wait for it with --wait SECONDS, or stop it there\n",
+        r"lease lasts until .* UTC; wait until it has ended, or stop it there\n",
         refused.stderr,
     )
     assert found["status"] == "running"

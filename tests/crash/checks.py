@@ -107,5 +107,3 @@ def check_fences(lines: list[journals.Line]) -> None:
 def errors(spec: Spec) -> str:
     path = Path(f"{spec.journal}.errors")
     return path.read_text() if path.exists() else ""
-
-

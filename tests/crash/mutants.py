@@ -10,74 +10,65 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bson.datetime_ms import DatetimeMS
 from msgspec.structs import replace
 from pymongo import WriteConcern
 
-from ptsflow import clock, lease, resume, transitions
+from ptsflow import lease, runner, transitions
+from ptsflow.clock import system_clock
 from ptsflow.loop import Loop
-from ptsflow.model import ContainerRecord, TaskRecord
+from ptsflow.model import TaskRecord
+from ptsflow.plan import Plan
+from ptsflow.resume import Resumption, resume
 from ptsflow.stores import mongo, mongo_connection, mongo_tasks, rules, sqlite
-from ptsflow.stores.sqlite import SqliteStore
 
 #: How wrong the clock of a runner is that has a wrong one, in milliseconds.
 SKEW = 3_600_000
 
 
-def _no_fence() -> None:
-    """The fence is not in the filter: whoever holds the container may write."""
-
-    def is_held(stored: ContainerRecord | None, _fence: int) -> bool:
-        return stored is not None
-
-    sqlite.is_held = is_held  # type: ignore[attr-defined] # imported there
-    rules.is_held = is_held
-    SqliteStore._check_writer = lambda *_: None  # type: ignore[method-assign]
-
-    def held(container: object, _fence: int) -> dict[str, object]:
-        return {"_id": container}
-
-    mongo._held = held
-    mongo_tasks.MongoTasks.hold = lambda *_: None  # type: ignore[method-assign]
-
-
-def _no_journal() -> None:
-    """A write is acknowledged when it is in the server's memory."""
-    mongo_connection._DURABLE = WriteConcern(w=1, j=False)
-
-
-def _own_clock() -> None:
-    """The lease is compared with the runner's clock, not the server's."""
-
-    def now(_store: object) -> dict[str, Any]:
-        return {"$literal": mongo.DatetimeMS(time.time_ns() // 1_000_000)}
-
-    mongo.MongoStore._time = now  # type: ignore[method-assign,assignment]
+def _put(place: object, name: str, value: object) -> None:
+    assert hasattr(place, name)
+    setattr(place, name, value)
 
 
 def _plain() -> None:
     """No mutant, even where all others are one."""
 
 
+def _no_fence() -> None:
+    """The fence is not in the filter: whoever holds the container may write."""
+    for place in (sqlite, rules):
+        _put(place, "is_held", lambda stored, _fence: stored is not None)
+    _put(sqlite.SqliteStore, "_check_writer", lambda *_: None)
+    _put(mongo, "_held", lambda container, _fence: {"_id": container})
+    _put(mongo_tasks.MongoTasks, "hold", lambda *_: None)
+
+
+def _no_journal() -> None:
+    """A write is acknowledged when it is in the server's memory."""
+    _put(mongo_connection, "_DURABLE", WriteConcern(w=1, j=False))
+
+
 def _skewed() -> None:
     """No mutant: this runner's clock is an hour ahead."""
     now = time.time_ns
-    time.time_ns = lambda: now() + SKEW * 1_000_000
-    assert clock.system_clock() > now() // 1_000_000 + SKEW - 1000
+    _put(time, "time_ns", lambda: now() + SKEW * 1_000_000)
 
 
-def _skewed_own_clock() -> None:
+def _own_clock() -> None:
+    """The lease is compared with the runner's wrong clock, not the server's."""
     _skewed()
-    _own_clock()
+    _put(mongo.MongoStore, "_time", lambda _: {"$literal": DatetimeMS(system_clock())})
 
 
 def _no_crash_count() -> None:
     """An attempt that a crash ended does not count."""
     crash = transitions.crash
 
-    def uncounted(task: TaskRecord, **fields: Any) -> TaskRecord:  # noqa: ANN401
+    def uncounted(task: TaskRecord, **fields: Any) -> TaskRecord:
         return crash(replace(task, attempt=task.attempt - 1), **fields)
 
-    transitions.crash = uncounted
+    _put(transitions, "crash", uncounted)
 
 
 def _launch_first() -> None:
@@ -88,29 +79,27 @@ def _launch_first() -> None:
         if loop.is_over or not loop.schedule.running:
             commit(loop)
 
-    Loop._commit = late  # type: ignore[method-assign]
+    _put(Loop, "_commit", late)
 
 
 def _no_deadline() -> None:
     """A runner that cannot renew its lease goes on."""
-    lease.STOP_AFTER = 3.0
+    _put(lease, "STOP_AFTER", 3.0)
 
 
 def _no_dead() -> None:
     """A runner of this host that died is not recognised."""
-    lease.is_dead = lambda _owner: False
+    _put(lease, "is_dead", lambda _: False)
 
 
 def _no_resume() -> None:
-    """What was done is not looked at."""
-    done = resume.resume
+    """What is done is not looked at."""
 
-    def forgetful(plan: Any, container: Any, tasks: Any, **given: Any) -> Any:  # noqa: ANN401
-        return done(plan, container, tasks, **(given | {"again": list(plan.by_name)}))
+    def forgetful(plan: Plan, container: Any, tasks: Any, **given: Any) -> Resumption:
+        given["again"] = list(plan.by_name)
+        return resume(plan, container, tasks, **given)
 
-    from ptsflow import runner  # noqa: PLC0415 - what it imported
-
-    runner.resume = forgetful
+    _put(runner, "resume", forgetful)
 
 
 MUTANTS: Mapping[str, Callable[[], None]] = {
@@ -120,7 +109,7 @@ MUTANTS: Mapping[str, Callable[[], None]] = {
         _no_fence,
         _no_journal,
         _skewed,
-        _skewed_own_clock,
+        _own_clock,
         _no_crash_count,
         _launch_first,
         _no_deadline,

@@ -29,7 +29,9 @@ SQLITE = [
     for when, how in [*_DEATHS, ("before", "kill"), ("after", "exit")]
 ]
 MONGOD = [
-    pytest.param(when, how, "mongod", id=f"{when}-{how}-mongod", marks=pytest.mark.mongod)
+    pytest.param(
+        when, how, "mongod", id=f"{when}-{how}-mongod", marks=pytest.mark.mongod
+    )
     for when, how in _DEATHS
 ]
 

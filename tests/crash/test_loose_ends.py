@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -104,6 +106,31 @@ def test_a_checkpoint_of_a_thread_that_outlived_its_body_is_refused() -> None:
     assert report.ok
     assert len(told) == 1
     assert report.tasks[0].processing_data is None
+
+
+def test_a_signal_that_the_system_gives_to_a_body_s_thread_is_heard() -> None:
+    class Signalled(Workflow):
+        @step
+        def body(self, task: TaskHandle) -> None:
+            signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+            while not task.cancelled:
+                time.sleep(0.005)
+
+        @step
+        def then(self) -> None:
+            pass
+
+    client = Client(MemoryStore())
+    with pytest.raises(SystemExit) as ended:
+        run(Signalled(), client)
+    record = client.store.container("Signalled")
+
+    assert ended.value.code == 143
+    assert record is not None
+    assert [t.status.value for t in client.store.tasks(record.uid)] == [
+        "done",
+        "pending",
+    ]
 
 
 def test_a_run_that_a_full_store_ended_is_not_left_running() -> None:

@@ -41,7 +41,7 @@ CHECKS = [
         "no_fence", "mongod", _overtaken, id="fence-mongod", marks=pytest.mark.mongod
     ),
     pytest.param(
-        "skewed_own_clock",
+        "own_clock",
         "mongod",
         test_owners.test_a_clock_that_is_wrong_gives_no_lease_away,
         id="clock",

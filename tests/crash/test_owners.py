@@ -203,7 +203,7 @@ def test_a_clock_that_is_wrong_gives_no_lease_away(
     first = nest.start(replace(spec, mutant="plain"))
     until_it_runs(journal, 3)
     wrong = nest.mutant or "skewed"
-    code = nest.run(replace(spec, host="here", mutant=wrong))
+    code = nest.run(replace(spec, host="here", mutant=wrong), seconds=5)
     Path(f"{journal}.gate").touch()
 
     assert code == BUSY

@@ -235,6 +235,7 @@ _WRITTEN = {
     ),
     "status": Status.RUNNING,
     "finish_reason": "nothing new",
+    "target": "flow.py:Feed",
     "started_at": 5,
     "ended_at": 6,
 }

@@ -15,7 +15,7 @@ from ptsflow.errors import DeclarationError
 from ptsflow.step import Step
 
 
-def check(self: object) -> list[str]:
+def check(self: object) -> list[str]:  # noqa: ARG001 - a method
     """Look at the feed.
 
     More of it.

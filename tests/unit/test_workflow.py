@@ -1,0 +1,875 @@
+"""Classes of workflows: what is collected, and every declaration that is refused."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from ptsflow import TaskHandle, Workflow, step
+from ptsflow.errors import DeclarationError, FrozenWorkflow, NotStorable, ParameterError
+from ptsflow.workflow import Binding
+
+
+class Import(Workflow):
+    """An import of a feed."""
+
+    container = "epf:{hour:%Y%m%dT%H}"
+    hour: datetime
+    server: str = "http://localhost"
+    retries: ClassVar[int] = 3
+    _secret: str = "kept out"  # noqa: S105 - no secret
+
+    @step
+    def check(self) -> list[str]:
+        return ["songs"]
+
+    @step(each=check, key=str.upper)
+    def download(self, file: str, task: TaskHandle, check: list[str]) -> str:
+        return f"{file} {task.name} {check}"
+
+    @step(always=True)
+    def clean_up(self, download: list[str]) -> int:
+        return len(download)
+
+    @step
+    def verify(self, *, download: list[str]) -> int:
+        return len(download)
+
+
+HOUR = datetime(2011, 9, 30, 13)  # noqa: DTZ001 - as the CLI reads it
+
+
+def refused(declare: Callable[[], object]) -> str:
+    """Return the one line that a declaration is refused with."""
+    with pytest.raises(DeclarationError) as raised:
+        declare()
+
+    message = str(raised.value)
+    assert "\n" not in message
+    return message
+
+
+# -- what is collected ----------------------------------------------------------
+
+
+def test_steps_stand_in_order_and_those_that_always_run_at_the_end() -> None:
+    assert list(Import.declared_steps) == ["check", "download", "verify", "clean_up"]
+
+
+def test_annotated_attributes_are_parameters() -> None:
+    declared = Import.declared_parameters
+
+    assert list(declared) == ["hour", "server"]
+    assert declared["hour"].is_required
+    assert not declared["server"].is_required
+    assert declared["hour"].hint is datetime
+
+
+def test_every_parameter_of_a_method_is_bound() -> None:
+    assert Import.declared_bindings["download"] == (
+        Binding("file", "item"),
+        Binding("task", "task"),
+        Binding("check", "result", "check"),
+    )
+    assert Import.declared_bindings["verify"] == (
+        Binding("download", "result", "download"),
+    )
+
+
+def test_a_workflow_object_has_its_parameters() -> None:
+    workflow = Import(hour=HOUR)
+
+    assert (workflow.hour, workflow.server) == (HOUR, "http://localhost")
+    assert workflow.parameters == {"hour": HOUR, "server": "http://localhost"}
+    assert repr(workflow) == f"Import(hour={HOUR!r}, server='http://localhost')"
+
+
+def test_parameters_are_encoded_by_their_annotations() -> None:
+    assert Import(hour=HOUR).encoded_parameters() == {
+        "hour": '{"$":"datetime","v":"2011-09-30T13:00:00"}',
+        "server": '"http://localhost"',
+    }
+
+
+def test_a_parameter_that_cannot_be_stored_is_refused() -> None:
+    class Odd(Workflow):
+        thing: Any
+
+    with pytest.raises(NotStorable, match="the parameter thing of Odd"):
+        Odd(thing=object()).encoded_parameters()
+
+
+# -- inheritance ------------------------------------------------------------------
+
+
+class Base(Workflow):
+    limit: int = 5
+
+    @step
+    def first(self) -> int:
+        return 1
+
+    @step
+    def second(self) -> int:
+        return 2
+
+    @step(always=True)
+    def last(self) -> None: ...
+
+
+def test_an_overridden_step_keeps_its_place_and_an_added_one_comes_before_always() -> (
+    None
+):
+    class Other(Base):
+        @step
+        def third(self) -> int:
+            return 3
+
+        @step
+        def first(self) -> int:
+            return 10
+
+    assert list(Other.declared_steps) == ["first", "second", "third", "last"]
+    assert Other.declared_steps["first"] is not Base.declared_steps["first"]
+    assert list(Base.declared_steps) == ["first", "second", "last"]
+
+
+def test_an_inherited_step_is_named_by_its_class() -> None:
+    class Other(Base):
+        @step(after=Base.first)
+        def third(self, first: int) -> int:
+            return first
+
+    assert Other.declared_steps["third"].options.after == ("first",)
+
+
+def test_a_base_class_s_step_may_be_named_where_it_is_overridden() -> None:
+    class Other(Base):
+        @step
+        def first(self) -> int:
+            return 10
+
+        @step(after=Base.first)
+        def third(self) -> None: ...
+
+    assert Other.declared_steps["third"].options.after == ("first",)
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [pytest.param(None, id="None"), pytest.param(lambda _: 0, id="a function")],
+)
+def test_a_step_is_removed_by_setting_it_to_something_else(instead: object) -> None:
+    other: type[Workflow] = type("Other", (Base,), {"second": instead})
+
+    assert list(other.declared_steps) == ["first", "last"]
+
+
+def test_removing_a_step_that_others_need_is_refused() -> None:
+    class Needing(Base):
+        @step(after=Base.second)
+        def third(self) -> None: ...
+
+    message = refused(lambda: type("Other", (Needing,), {"second": None}))
+
+    assert message == (
+        "Other.third: after= names 'second', which is not a step of this class; "
+        "it may name first"
+    )
+
+
+def test_a_mixin_brings_steps_and_parameters() -> None:
+    class Mixin:
+        folder: Path = Path("tmp")
+
+        @step
+        def mixed(self) -> str:
+            return str(self.folder)
+
+    class Other(Mixin, Base):
+        @step(after=Mixin.mixed)
+        def third(self, mixed: str) -> None: ...
+
+    assert list(Other.declared_steps) == ["first", "second", "mixed", "third", "last"]
+    assert Other(folder="x").parameters == {"limit": 5, "folder": Path("x")}
+
+
+def test_a_parameter_may_get_another_default_in_a_subclass() -> None:
+    class Other(Base):
+        limit = 7
+
+    assert Other().parameters == {"limit": 7}
+
+
+def test_a_class_without_steps_is_a_workflow_still() -> None:
+    class Empty(Workflow):
+        pass
+
+    assert Empty.declared_steps == {}
+    assert Empty().container_name == "Empty"
+
+
+# -- steps that are refused ----------------------------------------------------
+
+
+def declare_task_as_a_step() -> None:
+    class W(Workflow):
+        @step
+        def task(self) -> None: ...
+
+
+def declare_parameters_as_a_step() -> None:
+    class W(Workflow):
+        @step
+        def parameters(self) -> None: ...  # type: ignore[override] # what it is about
+
+
+def declare_a_dunder() -> None:
+    class W(Workflow):
+        @step
+        def __enter__(self) -> None: ...
+
+
+def declare_under_another_name() -> None:
+    class W(Workflow):
+        @step
+        def one(self) -> None: ...
+
+        two = one
+
+
+def declare_a_lambda() -> None:
+    class W(Workflow):
+        one = step(lambda _: 1)
+
+
+def declare_a_hidden_staticmethod() -> None:
+    class W(Workflow):
+        @staticmethod
+        @step
+        def one(_: object) -> None: ...
+
+
+def declare_a_hidden_classmethod() -> None:
+    class W(Workflow):
+        @classmethod
+        @step
+        def one(cls) -> None: ...
+
+
+def declare_behind_a_decorator() -> None:
+    def logged(function: Any) -> Any:
+        @functools.wraps(function)
+        def wrapper(*args: Any) -> Any:
+            return function(*args)
+
+        return wrapper
+
+    class W(Workflow):
+        @logged
+        @step
+        def one(self) -> None: ...
+
+
+def declare_without_self() -> None:
+    class W(Workflow):
+        @step
+        def one() -> None: ...
+
+
+def declare_with_a_result_for_self() -> None:
+    class W(Workflow):
+        @step
+        def one(self) -> int:
+            return 1
+
+        @step
+        def two(one: int) -> None: ...  # noqa: N805
+
+
+def declare_with_task_for_self() -> None:
+    class W(Workflow):
+        @step
+        def one(task: TaskHandle) -> None: ...  # noqa: N805
+
+
+def declare_with_args_for_self() -> None:
+    class W(Workflow):
+        @step
+        def one(*args: Any) -> None: ...
+
+
+def declare_args() -> None:
+    class W(Workflow):
+        @step
+        def one(self, *args: Any) -> None: ...
+
+
+def declare_kwargs() -> None:
+    class W(Workflow):
+        @step
+        def one(self) -> None: ...
+
+        @step
+        def two(self, **given: Any) -> None: ...
+
+
+def declare_positional_only() -> None:
+    class W(Workflow):
+        @step
+        def one(self, task: TaskHandle, /) -> None: ...
+
+
+def declare_an_unknown_parameter() -> None:
+    class W(Workflow):
+        @step
+        def download(self) -> None: ...
+
+        @step
+        def verify(self, downlaod: None) -> None: ...
+
+
+def declare_an_unknown_parameter_first() -> None:
+    class W(Workflow):
+        @step
+        def one(self, file: str) -> None: ...
+
+
+def declare_a_parameter_with_a_default() -> None:
+    class W(Workflow):
+        @step
+        def one(self, size: int = 5) -> None: ...
+
+
+def declare_two_items() -> None:
+    class W(Workflow):
+        @step
+        def one(self) -> list[int]:
+            return [1]
+
+        @step(each=one)
+        def two(self, item: int, other: int) -> None: ...
+
+
+def declare_the_result_of_a_later_step() -> None:
+    class W(Workflow):
+        @step
+        def one(self, two: int) -> None: ...
+
+        @step
+        def two(self) -> None: ...
+
+
+def declare_the_result_of_an_always_step() -> None:
+    class W(Workflow):
+        @step(always=True)
+        def one(self) -> None: ...
+
+        @step
+        def two(self, one: None) -> None: ...
+
+
+def declare_after_an_always_step() -> None:
+    class W(Workflow):
+        @step(always=True)
+        def one(self) -> None: ...
+
+        @step(after=one)
+        def two(self) -> None: ...
+
+
+def declare_after_a_step_of_another_class() -> None:
+    class W(Workflow):
+        @step(after=Base.first)
+        def one(self) -> None: ...
+
+
+def declare_after_a_namesake_of_another_class() -> None:
+    class W(Workflow):
+        @step
+        def first(self) -> None: ...
+
+        @step(after=Base.first)
+        def one(self) -> None: ...
+
+
+def declare_each_of_a_step_below() -> None:
+    class W(Base):
+        @step(each=Import.check)
+        def one(self) -> None: ...
+
+
+def declare_after_a_step_below() -> None:
+    class Later(Base):
+        @step
+        def third(self) -> None: ...
+
+    class W(Later):
+        @step(after=Later.third)
+        def first(self) -> int: ...  # type: ignore[empty-body] # what it is about
+
+
+def declare_a_key_in_a_chain() -> None:
+    class W(Workflow):
+        @step
+        def one(self) -> list[int]:
+            return [1]
+
+        @step(each=one)
+        def two(self, item: int) -> int:
+            return item
+
+        @step(each=two, key="name")
+        def three(self, item: int) -> None: ...
+
+
+SELF = "a step is a method, its first parameter is self; write def"
+
+
+@pytest.mark.parametrize(
+    ("declare", "message"),
+    [
+        (
+            declare_task_as_a_step,
+            (
+                "W.task: 'task' has a meaning of its own in a workflow; "
+                "give the step another name"
+            ),
+        ),
+        (
+            declare_parameters_as_a_step,
+            (
+                "W.parameters: 'parameters' has a meaning of its own in a workflow; "
+                "give the step another name"
+            ),
+        ),
+        (
+            declare_a_dunder,
+            (
+                "W.__enter__: '__enter__' has a meaning of its own in a workflow; "
+                "give the step another name"
+            ),
+        ),
+        (
+            declare_under_another_name,
+            (
+                "W.two: a step goes by its method's name, 'one'; "
+                "write def two with a @step of its own"
+            ),
+        ),
+        (
+            declare_a_lambda,
+            (
+                "W.one: a step goes by its method's name, '<lambda>'; "
+                "write def one with a @step of its own"
+            ),
+        ),
+        (
+            declare_a_hidden_staticmethod,
+            (
+                "W.one: what stands above @step hides it; "
+                "put @step above the other decorators"
+            ),
+        ),
+        (
+            declare_a_hidden_classmethod,
+            (
+                "W.one: what stands above @step hides it; "
+                "put @step above the other decorators"
+            ),
+        ),
+        (
+            declare_behind_a_decorator,
+            (
+                "W.one: what stands above @step hides it; "
+                "put @step above the other decorators"
+            ),
+        ),
+        (declare_without_self, f"W.one: {SELF} one(self, ...)"),
+        (declare_with_a_result_for_self, f"W.two: {SELF} two(self, ...)"),
+        (declare_with_task_for_self, f"W.one: {SELF} one(self, ...)"),
+        (declare_with_args_for_self, f"W.one: {SELF} one(self, ...)"),
+        (
+            declare_args,
+            "W.one: the parameter *args cannot be filled in; name each: task",
+        ),
+        (
+            declare_kwargs,
+            (
+                "W.two: the parameter **given cannot be filled in; "
+                "name each: task, the steps above it (one)"
+            ),
+        ),
+        (
+            declare_positional_only,
+            ("W.one: the parameter task cannot be filled in; name each: task"),
+        ),
+        (
+            declare_an_unknown_parameter,
+            (
+                "W.verify: the parameter 'downlaod' is no step above it "
+                "(did you mean 'download'?); allowed: task, the steps above it (download)"
+            ),
+        ),
+        (
+            declare_an_unknown_parameter_first,
+            "W.one: the parameter 'file' is no step above it; allowed: task",
+        ),
+        (
+            declare_a_parameter_with_a_default,
+            "W.one: the parameter 'size' is no step above it; allowed: task",
+        ),
+        (
+            declare_two_items,
+            (
+                "W.two: the parameter 'other' is no step above it; "
+                "allowed: task, one name for the item, the steps above it (one)"
+            ),
+        ),
+        (
+            declare_the_result_of_a_later_step,
+            "W.one: the parameter 'two' is no step above it; allowed: task",
+        ),
+        (
+            declare_the_result_of_an_always_step,
+            "W.two: the parameter 'one' is no step above it; allowed: task",
+        ),
+        (
+            declare_after_an_always_step,
+            (
+                "W.two: after= names 'one', which always runs last, so nothing can wait "
+                "for it; it may name no step, as it is the first"
+            ),
+        ),
+        (
+            declare_after_a_step_of_another_class,
+            (
+                "W.one: after= names 'first', which is not a step of this class; "
+                "it may name no step, as it is the first"
+            ),
+        ),
+        (
+            declare_after_a_namesake_of_another_class,
+            (
+                "W.one: after= names 'first', which is not a step of this class; "
+                "it may name first"
+            ),
+        ),
+        (
+            declare_each_of_a_step_below,
+            (
+                "W.one: each= names 'check', which is not a step of this class; "
+                "it may name first, second"
+            ),
+        ),
+        (
+            declare_after_a_step_below,
+            (
+                "W.first: after= names 'third', which is not declared above it; "
+                "it may name no step, as it is the first"
+            ),
+        ),
+        (
+            declare_a_key_in_a_chain,
+            (
+                "W.three: key= has no use, as an item of two keeps its key behind it; "
+                "leave key= out"
+            ),
+        ),
+    ],
+)
+def test_a_wrong_step_is_refused_when_the_class_is_made(
+    declare: Callable[[], None], message: str
+) -> None:
+    assert refused(declare) == message
+
+
+def test_self_may_be_positional_only() -> None:
+    class W(Workflow):
+        @step
+        def one(self, /) -> int:
+            return 1
+
+    assert W().one() == 1
+
+
+# -- parameters that are refused ------------------------------------------------
+
+
+def declare_a_parameter_named_like_a_step() -> None:
+    class W(Workflow):
+        check: int = 5
+
+        @step  # type: ignore[no-redef] # what it is about
+        def check(self) -> None: ...  # noqa: F811
+
+
+def declare_a_parameter_named_like_an_inherited_step() -> None:
+    class W(Base):
+        first: int  # type: ignore[assignment] # what it is about
+
+
+def declare_an_annotated_container() -> None:
+    class W(Workflow):
+        container: str = "x"  # type: ignore[misc] # what it is about
+
+
+def declare_a_default_of_another_type() -> None:
+    class W(Workflow):
+        size: int = "5"  # type: ignore[assignment] # what it is about
+
+
+def declare_a_local_annotation() -> None:
+    class Local:
+        pass
+
+    class W(Workflow):
+        thing: list[Local]
+
+
+@pytest.mark.parametrize(
+    ("declare", "message"),
+    [
+        (
+            declare_a_parameter_named_like_a_step,
+            (
+                "W.check: the name is taken; give the parameter another one, "
+                "or annotate it as a ClassVar"
+            ),
+        ),
+        (
+            declare_a_parameter_named_like_an_inherited_step,
+            (
+                "W.first: the name is taken; give the parameter another one, "
+                "or annotate it as a ClassVar"
+            ),
+        ),
+        (
+            declare_an_annotated_container,
+            (
+                "W.container: the name is taken; give the parameter another one, "
+                "or annotate it as a ClassVar"
+            ),
+        ),
+        (
+            declare_a_default_of_another_type,
+            "W.size: the default: expected int, found '5' (Expected `int`, got `str`)",
+        ),
+        (
+            declare_a_local_annotation,
+            (
+                "W.thing: its annotation list[Local] cannot be looked up; "
+                "import what it names, or define it outside of the function"
+            ),
+        ),
+    ],
+)
+def test_a_wrong_parameter_is_refused_when_the_class_is_made(
+    declare: Callable[[], None], message: str
+) -> None:
+    assert refused(declare) == message
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"hour": HOUR, "sever": "x"},
+            (
+                "Import: there is no parameter 'sever' (did you mean 'server'?); "
+                "it takes hour, server"
+            ),
+        ),
+        (
+            {"hour": HOUR, "zzz": 1},
+            "Import: there is no parameter 'zzz'; it takes hour, server",
+        ),
+        (
+            {"server": "x"},
+            "Import: the parameter hour is missing; give Import(hour=...) or -p hour=...",
+        ),
+        (
+            {"hour": HOUR, "server": 5},
+            (
+                "Import: the parameter server: expected str, found 5 "
+                "(Expected `str`, got `int`)"
+            ),
+        ),
+    ],
+)
+def test_wrong_values_are_refused_in_one_line(
+    given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ParameterError) as raised:
+        Import(**given)
+
+    assert str(raised.value) == message
+
+
+def test_a_workflow_without_parameters_takes_none() -> None:
+    class Bare(Workflow):
+        pass
+
+    with pytest.raises(ParameterError) as raised:
+        Bare(hour=1)
+
+    assert str(raised.value) == "Bare: there is no parameter 'hour'; it takes none"
+
+
+def test_a_workflow_object_is_frozen() -> None:
+    workflow = Import(hour=HOUR)
+    message = (
+        "Import.found: a workflow object is frozen, as a resumed run could not know "
+        "what a step put there; return the value from the step, and take it in a later "
+        "one by a parameter named like the step"
+    )
+
+    with pytest.raises(FrozenWorkflow) as assigned:
+        workflow.found = 5
+    with pytest.raises(FrozenWorkflow) as deleted:
+        del workflow.server
+
+    assert str(assigned.value) == message
+    assert str(deleted.value) == message.replace("found", "server")
+
+
+def test_what_is_computed_once_from_parameters_may_be_kept() -> None:
+    class Cached(Workflow):
+        size: int = 2
+
+        @functools.cached_property
+        def double(self) -> int:
+            return self.size * 2
+
+    assert Cached().double == 4
+
+
+# -- the container's name ----------------------------------------------------------
+
+
+def named(template: str, **annotations: Any) -> type[Workflow]:
+    """Return a workflow W with a template and annotated attributes."""
+    members = {"container": template, "__annotations__": annotations}
+    return type("W", (Workflow,), members)
+
+
+@pytest.mark.parametrize(
+    ("template", "values", "name"),
+    [
+        pytest.param(
+            "epf:{hour:%Y%m%dT%H}", {"hour": HOUR}, "epf:20110930T13", id="spec"
+        ),
+        pytest.param(
+            "{workflow}:{hour.year}", {"hour": HOUR}, "W:2011", id="attribute"
+        ),
+        pytest.param("{tags[0]}", {"tags": ["a"]}, "a", id="element"),
+        pytest.param("{name!r}", {"name": "a"}, "'a'", id="conversion"),
+        pytest.param("{{{name}}}", {"name": "a"}, "{a}", id="braces"),
+        pytest.param("nightly", {"name": "a"}, "nightly", id="constant"),
+        pytest.param("{name}", {"name": "ä" * 100}, "ä" * 100, id="200 bytes"),
+        pytest.param("", {}, "W", id="default"),
+        pytest.param("", {"a": 1, "b": "x"}, "W:a=1,b=x", id="default with parameters"),
+        pytest.param(
+            "",
+            {"a": "x" * 200},
+            "W:640a28a76b848d50",
+            id="default, too long for values",
+        ),
+    ],
+)
+def test_the_container_s_name(template: str, values: dict[str, Any], name: str) -> None:
+    workflow = named(template, **{key: type(value) for key, value in values.items()})
+
+    assert workflow(**values).container_name == name
+
+
+def test_values_that_are_too_long_still_tell_containers_apart() -> None:
+    workflow = named("", a=str)
+
+    assert workflow(a="x" * 200).container_name != workflow(a="y" * 200).container_name
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (
+            "epf:{hoor}",
+            (
+                "W.container = 'epf:{hoor}' names 'hoor' (did you mean 'hour'?); "
+                "it may name workflow, hour"
+            ),
+        ),
+        ("{}", "W.container = '{}' names ''; it may name workflow, hour"),
+        ("{0}", "W.container = '{0}' names '0'; it may name workflow, hour"),
+        (
+            "{step.name}",
+            "W.container = '{step.name}' names 'step'; it may name workflow, hour",
+        ),
+        (
+            "{hour",
+            "W.container = '{hour' is no template: expected '}' before end of string",
+        ),
+        (
+            "}",
+            "W.container = '}' is no template: Single '}' encountered in format string",
+        ),
+        (
+            5,
+            'W.container: expected a template such as "import:{hour}", found 5',
+        ),
+    ],
+)
+def test_a_wrong_template_is_refused_when_the_class_is_made(
+    template: Any, message: str
+) -> None:
+    assert refused(lambda: named(template, hour=datetime)) == message
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (
+            "{name:%Y}",
+            (
+                "W.container = '{name:%Y}' cannot be filled in with W(name='x'): "
+                "Invalid format specifier '%Y' for object of type 'str'"
+            ),
+        ),
+        (
+            "{name.year}",
+            (
+                "W.container = '{name.year}' cannot be filled in with W(name='x'): "
+                "'str' object has no attribute 'year'"
+            ),
+        ),
+        (
+            "{name:{width}}",
+            "W.container = '{name:{width}}' cannot be filled in with W(name='x'): 'width'",
+        ),
+    ],
+)
+def test_a_template_that_does_not_fit_the_values_is_refused(
+    template: str, message: str
+) -> None:
+    with pytest.raises(ParameterError) as raised:
+        _ = named(template, name=str)(name="x").container_name
+
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [pytest.param("", 0, id="empty"), pytest.param("ä" * 101, 202, id="too long")],
+)
+def test_a_name_of_no_or_too_many_bytes_is_refused(value: str, size: int) -> None:
+    with pytest.raises(ParameterError) as raised:
+        _ = named("{name}", name=str)(name=value).container_name
+
+    assert str(raised.value) == (
+        f"W.container = '{{name}}' gives a name of {size} bytes; expected 1 to 200"
+    )
