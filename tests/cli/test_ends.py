@@ -151,10 +151,10 @@ class Terminal:
         self.raw = b""
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
+            ioctl(0, TIOCSWINSZ, struct.pack("HHHH", lines, 100, 0, 0))
             os.chdir(place.folder)
             command = [sys.executable, "-m", "ptsflow", *words]
             os.execve(sys.executable, command, place.env)  # noqa: S606 - no shell is wanted
-        ioctl(self._fd, TIOCSWINSZ, struct.pack("HHHH", lines, 100, 0, 0))
 
     def read(self, seconds: float) -> bool:
         """Take in what is written now; False once the process has ended."""

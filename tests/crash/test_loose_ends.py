@@ -112,6 +112,7 @@ def test_a_signal_that_the_system_gives_to_a_body_s_thread_is_heard() -> None:
     class Signalled(Workflow):
         @step
         def body(self, task: TaskHandle) -> None:
+            time.sleep(0.1)  # Until the main thread sleeps.
             signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
             while not task.cancelled:
                 time.sleep(0.005)

@@ -92,20 +92,33 @@ class Ends(Workflow):
         with noted(task):
             pass
 
-    @step(parallel=True)
-    def look(self, task: TaskHandle) -> None:
-        with noted(task):
-            raise Finish("nothing new")
-
-    @step(parallel=True)
+    @step
     def names(self, task: TaskHandle) -> list[int]:
         with noted(task):
-            return [1, 2]
+            return [1, 2, 3]
 
-    @step(each=names)
+    @step(each=names, limit=1)
     def load(self, name: int, task: TaskHandle) -> int:
         with noted(task):
+            time.sleep(0.01)
             return name
+
+    @step(after=names)
+    def late(self, task: TaskHandle) -> list[int]:
+        with noted(task):
+            time.sleep(0.02)
+            return [1, 2]
+
+    @step(each=late)
+    def more(self, name: int, task: TaskHandle) -> int:
+        with noted(task):
+            return name
+
+    @step(after=names)
+    def look(self, task: TaskHandle) -> None:
+        with noted(task):
+            time.sleep(0.005)
+            raise Finish("nothing new")
 
     @step
     def verify(self, load: list[int], task: TaskHandle) -> int:
