@@ -107,8 +107,7 @@ def run(call: Call) -> Outcome:
     step = call.step
     try:
         arguments = {
-            name: source if isinstance(source, TaskHandle) else source.read()
-            for name, source in call.arguments.items()
+            name: _read(name, source) for name, source in call.arguments.items()
         }
         value = step.function(call.workflow, **arguments)
         if step.is_async:
@@ -130,6 +129,15 @@ def run(call: Call) -> Outcome:
         return Raised(describe(error, step), None)  # It will be the same next time.
     except BaseException as error:  # noqa: BLE001 - whatever a body raises fails its attempt
         return _failed(call, error)
+
+
+def _read(parameter: str, source: Value | Values | Element | TaskHandle) -> Any:
+    if isinstance(source, TaskHandle):
+        return source
+    try:
+        return source.read()
+    except StoredValueError as error:
+        raise StoredValueError(f"for the parameter {parameter}: {error}") from None
 
 
 def _failed(call: Call, error: BaseException) -> Outcome:
@@ -159,7 +167,9 @@ def describe(error: BaseException, step: PlanStep) -> str:
     import traceback  # noqa: PLC0415 - only on failure
 
     here = step.function.__code__.co_filename
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == here]
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if f.filename == here
+    ]
     where = ""
     if frames:
         name = here.rpartition("/")[2]

@@ -86,7 +86,8 @@ class TaskHandle:
                 f"progress of {self.name}: expected 0 <= done <= total, "
                 f"found done={done!r}, total={total!r}"
             )
-        percentage = 100.0 if done >= total else min(100.0, 100.0 * done / total)
+        share = 1.0 if done >= total else float(done) / float(total)
+        percentage = min(100.0, round(100.0 * share, 6))
         self._reporter.progressed(self.name, percentage, _text(text))
 
     def track(self, items: Iterable[T], total: int | None = None) -> Iterator[T]:

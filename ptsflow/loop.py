@@ -25,6 +25,7 @@ from ptsflow.context import TaskHandle
 from ptsflow.errors import (
     InvalidValue,
     LeaseLost,
+    Signal,
     StoredValueError,
     StoreError,
     StoreUnavailable,
@@ -326,9 +327,10 @@ class Loop:
                     task, now=now, result=result, code_version=version
                 )
             case attempt.Skipped(why):
-                return transitions.skip(
+                skipped = transitions.skip(
                     task, now=now, fence=task.fence, cause=Cause.BODY, why=why
                 )
+                return replace(skipped, code_version=version)
             case attempt.Finished(why):
                 return transitions.finish(task, now=now, why=why, code_version=version)
             case attempt.Postponed(_, why) if is_needless:
@@ -369,7 +371,7 @@ class Loop:
                 keys = self.inputs.keys(step)
             except (StoreError, LeaseLost):
                 raise
-            except Exception as error:  # noqa: BLE001 - key= is a user's code
+            except (Exception, Signal) as error:  # noqa: BLE001 - key= is a user's code
                 self._refuse(step, error)
             else:
                 self._insert_items(step, keys)
@@ -379,12 +381,17 @@ class Loop:
         place: dict[str, int] = {}
         for name, key, item in self.schedule.expand(step.name, keys):
             index = place[name] = place.get(name, -1) + 1
-            if item not in self.tasks:
-                owner = self.plan.by_name[name]
-                task = new_task(owner, fence=fence, key=key, index=index)
-                self._stage(None, task)
+            owner = self.plan.by_name[name]
+            new = new_task(owner, fence=fence, key=key, index=index)
+            task = self.tasks.get(item)
+            if task is None:
+                self._stage(None, new)
+            elif task.position != new.position:
+                # The list is another one now, or in another order.
+                moved = {"position": new.position, "version": task.version + 1}
+                self._stage(task, replace(task, fence=fence, **moved))
 
-    def _refuse(self, step: PlanStep, error: Exception) -> None:
+    def _refuse(self, step: PlanStep, error: BaseException) -> None:
         known = isinstance(error, (InvalidValue, StoredValueError))
         text = str(error) if known else attempt.describe(error, step)
         # A step that did not fan out before may have left a record of its own.

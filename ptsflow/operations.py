@@ -41,18 +41,17 @@ def reset(
         ContainerBusy: a live runner holds the container.
         TaskNotFound: it has no such step or task.
     """
-    with _held(store, container, clock) as held:
+    with _changing(store, container, clock) as (held, changes):
         tasks = store.tasks(held.uid)
         chosen = resettable(held, tasks, step=step, with_downstream=with_downstream)
         again = [task for task in tasks if task.name in chosen]
         marks = [task for task in tasks if step is not None and _is_finisher(task)]
-        changes = [Change(t, transitions.reset(t, fence=held.fence)) for t in again]
+        changes += [Change(t, transitions.reset(t, fence=held.fence)) for t in again]
         changes += [
             Change(task, transitions.carry_on(task, fence=held.fence))
             for task in marks
             if task.name not in chosen
         ]
-        store.commit(held.uid, changes, fence=held.fence)
     return [task.name for task in again]
 
 
@@ -94,19 +93,24 @@ def retry(
 ) -> list[str]:
     """Give failed and waiting tasks a fresh budget, at once; return their names.
 
+    What a step that finished the workflow early made needless is not tried again.
+
     Raises:
         ContainerBusy: a live runner holds the container.
     """
-    with _held(store, container, clock) as held:
-        again = [
-            task
-            for task in store.tasks(held.uid)
-            if task.status in (Status.FAILED, Status.WAITING)
-            or (task.status is Status.SKIPPED and task.cause is Cause.UPSTREAM)
-        ]
-        changes = [Change(t, transitions.reopen(t, fence=held.fence)) for t in again]
-        store.commit(held.uid, changes, fence=held.fence)
+    with _changing(store, container, clock) as (held, changes):
+        tasks = store.tasks(held.uid)
+        needless = set[str]()
+        if any(_is_finisher(task) for task in tasks):
+            needless = {step.name for step in held.plan if not step.always}
+        again = [t for t in tasks if _is_retryable(t) and t.step not in needless]
+        changes += [Change(t, transitions.reopen(t, fence=held.fence)) for t in again]
     return [task.name for task in again]
+
+
+def _is_retryable(task: TaskRecord) -> bool:
+    skipped = task.status is Status.SKIPPED and task.cause is Cause.UPSTREAM
+    return skipped or task.status in (Status.FAILED, Status.WAITING)
 
 
 def _is_finisher(task: TaskRecord) -> bool:
@@ -114,17 +118,30 @@ def _is_finisher(task: TaskRecord) -> bool:
 
 
 @contextmanager
-def _held(
+def _changing(
     store: Store, container: ContainerRecord, clock: Clock
-) -> Iterator[ContainerRecord]:
-    """Hold the container's lease for a moment; leave it pending."""
+) -> Iterator[tuple[ContainerRecord, list[Change]]]:
+    """Hold the container's lease for a moment, and commit what is put in the list.
+
+    It is pending then; where nothing is put there, it stays as it was.
+    """
     held, _ = acquire(store, container, this_process(clock), _LEASE_MS)
+    changes: list[Change] = []
     try:
-        yield held
-        held = replace(held, status=Status.PENDING, finish_reason=None, ended_at=None)
+        yield held, changes
+        if changes:
+            store.commit(held.uid, changes, fence=held.fence)
+            pending = {
+                "status": Status.PENDING,
+                "finish_reason": None,
+                "ended_at": None,
+            }
+            held = replace(held, **pending)
     finally:
         if not store.release(held):
-            raise LeaseLost(f"container {container.name!r}: it took too long; try again")
+            raise LeaseLost(
+                f"container {container.name!r}: it took too long; try again"
+            )
 
 
 def find(store: Store, name: str) -> ContainerRecord:

@@ -10,7 +10,7 @@ from ptsflow import codec
 from ptsflow.client import Task, task_of
 from ptsflow.errors import TaskNotFound
 from ptsflow.loading import similar
-from ptsflow.model import ContainerRecord, Status
+from ptsflow.model import ContainerRecord, TaskRecord
 from ptsflow.plan import Plan
 from ptsflow.stores.base import Store
 
@@ -31,6 +31,7 @@ class Report:
         record: ContainerRecord,
         failed: list[str],
         plan: Plan,
+        done_items: Callable[[str], list[str]],
         opened: Callable[[], AbstractContextManager[Store]],
     ) -> None:
         self.ok = ok
@@ -38,6 +39,7 @@ class Report:
         self.failed = failed
         self._record = record
         self._plan = plan
+        self._done_items = done_items
         self._opened = opened
 
     def __repr__(self) -> str:
@@ -59,28 +61,24 @@ class Report:
         Raises:
             TaskNotFound: there is no such step or task.
         """
+        planned = self._plan.by_name.get(step)
+        fans_out = planned is not None and planned.each is not None
+        # Not all that are stored: an earlier run may have had other items.
+        names = self._done_items(step) if fans_out else [step]
         with self._opened() as store:
-            planned = self._plan.by_name.get(step)
-            if planned is not None and planned.each is not None:
-                names = [
-                    task.name
-                    for task in store.tasks(self._record.uid)
-                    if task.step == step and task.status is Status.DONE
-                ]
-            else:
-                names = [step]
-            found = store.tasks(self._record.uid, names, payloads=True)
-        values = []
-        for task in found:
-            hint = self._plan.by_name[task.step].returns if task.step in self._plan.by_name else Any
-            text = task.result if isinstance(task.result, str) else "null"
-            values.append(codec.decode(text, hint))
-        if planned is not None and planned.each is not None:
-            return values
+            tasks = store.tasks(self._record.uid, names, payloads=True)
+        values = {task.name: self._value(task) for task in tasks}
+        if fans_out:
+            return [values[name] for name in names if name in values]
         if not values:
             raise TaskNotFound(
                 f"container {self.container!r}: there is no step {step!r}"
                 f"{similar(step, self._plan.by_name)}; "
                 f"it has {', '.join(self._plan.by_name)}"
             )
-        return values[0]
+        return values[step]
+
+    def _value(self, task: TaskRecord) -> Any:
+        step = self._plan.by_name.get(task.step)
+        text = task.result if isinstance(task.result, str) else "null"
+        return codec.decode(text, Any if step is None else step.returns)

@@ -6,6 +6,7 @@ Nothing that is done is repeated, but for what a person asked for (`again`, a ch
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 from ptsflow import transitions
 from ptsflow.model import Cause, Change, ContainerRecord, Status, TaskRecord
 from ptsflow.plan import Plan, PlanStep, downstream, item_name
+from ptsflow.tally import is_accepted
 
 #: Room for the items of a step between its position and the next step's.
 STRIDE = 10**10
@@ -41,13 +43,13 @@ def resume(
 
     Args:
         plan: the workflow's, as it is now.
-        container: held, with the fence of this run.
+        container: held, with the fence of this run; else as it was before it.
         tasks: what is stored.
         now: the time.
         again: steps that a person wants run again, with all that waits for them.
     """
     stored = {task.name: task for task in tasks}
-    before = _Before(plan, stored, container.fence, now, again)
+    before = _Before(plan, stored, container, now, again)
     after: dict[str, TaskRecord | None] = {
         name: before.next(task) for name, task in stored.items()
     }
@@ -104,17 +106,25 @@ class _Before:
         self,
         plan: Plan,
         stored: Mapping[str, TaskRecord],
-        fence: int,
+        container: ContainerRecord,
         now: int,
         again: Iterable[str],
     ) -> None:
         self._plan = plan
         self._stored = {name: _own(plan, task) for name, task in stored.items()}
-        self._fence = fence
+        self._fence = container.fence
         self._now = now
         self._repeated = _repeated(plan, self._stored.values(), again)
         # A finish holds until something is to run again, or its mark was taken off.
         self._is_finished = not self._repeated and finisher(stored.values()) is not None
+        #: Steps of a complete container whose failures, if any, were accepted.
+        self._passed = set[str]()
+        if container.status is Status.DONE and not self._repeated:
+            self._passed = (
+                set(plan.by_name)
+                if self._is_finished
+                else _accepted(plan, self._stored.values())
+            )
 
     def next(self, stored: TaskRecord) -> TaskRecord | None:
         """Return what a stored task becomes; itself where nothing changes."""
@@ -135,7 +145,8 @@ class _Before:
             return task if is_fresh else transitions.reset(task, fence=self._fence)
         if task.status is Status.RUNNING:
             return self._crashed(task, step.retry.max_retries)
-        if task.status is Status.FAILED or self._is_needed_again(task):
+        failed = task.status is Status.FAILED and step.name not in self._passed
+        if failed or self._is_needed_again(task):
             return transitions.reopen(task, fence=self._fence)
         is_mark = task.status is Status.DONE and task.cause is Cause.FINISH
         if is_mark and not self._is_finished:
@@ -166,11 +177,13 @@ class _Before:
                 return cause is Cause.REMOVED
 
     def _is_cut_off(self, task: TaskRecord) -> bool:
-        """Whether an item before it in its chain was skipped by its own body."""
+        """Whether an item before it in its chain was skipped by its body, or let fail."""
         step = self._plan.by_name[task.step]
         before = self._stored.get(item_name(step.each or "", task.key or ""))
-        if before is None or before.status is not Status.SKIPPED:
+        if before is None:
             return False
+        if before.status is Status.FAILED:
+            return before.step in self._passed
         return before.cause is Cause.BODY or (
             before.cause is Cause.UPSTREAM and self._is_cut_off(before)
         )
@@ -185,6 +198,19 @@ class _Before:
         return replace(
             after, position=position, version=before.version + 1, fence=self._fence
         )
+
+
+def _accepted(plan: Plan, tasks: Iterable[TaskRecord]) -> set[str]:
+    """Return the steps whose failures, if any, do not fail a run."""
+    total, failed = Counter[str](), Counter[str]()
+    for task in tasks:
+        total[task.step] += 1
+        failed[task.step] += task.has_failed
+    return {
+        step.name
+        for step in plan.steps
+        if is_accepted(step.summary(), failed[step.name], total[step.name])
+    }
 
 
 def _own(plan: Plan, task: TaskRecord) -> TaskRecord:
@@ -210,7 +236,7 @@ def _repeated(
         step = plan.by_name.get(task.step)
         if (
             step is not None
-            and task.status is Status.DONE
+            and (task.status is Status.DONE or task.cause is Cause.BODY)
             and task.code_version != step.version
             and _is_shaped(step, task)
         ):

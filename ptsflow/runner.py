@@ -128,8 +128,10 @@ def run_with(
     plan = planned(workflow)
     check_options(plan, options)
     if isinstance(store, Client):
-        held = store.store
-        return _run(workflow, plan, held, options, lambda: contextlib.nullcontext(held))
+        # Of its own, as bodies may use the client meanwhile.
+        own, given = store.store.sibling(), contextlib.nullcontext(store.store)
+        with contextlib.closing(own):
+            return _run(workflow, plan, own, options, lambda: given)
     url = store_url(store)
     opened = open_store(url)
     if opened.url.startswith("memory:"):
@@ -281,23 +283,25 @@ def prepare(
     clock = options.clock
     now = clock()
     stored = store.tasks(container.uid)
-    container = replace(
-        container,
-        workflow=plan.workflow,
-        params=json.dumps(workflow.encoded_parameters(), ensure_ascii=False),
-        target=options.target or container.target,
-        status=Status.RUNNING,
-        finish_reason=None,
-        started_at=container.started_at or now,
-        ended_at=None,
-    )
     if options.fresh and stored:
+        # Whoever looks after a crash in between must not see a complete container.
+        store.save(replace(container, status=Status.PENDING))
         erase = [Change(task, None) for task in stored]
         store.commit(container.uid, erase, fence=container.fence)
         stored = []
     again = [options.from_step] if options.from_step else []
     resumption = resume(plan, container, stored, now=now, again=again)
-    container = replace(container, plan=plan.summary())
+    container = replace(
+        container,
+        workflow=plan.workflow,
+        plan=plan.summary(),
+        params=json.dumps(workflow.encoded_parameters(), ensure_ascii=False),
+        target=options.target or container.target,
+        status=Status.RUNNING,
+        finish_reason=None,
+        started_at=now if options.fresh else container.started_at or now,
+        ended_at=None,
+    )
     store.save(container)
     if resumption.removed:
         names = ", ".join(resumption.removed)
@@ -356,6 +360,7 @@ def conclude(loop: Loop, ended: int | None, options: Options, reopen: Reopen) ->
         record=record,
         failed=[task.name for task in failed],
         plan=loop.plan,
+        done_items=schedule.done_items,
         opened=reopen,
     )
     if ended is not None and not complete:

@@ -156,7 +156,6 @@ class Schedule:
     def wait(self, task: str, due: int) -> None:
         """A task is tried again at `due`."""
         self._leave(task, self._owner_of[task])
-        self._waits[task] = due
         heapq.heappush(self._waiting, (due, task))
 
     def interrupted(self, task: str) -> None:
@@ -181,7 +180,6 @@ class Schedule:
             return []
         while self._waiting and self._waiting[0][0] <= now:
             _, task = heapq.heappop(self._waiting)
-            self._waits.pop(task, None)
             self._ready.append(task)
         taken: list[str] = []
         while (self._released or self._ready) and len(taken) < free:
@@ -391,7 +389,5 @@ class Schedule:
             for item in state.items:
                 if item not in self.complete:
                     self._offer(state, item)
-        elif self.is_finished and not step.always:
-            return
         elif self.steps[step.each].step.each is None:
             self.to_expand.append(step.name)

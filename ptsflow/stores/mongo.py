@@ -32,7 +32,9 @@ from ptsflow.model import (
 )
 from ptsflow.stores.mongo_changes import (
     Writer,
+    adopted,
     expect_ready,
+    given_back,
     is_guarded,
     not_made,
     places_task,
@@ -273,11 +275,14 @@ class MongoStore:
         if writer.again and not (changes := self._left(uid, changes, writer)):
             return
         strict = writer.fence is not None and all(map(is_guarded, changes))
-        bound = writer.fence
+        bound: float | None = writer.fence
         if not strict or not changes:
-            bound, changes = self._admitted(uid, changes, writer)
+            fence, changes = self._admitted(uid, changes, writer)
+            bound = given_back(fence) if writer.fence is None else fence
         for _ in range(_ROUNDS):
             if self._tasks.swap(container, changes, writer, bound, strict=strict):
+                if not strict and writer.fence is not None:
+                    self._check_held(uid, writer.fence)
                 return
             changes = self._left(uid, changes, writer)
             if not changes:
@@ -323,13 +328,21 @@ class MongoStore:
             changes = _placed(changes, raw["next_position"] - missing)
         return raw["fence"], changes
 
+    def _check_held(self, uid: str, fence: int) -> None:
+        """Raise if the lease was lost between the look at it and the write."""
+        with self._link.call():
+            check_writer(self._by_uid(_object_id(uid)), uid, fence, now=0)
+
     def _left(
         self, uid: str, changes: Sequence[Change], writer: Writer
     ) -> Sequence[Change]:
         """Return which changes are still to be made, or raise where one cannot be."""
         container = _object_id(uid)
         stored = self._tasks.stored(container, changes)
-        left = not_made(changes, stored, writer)
+        left = [
+            adopted(change, stored, writer)
+            for change in not_made(changes, stored, writer)
+        ]
         if left:
             with self._link.call():
                 record = self._by_uid(container)

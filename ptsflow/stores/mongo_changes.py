@@ -41,11 +41,35 @@ class Stored(Struct, frozen=True):
 
     task: TaskRecord
     write: ObjectId | None
+    held: float | None = None
 
 
 def is_guarded(change: Change) -> bool:
     """Whether a task's own `held` tells if the lease is still there."""
     return change.before is not None and not change.before.is_complete
+
+
+def given_back(fence: int) -> float:
+    """Return what stands in `held` once the lease of a fence was given back.
+
+    It is above that fence, whose owner may write no more, and below the next one.
+    """
+    return fence + 0.5
+
+
+def adopted(change: Change, stored: Mapping[str, Stored], writer: Writer) -> Change:
+    """Return an insert as an update of what a runner before inserted too late.
+
+    Overtaken between its look at the lease and its write, it may leave a new task of
+    an older fence in the way of its successor, who decided the same.
+    """
+    found = None if change.after is None else stored.get(change.after.name)
+    if change.before is not None or found is None or writer.fence is None:
+        return change
+    # What was there when the lease was claimed has the writer's own fence by now.
+    is_late = found.held is not None and found.held < writer.fence
+    is_new = found.task.version == 1 and not found.task.is_complete
+    return Change(found.task, change.after) if is_late and is_new else change
 
 
 def places_task(changes: Iterable[Change]) -> tuple[int, int]:
@@ -81,7 +105,7 @@ def request(
     if after is None:
         return DeleteOne(query), {}
     fields = changed_fields(before, after, writer.fence)
-    if not after.is_complete and held != writer.fence:
+    if not after.is_complete and writer.fence is not None and held != writer.fence:
         fields["held"] = writer.fence
     _mark(fields, writer)
     return UpdateOne(query, {"$set": fields}), fields

@@ -21,7 +21,14 @@ from pymongo.errors import BulkWriteError
 
 from ptsflow.errors import StoreDamaged
 from ptsflow.model import PAYLOADS, Change, Progress, Status, Tally, TaskRecord
-from ptsflow.stores.mongo_changes import Request, Stored, Writer, names_of, request
+from ptsflow.stores.mongo_changes import (
+    Request,
+    Stored,
+    Writer,
+    given_back,
+    names_of,
+    request,
+)
 from ptsflow.stores.mongo_connection import Connection
 from ptsflow.stores.mongo_documents import (
     PayloadDocument,
@@ -91,7 +98,10 @@ class MongoTasks:
         """Return the tasks that changes are about, by name, as they are now."""
         query = {"container": container, "name": {"$in": list(names_of(changes))}}
         raws = self._all(self._tasks, query, _WITHOUT_PAYLOADS)
-        return {raw["name"]: Stored(task_record(raw), raw.get("write")) for raw in raws}
+        return {
+            raw["name"]: Stored(task_record(raw), raw.get("write"), raw.get("held"))
+            for raw in raws
+        }
 
     def tallies(self, containers: Mapping[str, ObjectId]) -> dict[str, list[Tally]]:
         """Return the tasks of containers counted by step and status."""
@@ -163,7 +173,7 @@ class MongoTasks:
         container: ObjectId,
         changes: Sequence[Change],
         writer: Writer,
-        bound: int | None,
+        bound: float | None,
         *,
         strict: bool,
     ) -> bool:
@@ -173,7 +183,8 @@ class MongoTasks:
             container: The container's `_id`.
             changes: What to write.
             writer: Who writes.
-            bound: The container's fence: nothing held above it is written.
+            bound: The container's fence, or what `given_back` makes of it: nothing
+                held above it is written.
             strict: Whether all tasks must be held under just that fence.
         """
         held = bound if strict else {"$not": {"$gt": bound}}
@@ -227,10 +238,10 @@ class MongoTasks:
             self._tasks.update_many(older, {"$set": {"held": fence}})
 
     def let_go(self, container: ObjectId, fence: int) -> None:
-        """Take the fence out of open tasks, as its lease was given back."""
+        """Refuse the fence in open tasks from now on, as its lease was given back."""
         mine = {"container": container, "open": True, "held": fence}
         with self._link.call():
-            self._tasks.update_many(mine, {"$set": {"held": None}})
+            self._tasks.update_many(mine, {"$set": {"held": given_back(fence)}})
 
     def delete(self, container: ObjectId) -> None:
         """Delete a container's tasks and payloads."""

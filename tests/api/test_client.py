@@ -92,9 +92,7 @@ def test_deleting_a_container_says_whether_there_was_one(
     assert client.get_task_container(name) is None
 
 
-def test_a_deleted_container_made_again_has_no_tasks(
-    client: Client, name: str
-) -> None:
+def test_a_deleted_container_made_again_has_no_tasks(client: Client, name: str) -> None:
     client.get_or_create_task_container(name)[0].add_task("download")
     client.delete_task_container(name)
     container, was_made = client.get_or_create_task_container(name)
@@ -173,7 +171,8 @@ def test_each_field_can_be_given_to_add_task(container: Container, field: str) -
     assert found == added
     assert getattr(found, field) == FIELDS[field]
     assert all(
-        getattr(found, other) == getattr(plain, other) for other in FIELDS.keys() - {field}
+        getattr(found, other) == getattr(plain, other)
+        for other in FIELDS.keys() - {field}
     )
 
 
@@ -270,7 +269,10 @@ def test_two_tasks_swap_names_over_a_third(container: Container) -> None:
     for old, new in [("a", "c"), ("b", "a"), ("c", "b")]:
         container.update_task(old, name=new)
 
-    assert [(t.name, t.task_data) for t in container.get_tasks()] == [("b", 1), ("a", 2)]
+    assert [(t.name, t.task_data) for t in container.get_tasks()] == [
+        ("b", 1),
+        ("a", 2),
+    ]
 
 
 # -- values --------------------------------------------------------------------------
@@ -280,9 +282,13 @@ def test_two_tasks_swap_names_over_a_third(container: Container) -> None:
     "moment",
     [
         pytest.param(datetime(1, 1, 1, tzinfo=UTC), id="the first"),
-        pytest.param(datetime(1969, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC), id="1969"),
+        pytest.param(
+            datetime(1969, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC), id="1969"
+        ),
         pytest.param(AT, id="milliseconds"),
-        pytest.param(datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC), id="last"),
+        pytest.param(
+            datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC), id="last"
+        ),
     ],
 )
 def test_date_times_are_exact_to_the_millisecond(
@@ -313,7 +319,7 @@ def test_date_times_of_other_zones_come_back_as_utc(container: Container) -> Non
         pytest.param({}, id="an empty dict"),
         pytest.param("", id="an empty text"),
         pytest.param(0, id="zero"),
-        pytest.param(False, id="False"),  # noqa: FBT003 - a value
+        pytest.param(False, id="False"),
         pytest.param(-(2**200), id="a very large int"),
         pytest.param(5e-324, id="the smallest float"),
         pytest.param("\0 \u2028 \U0001f600", id="a text of odd characters"),
@@ -621,7 +627,9 @@ def test_a_container_that_was_read_is_as_it_was_until_refreshed(
     assert (other.is_complete, other.percentage_complete) == (False, 0.0)
 
 
-def test_tasks_are_always_read_as_they_are(client: Client, container: Container) -> None:
+def test_tasks_are_always_read_as_they_are(
+    client: Client, container: Container
+) -> None:
     other = client.get_task_container(container.name)
     assert other is not None
     container.add_task("a")

@@ -56,7 +56,9 @@ class Unspeakable:
 NAMES = [
     pytest.param("", "found an empty one", id="empty"),
     pytest.param("x" * 201, f"found 201 bytes: {'x' * 40!r}...", id="201 bytes"),
-    pytest.param("é" * 101, f"found 202 bytes: {'é' * 40!r}...", id="202 bytes of UTF-8"),
+    pytest.param(
+        "é" * 101, f"found 202 bytes: {'é' * 40!r}...", id="202 bytes of UTF-8"
+    ),
     pytest.param(None, "found None (NoneType)", id="None"),
     pytest.param(5, "found 5 (int)", id="an int"),
     pytest.param(b"a", "found b'a' (bytes)", id="bytes"),
@@ -124,15 +126,16 @@ def test_what_is_no_name_of_a_task_is_refused(
 
 def test_a_name_that_is_taken_is_refused(container: Container) -> None:
     before = [container.add_task("a", task_data=1), container.add_task("b")]
-    lines = [
+    lines = {
         said(TaskExists, lambda: container.add_task("a", task_data=2)),
         said(TaskExists, lambda: container.update_task("b", name="a", task_data=2)),
-    ]
-
-    assert lines == [
+    }
+    line = (
         f"container {container.name!r}: a task 'a' is there already; "
         "choose another name, or update that one"
-    ] * 2
+    )
+
+    assert lines == {line}
     assert container.get_tasks() == before
 
 
@@ -209,8 +212,18 @@ NAIVE = datetime(2011, 9, 30)  # noqa: DTZ001 - the point of it
 EAST = timezone(timedelta(hours=14))
 WEST = timezone(timedelta(hours=-12))
 REFUSED: list[tuple[str, object, type[Exception], str]] = [
-    ("percentage_complete", float("nan"), InvalidPercentage, f"{PERCENTAGE}, found nan"),
-    ("percentage_complete", float("inf"), InvalidPercentage, f"{PERCENTAGE}, found inf"),
+    (
+        "percentage_complete",
+        float("nan"),
+        InvalidPercentage,
+        f"{PERCENTAGE}, found nan",
+    ),
+    (
+        "percentage_complete",
+        float("inf"),
+        InvalidPercentage,
+        f"{PERCENTAGE}, found inf",
+    ),
     ("percentage_complete", -1, InvalidPercentage, f"{PERCENTAGE}, found -1"),
     ("percentage_complete", 101, InvalidPercentage, f"{PERCENTAGE}, found 101"),
     ("percentage_complete", 100.1, InvalidPercentage, f"{PERCENTAGE}, found 100.1"),
@@ -262,7 +275,11 @@ REFUSED: list[tuple[str, object, type[Exception], str]] = [
     [pytest.param(*row, id=f"{row[0]} {row[3][-30:]}") for row in REFUSED],
 )
 def test_a_value_that_does_not_fit_its_field_is_refused(
-    container: Container, field: str, value: object, error: type[Exception], problem: str
+    container: Container,
+    field: str,
+    value: object,
+    error: type[Exception],
+    problem: str,
 ) -> None:
     before = container.add_task("a")
     given: dict[str, Any] = {field: value, "max_retries": 9} | {field: value}
@@ -272,7 +289,8 @@ def test_a_value_that_does_not_fit_its_field_is_refused(
     ]
 
     assert lines == [
-        f"container {container.name!r}, task {task!r}: {field} {problem}" for task in "ba"
+        f"container {container.name!r}, task {task!r}: {field} {problem}"
+        for task in "ba"
     ]
     assert container.get_tasks() == [before]
 

@@ -37,9 +37,9 @@ class FeedFile:
 
 
 @pytest.fixture
-def kind() -> str:
+def kind(request: pytest.FixtureRequest) -> str:
     """Have all of these on SQLite, unless a test says otherwise."""
-    return "sqlite"
+    return getattr(request, "param", "sqlite")
 
 
 # -- order ---------------------------------------------------------------------------
@@ -220,7 +220,9 @@ def test_a_step_that_always_runs_is_last_whatever_happened(
 
     # Declared above what it takes: only steps above a step can be named.
     assert ptsflow.run(Tidy(), url).ok is not fails
-    assert ran == (["work", ("clean up", None)] if fails else ["work", "more", ("clean up", 1)])
+    assert ran == (
+        ["work", ("clean up", None)] if fails else ["work", "more", ("clean up", 1)]
+    )
 
 
 def test_jobs_says_how_many_bodies_run_at_once(url: str) -> None:
@@ -243,7 +245,7 @@ def test_jobs_says_how_many_bodies_run_at_once(url: str) -> None:
             return list(range(30))
 
         @step(each=numbers)
-        def use(self, number: int) -> None:
+        def use(self, _number: int) -> None:
             body()
 
     assert ptsflow.run(Wide(), url, jobs=3).ok

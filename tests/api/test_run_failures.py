@@ -38,9 +38,9 @@ HOURS = 3600.0
 
 
 @pytest.fixture
-def kind() -> str:
+def kind(request: pytest.FixtureRequest) -> str:
     """Have all of these on SQLite, unless a test says otherwise."""
-    return "sqlite"
+    return getattr(request, "param", "sqlite")
 
 
 def statuses(report: Report) -> dict[str, str]:
@@ -126,15 +126,22 @@ def test_the_next_run_tries_what_failed_with_a_fresh_budget(url: str) -> None:
         pytest.param(NotImplementedError("x"), AT_ONCE, 1, id="another bug"),
         pytest.param(TypeError("x"), Retry(3, delay=0, on=TypeError), 4, id="on"),
         pytest.param(OSError("x"), Retry(3, delay=0, on=ValueError), 1, id="not on"),
-        pytest.param(OSError("x"), Retry(3, delay=0, give_up_on=OSError), 1, id="give up"),
-        pytest.param(TypeError("x"), Retry(3, delay=0, give_up_on=OSError), 4, id="no bugs"),
+        pytest.param(
+            OSError("x"), Retry(3, delay=0, give_up_on=OSError), 1, id="give up"
+        ),
+        pytest.param(
+            TypeError("x"), Retry(3, delay=0, give_up_on=OSError), 4, id="no bugs"
+        ),
         pytest.param(OSError("x"), 0, 1, id="no retries"),
         pytest.param(Fail("x"), AT_ONCE, 1, id="Fail"),
         pytest.param(SystemExit("x"), AT_ONCE, 1, id="SystemExit"),
         pytest.param(KeyboardInterrupt("x"), AT_ONCE, 1, id="KeyboardInterrupt"),
         pytest.param(GeneratorExit("x"), AT_ONCE, 1, id="GeneratorExit"),
         pytest.param(
-            OSError("x"), Retry(stop=stop_after_attempt(2), wait=wait_fixed(0)), 2, id="stop"
+            OSError("x"),
+            Retry(stop=stop_after_attempt(2), wait=wait_fixed(0)),
+            2,
+            id="stop",
         ),
         pytest.param(
             OSError("x"),
@@ -373,9 +380,7 @@ def test_retry_later_is_not_an_attempt(url: str) -> None:
         pytest.param(1e300, id="beyond all dates"),
     ],
 )
-def test_retry_later_than_any_date_waits(
-    url: str, name: str, seconds: float
-) -> None:
+def test_retry_later_than_any_date_waits(url: str, name: str, seconds: float) -> None:
     class Waiting(Workflow):
         @step
         def work(self) -> None:
@@ -585,6 +590,13 @@ class Counting:
         self.store = store
         self.touched: list[list[Progress]] = []
         self.committed = 0
+
+    def sibling(self) -> Store:
+        """Return itself over another connection: the run's own."""
+        if threading.current_thread() is threading.main_thread():
+            self.store = self.store.sibling()
+            return cast("Store", self)
+        return self.store.sibling()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)

@@ -19,9 +19,9 @@ ONCE_MORE = Retry(1, delay=0)
 
 
 @pytest.fixture
-def kind() -> str:
+def kind(request: pytest.FixtureRequest) -> str:
     """Have all of these on SQLite, unless a test says otherwise."""
-    return "sqlite"
+    return getattr(request, "param", "sqlite")
 
 
 @dataclass
@@ -59,7 +59,9 @@ def test_a_task_is_made_for_each_element(url: str, name: str) -> None:
         ("verify", "verify", None),
     ]
     assert report.result("verify") == [30, 20]
-    assert report.result("download[songs.tbz]") == Part(FeedFile("songs.tbz", 3, {"x"}), 30)
+    assert report.result("download[songs.tbz]") == Part(
+        FeedFile("songs.tbz", 3, {"x"}), 30
+    )
     assert [part.number for part in report.result("download")] == [30, 20]
 
 
@@ -72,8 +74,15 @@ def test_a_task_is_made_for_each_element(url: str, name: str) -> None:
         pytest.param(["x" * 61, ""], None, ["use[0]", "use[1]"], id="long or no text"),
         pytest.param([True, False], None, ["use[0]", "use[1]"], id="flags"),
         pytest.param([{"k": "v"}, {"k": 2}], "k", ["use[v]", "use[2]"], id="a dict's"),
-        pytest.param([3, 4], lambda item: item * 2, ["use[6]", "use[8]"], id="function"),
-        pytest.param([[1], [2]], lambda item: f"n{item[0]}", ["use[n1]", "use[n2]"], id="of lists"),
+        pytest.param(
+            [3, 4], lambda item: item * 2, ["use[6]", "use[8]"], id="function"
+        ),
+        pytest.param(
+            [[1], [2]],
+            lambda item: f"n{item[0]}",
+            ["use[n1]", "use[n2]"],
+            id="of lists",
+        ),
         pytest.param(("b", "a"), None, ["use[b]", "use[a]"], id="a tuple"),
         pytest.param({"b", "a"}, None, ["use[a]", "use[b]"], id="a set, sorted"),
         pytest.param(["]", "[x]"], None, ["use[]]", "use[[x]]"], id="brackets"),
@@ -146,7 +155,7 @@ def test_items_are_named_by_their_keys(
         pytest.param(
             "abc",
             None,
-            "use: each=source needs a list from source, found \"abc\"; return a list "
+            'use: each=source needs a list from source, found "abc"; return a list '
             "there",
             id="no list",
         ),
@@ -218,7 +227,12 @@ def test_a_step_whose_keys_collided_runs_when_its_key_is_mended(url: str) -> Non
 
     assert (first.ok, first.failed) == (False, ["use"])
     assert second.ok
-    assert [task.name for task in second.tasks] == ["source", "use[x]", "use[y]", "tidy"]
+    assert [task.name for task in second.tasks] == [
+        "source",
+        "use[x]",
+        "use[y]",
+        "tidy",
+    ]
     assert second.result("tidy") == ["x", "y"]
 
 
@@ -490,7 +504,9 @@ def test_a_limited_step_leaves_room_for_others(url: str) -> None:
 # -- failures that are accepted ------------------------------------------------------
 
 
-def tolerant(tolerate: int | str, bad: Sequence[int], count: int = 10) -> type[Workflow]:
+def tolerant(
+    tolerate: int | str, bad: Sequence[int], count: int = 10
+) -> type[Workflow]:
     class Tolerant(Workflow):
         @step
         def numbers(self) -> list[int]:

@@ -16,10 +16,6 @@ from ptsflow.stores.mongo_tasks import MongoTasks
 from tests.stores.making import LEASE, held, new, one, owner, swap
 
 pytestmark = pytest.mark.mongod
-OPEN = pytest.mark.xfail(
-    reason="a commit that inserts looks at the lease and writes in two steps",
-    strict=True,
-)
 KIND = pytest.mark.parametrize("kind", ["mongod"])
 
 
@@ -54,7 +50,6 @@ def second(url: str) -> Iterator[MongoStore]:
         yield store
 
 
-@OPEN
 @KIND
 def test_what_it_inserts_does_not_stand_in_the_way_of_its_successor(
     first: MongoStore, second: MongoStore, monkeypatch: pytest.MonkeyPatch
@@ -70,7 +65,6 @@ def test_what_it_inserts_does_not_stand_in_the_way_of_its_successor(
     assert one(second, mine.uid, "item").fence == fence
 
 
-@OPEN
 @KIND
 def test_it_is_refused_even_if_its_successor_has_given_the_lease_back(
     first: MongoStore, second: MongoStore, monkeypatch: pytest.MonkeyPatch

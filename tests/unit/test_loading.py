@@ -112,6 +112,14 @@ def test_a_target_leads_to_a_workflow(target: str) -> None:
     assert found.__name__ == "Feed"
 
 
+@pytest.mark.usefixtures("folder")
+def test_the_current_folder_stands_on_the_import_path_once() -> None:
+    load("one_feed", Workflow)
+    load("two_feeds:Feed", Workflow)
+
+    assert sys.path.count(str(Path.cwd())) == 1
+
+
 def test_an_absolute_path_leads_to_a_workflow(folder: Path) -> None:
     assert load(f"{folder / 'one_feed.py'}:Feed", Workflow).__name__ == "Feed"
 

@@ -55,8 +55,10 @@ class Play:
                 else:
                     schedule.expand(name, keys)
             while schedule.to_skip:
-                self.skipped.append(schedule.to_skip.popleft())
-                schedule.settle(self.skipped[-1], SKIPPED)
+                item = schedule.to_skip.popleft()
+                assert item not in self.skipped
+                self.skipped.append(item)
+                schedule.settle(item, SKIPPED)
         return " ".join(schedule.take(free, now))
 
     def end(self, tasks: str, status: Status = DONE) -> None:
@@ -159,7 +161,7 @@ THREE = {"b": ["1", "2", "3"]}
             made(a=None, b=None, c={"after": "a"}, d={"after": "a b"}),
             {},
             {},
-            ["a", "b c", "d"],
+            ["a", "c b", "d"],
             id="after one, after two",
         ),
         pytest.param(
@@ -450,6 +452,26 @@ def test_a_chained_step_that_opens_late_takes_up_what_happened_before() -> None:
 
     assert play.take() == "c[1]"
     assert play.skipped == ["c[2]", "c[3]"]
+
+
+def test_a_chained_step_that_opens_late_leaves_its_done_items() -> None:
+    late = made(z=None, a={"after": ""}, b={"each": "a"}, c={"each": "b", "after": "z"})
+    done = dict.fromkeys(("a", "b[1]", "b[2]", "c[1]"), DONE)
+    play = Play(late, TWO, done)
+    assert play.take() == "z"
+
+    play.end("z")
+
+    assert play.take() == "c[2]"
+
+
+def test_a_done_item_is_left_alone_when_the_one_before_it_was_reset() -> None:
+    play = Play(CHAIN, TWO, {"a": DONE, "c[1]": DONE, "d[1]": DONE})
+    assert play.take() == "b[1] b[2]"
+
+    play.end("b[1] b[2]")
+
+    assert play.take() == "c[2]"
 
 
 def test_a_fan_out_waits_for_what_after_says_before_it_looks_at_its_list() -> None:
