@@ -128,10 +128,8 @@ def run_with(
     plan = planned(workflow)
     check_options(plan, options)
     if isinstance(store, Client):
-        # Of its own, as bodies may use the client meanwhile.
-        own, given = store.store.sibling(), contextlib.nullcontext(store.store)
-        with contextlib.closing(own):
-            return _run(workflow, plan, own, options, lambda: given)
+        held = store.store
+        return _run(workflow, plan, held, options, lambda: contextlib.nullcontext(held))
     url = store_url(store)
     opened = open_store(url)
     if opened.url.startswith("memory:"):

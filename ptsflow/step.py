@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from ptsflow.errors import DeclarationError
 from ptsflow.retry import Retry
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 #: An item's key: the name of a field, or a function of the item.
 Key = str | Callable[[Any], str | int]
@@ -82,14 +83,16 @@ class Options:
                     )
 
 
-class Step(Generic[P, R]):
+class Step(Generic[P, R_co]):
     """A declared step: the function, and when it runs.
 
     In a class body it stands for the step (`after=check`); on a workflow object it is the
     plain method, so that a step is tested by calling it.
     """
 
-    def __init__(self, function: Callable[P, R], given: dict[str, Any]) -> None:
+    def __init__(
+        self, function: Callable[Concatenate[Any, P], R_co], given: dict[str, Any]
+    ) -> None:
         if not inspect.isfunction(function):
             raise DeclarationError(
                 f"@step: expected a method, found {function!r}; "
@@ -111,12 +114,12 @@ class Step(Generic[P, R]):
         self.__wrapped__ = function
 
     @overload
-    def __get__(self, instance: None, owner: type) -> Step[P, R]: ...
+    def __get__(self, instance: None, owner: type) -> Step[P, R_co]: ...
     @overload
-    def __get__(self, instance: object, owner: type) -> Callable[..., R]: ...
+    def __get__(self, instance: object, owner: type) -> Callable[P, R_co]: ...
     def __get__(
         self, instance: object | None, owner: type
-    ) -> Step[P, R] | Callable[..., R]:
+    ) -> Step[P, R_co] | Callable[P, R_co]:
         if instance is None:
             return self
         return self.function.__get__(instance, owner)
@@ -126,7 +129,7 @@ class Step(Generic[P, R]):
 
 
 @overload
-def step(function: Callable[P, R], /) -> Step[P, R]: ...
+def step(function: Callable[Concatenate[Any, P], R], /) -> Step[P, R]: ...
 @overload
 def step(
     *,
@@ -141,7 +144,7 @@ def step(
     tolerate: int | str = 0,
     weight: float = 1,
     version: str | int = "",
-) -> Callable[[Callable[P, R]], Step[P, R]]: ...
+) -> Callable[[Callable[Concatenate[Any, P], R]], Step[P, R]]: ...
 def step(function: Any = None, /, **given: Any) -> Any:
     """Declare a method as a step of its workflow.
 

@@ -11,18 +11,26 @@ A swap finds its task by name, version and fence, as the contract says, and by `
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 
 from bson import ObjectId
 from msgspec import Struct
-from pymongo import DeleteOne, InsertOne, UpdateOne
+from pymongo import DeleteMany, DeleteOne, InsertOne, UpdateMany, UpdateOne
 
 from ptsflow.errors import Conflict
 from ptsflow.model import Change, TaskRecord
 from ptsflow.stores.mongo_documents import Raw, changed_fields, new_task
 from ptsflow.stores.rules import recognise
 
-#: One write of a batch.
-Request = InsertOne[Raw] | UpdateOne | DeleteOne
+#: What is asked of MongoDB for one or more changes.
+Request = InsertOne[Raw] | UpdateOne | UpdateMany | DeleteOne | DeleteMany
+
+
+class Write(Struct, frozen=True):
+    """What one change writes: an insert has no query, a delete no fields."""
+
+    query: Raw | None
+    fields: Raw | None
 
 
 class Writer(Struct, frozen=True):
@@ -86,15 +94,15 @@ def places_task(changes: Iterable[Change]) -> tuple[int, int]:
     return lowest, missing
 
 
-def request(
+def write_of(
     container: ObjectId, change: Change, writer: Writer, held: object
-) -> tuple[Request, Raw]:
-    """Return the write for one change, and the fields in it, payloads as text."""
+) -> Write:
+    """Return the write for one change, payloads as text."""
     before, after = change.before, change.after
     if before is None:
         fields = {} if after is None else new_task(container, after, writer.fence)
         _mark(fields, writer)
-        return InsertOne(fields), fields
+        return Write(None, fields)
     query = {
         "container": container,
         "name": before.name,
@@ -103,12 +111,42 @@ def request(
         "held": held,
     }
     if after is None:
-        return DeleteOne(query), {}
+        return Write(query, None)
     fields = changed_fields(before, after, writer.fence)
     if not after.is_complete and writer.fence is not None and held != writer.fence:
         fields["held"] = writer.fence
     _mark(fields, writer)
-    return UpdateOne(query, {"$set": fields}), fields
+    return Write(query, fields)
+
+
+def requests_of(writes: Iterable[Write]) -> list[tuple[Request, int]]:
+    """Return what to ask for, in order, each with how many tasks it is about.
+
+    Tasks that start together become the same thing: for the server, one update of many
+    is about half the work of many updates.
+    """
+    requests: list[tuple[Request, int]] = []
+    for (template, fields), group in groupby(writes, _template):
+        names = [write.query["name"] for write in group if write.query is not None]
+        if template is None:
+            requests.append((InsertOne(fields or {}), 1))
+            continue
+        is_one = len(names) == 1
+        query = template | {"name": names[0] if is_one else {"$in": names}}
+        request: Request
+        if fields is None:
+            request = DeleteOne(query) if is_one else DeleteMany(query)
+        else:
+            update = {"$set": fields}
+            request = UpdateOne(query, update) if is_one else UpdateMany(query, update)
+        requests.append((request, len(names)))
+    return requests
+
+
+def _template(write: Write) -> tuple[Raw | None, Raw | None]:
+    """Return what writes have in common that can be one request."""
+    query, fields = write.query, write.fields
+    return (None if query is None else query | {"name": None}), fields
 
 
 def _mark(fields: Raw, writer: Writer) -> None:

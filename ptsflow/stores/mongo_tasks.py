@@ -24,10 +24,12 @@ from ptsflow.model import PAYLOADS, Change, Progress, Status, Tally, TaskRecord
 from ptsflow.stores.mongo_changes import (
     Request,
     Stored,
+    Write,
     Writer,
     given_back,
     names_of,
-    request,
+    requests_of,
+    write_of,
 )
 from ptsflow.stores.mongo_connection import Connection
 from ptsflow.stores.mongo_documents import (
@@ -208,8 +210,9 @@ class MongoTasks:
         self, container: ObjectId, progress: Iterable[Progress], fence: int
     ) -> bool:
         """Note the progress of running tasks; False where not every one matched."""
-        requests = [
-            UpdateOne(
+        requests: list[tuple[Request, int]] = []
+        for each in progress:
+            update = UpdateOne(
                 {
                     "container": container,
                     "name": each.name,
@@ -223,8 +226,7 @@ class MongoTasks:
                     }
                 },
             )
-            for each in progress
-        ]
+            requests.append((update, 1))
         return self._sent(requests)
 
     def hold(self, container: ObjectId, fence: int) -> None:
@@ -249,19 +251,19 @@ class MongoTasks:
             with self._link.call():
                 collection.delete_many({"container": container})
 
-    def _sent(self, requests: Sequence[Request]) -> bool:
+    def _sent(self, requests: Sequence[tuple[Request, int]]) -> bool:
         """Write in order; False as soon as something does not match."""
         for start in range(0, len(requests), _PART):
             part = requests[start : start + _PART]
             with self._link.call():
                 try:
-                    result = self._tasks.bulk_write(part)
+                    result = self._tasks.bulk_write([request for request, _ in part])
                 except BulkWriteError as error:
                     if _is_name_taken(error):
                         return False
                     raise
             done = result.matched_count + result.inserted_count + result.deleted_count
-            if done < len(part):
+            if done < sum(size for _, size in part):
                 return False
         return True
 
@@ -280,7 +282,7 @@ class _Batch:
     """The writes of one commit, its large payloads taken out."""
 
     def __init__(self) -> None:
-        self.requests: list[Request] = []
+        self._writes: list[Write] = []
         self.payloads: list[Raw] = []
         #: Names of tasks that refer to a large payload, now or after the swap.
         self.watched: set[str] = set()
@@ -288,8 +290,9 @@ class _Batch:
     def add(
         self, container: ObjectId, change: Change, writer: Writer, held: object
     ) -> None:
-        written, fields = request(container, change, writer, held)
-        self.requests.append(written)
+        write = write_of(container, change, writer, held)
+        self._writes.append(write)
+        fields = write.fields or {}
         if not _may_be_large(change, fields, writer):
             return
         self.watched |= names_of((change,))
@@ -299,6 +302,11 @@ class _Batch:
                 self.payloads.append(
                     {"_id": fields[name], "container": container, "text": text}
                 )
+
+    @property
+    def requests(self) -> list[tuple[Request, int]]:
+        """What to ask for, in order, each with how many tasks it is about."""
+        return requests_of(self._writes)
 
 
 def _may_be_large(change: Change, fields: Raw, writer: Writer) -> bool:

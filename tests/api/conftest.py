@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from ptsflow.client import Client, Container
+from ptsflow.client import Client, Container, Task
 from ptsflow.stores import open_store
 from tests.stores.making import Ticker
 from tests.stores.mongo_fixtures import new_database_url, raw_database
@@ -23,6 +23,12 @@ shared_stores = pytest.mark.parametrize("kind", ["sqlite", *SERVERS], indirect=T
 main_stores = pytest.mark.parametrize(
     "kind", ["sqlite", pytest.param("mongod", marks=pytest.mark.mongod)], indirect=True
 )
+
+
+def only_task(container: Container) -> Task:
+    """Return the task of a container that has one."""
+    (task,) = container.get_tasks()
+    return task
 
 
 @pytest.fixture(scope="session")

@@ -1,71 +1,38 @@
-"""What a client refuses: each with an error of its own, and one line that says all."""
+"""What a client refuses to keep: each with an error of its own that says all in a line."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 import ptsflow
-from ptsflow.client import Client, Container
+from ptsflow.client import Container
 from ptsflow.clock import to_millis
 from ptsflow.errors import (
-    ContainerBusy,
     InvalidCount,
     InvalidFlag,
-    InvalidName,
     InvalidPercentage,
     InvalidText,
     InvalidTime,
     InvalidValue,
     NotStorable,
     StoreURLError,
-    TaskExists,
-    TaskNotFound,
     TooLarge,
     UnknownField,
 )
-from ptsflow.lease import this_process
-from ptsflow.model import ContainerRecord, Status
-from ptsflow.stores.base import Store
-from tests.stores.making import ROOT, Ticker, owner
+from tests.stores.making import Ticker
 
 #: What no store can have a say in is tried on one.
 one_store = pytest.mark.parametrize("kind", ["memory"], indirect=True)
-
-Act = Callable[[Container], object]
-
-
-class Name(str):
-    """A str that would not come back as what it is."""
-
-    __slots__ = ()
 
 
 class Unspeakable:
     def __repr__(self) -> str:
         raise RuntimeError("no words")
-
-
-NAMES = [
-    pytest.param("", "found an empty one", id="empty"),
-    pytest.param("x" * 201, f"found 201 bytes: {'x' * 40!r}...", id="201 bytes"),
-    pytest.param(
-        "é" * 101, f"found 202 bytes: {'é' * 40!r}...", id="202 bytes of UTF-8"
-    ),
-    pytest.param(None, "found None (NoneType)", id="None"),
-    pytest.param(5, "found 5 (int)", id="an int"),
-    pytest.param(b"a", "found b'a' (bytes)", id="bytes"),
-    pytest.param(Name("a"), "found 'a' (Name)", id="a subclass"),
-    pytest.param("a\0b", r"found 'a\x00b'", id="NUL"),
-    pytest.param("\ud800", r"found '\ud800', which is no valid text", id="a surrogate"),
-]
 
 
 def said(expected: type[Exception], act: Callable[[], object]) -> str:
@@ -76,90 +43,8 @@ def said(expected: type[Exception], act: Callable[[], object]) -> str:
     return str(refused.value)
 
 
-# -- names ---------------------------------------------------------------------------
+# -- fields ---------------------------------------------------------------------------
 
-
-@one_store
-@pytest.mark.parametrize(("value", "found"), NAMES)
-@pytest.mark.parametrize(
-    "method",
-    ["get_or_create_task_container", "get_task_container", "delete_task_container"],
-)
-def test_what_is_no_name_of_a_container_is_refused(
-    client: Client, method: str, value: Any, found: str
-) -> None:
-    before = len(client.get_task_containers())
-    line = said(InvalidName, lambda: getattr(client, method)(value))
-    without = " without NUL" if "x00" in found else ""
-
-    assert line == (
-        f"the name of a container must be a str of 1 to 200 bytes{without}, {found}"
-    )
-    assert len(client.get_task_containers()) == before
-
-
-@one_store
-@pytest.mark.parametrize(("value", "found"), NAMES)
-@pytest.mark.parametrize(
-    "act",
-    [
-        pytest.param(lambda c, value: c.add_task(value), id="add_task"),
-        pytest.param(lambda c, value: c.update_task(value, max_retries=1), id="update"),
-        pytest.param(lambda c, value: c.update_task("a", name=value), id="rename"),
-        pytest.param(lambda c, value: c.get_task(value), id="get_task"),
-        pytest.param(lambda c, value: c.delete_task(value), id="delete_task"),
-    ],
-)
-def test_what_is_no_name_of_a_task_is_refused(
-    container: Container, act: Any, value: object, found: str
-) -> None:
-    before = container.add_task("a")
-    line = said(InvalidName, lambda: act(container, value))
-    without = " without NUL" if "x00" in found else ""
-
-    assert line == (
-        f"container {container.name!r}: the name of a task must be a str of 1 to 200 "
-        f"bytes{without}, {found}"
-    )
-    assert container.get_tasks() == [before]
-
-
-def test_a_name_that_is_taken_is_refused(container: Container) -> None:
-    before = [container.add_task("a", task_data=1), container.add_task("b")]
-    lines = {
-        said(TaskExists, lambda: container.add_task("a", task_data=2)),
-        said(TaskExists, lambda: container.update_task("b", name="a", task_data=2)),
-    }
-    line = (
-        f"container {container.name!r}: a task 'a' is there already; "
-        "choose another name, or update that one"
-    )
-
-    assert lines == {line}
-    assert container.get_tasks() == before
-
-
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [
-        pytest.param("downlaod", " (did you mean 'download'?)", id="a near one"),
-        pytest.param("x", "", id="another one"),
-    ],
-)
-def test_a_task_that_is_not_there_cannot_be_updated(
-    container: Container, name: str, hint: str
-) -> None:
-    container.add_task("download")
-
-    with pytest.raises(TaskNotFound) as refused:
-        container.update_task(name, status_text="x")
-    assert str(refused.value) == (
-        f"container {container.name!r}: there is no task {name!r}{hint}; add it first"
-    )
-    assert isinstance(refused.value, LookupError)
-
-
-# -- fields --------------------------------------------------------------------------
 
 FIELDS = (
     "name, is_complete, has_failed, percentage_complete, status_text, task_data, "
@@ -331,7 +216,7 @@ def test_a_complete_task_cannot_be_opened_as_failed(container: Container) -> Non
     assert line.endswith("give is_complete=True with it")
 
 
-# -- data ----------------------------------------------------------------------------
+# -- data -----------------------------------------------------------------------------
 
 
 @one_store
@@ -388,7 +273,7 @@ def test_data_over_8_mib_is_refused(container: Container) -> None:
     assert container.get_tasks() == []
 
 
-# -- leases --------------------------------------------------------------------------
+# -- leases ---------------------------------------------------------------------------
 
 
 @one_store
@@ -429,120 +314,7 @@ def test_the_shortest_and_the_longest_lease_are_leases(
     assert container.lease_next_task(seconds) is None
 
 
-# -- while a runner holds the container ----------------------------------------------
-
-ACTS = [
-    pytest.param(lambda c: c.add_task("b"), id="add_task"),
-    pytest.param(lambda c: c.update_task("a", status_text="x"), id="update_task"),
-    pytest.param(lambda c: c.update_task("a", name="b"), id="rename"),
-    pytest.param(lambda c: c.delete_task("a"), id="delete_task"),
-    pytest.param(lambda c: c.lease_next_task(), id="lease_next_task"),
-]
-
-
-def held(store: Store, name: str, *, here: bool = False) -> ContainerRecord:
-    """Hold the container as another host's runner does, or as this process."""
-    record = store.container(name)
-    assert record is not None
-    by = this_process(store.now) if here else owner("other", store.now())
-    claimed = store.claim(record.uid, by, 60_000)
-    assert claimed is not None
-    return claimed
-
-
-@pytest.mark.parametrize("act", ACTS)
-def test_a_container_that_a_live_runner_holds_is_not_changed(
-    client: Client, container: Container, act: Act
-) -> None:
-    before = container.add_task("a")
-    held(client.store, container.name)
-
-    with pytest.raises(ContainerBusy) as refused:
-        act(container)
-    assert str(refused.value) == (
-        f"container {container.name!r} is run by pid 42 on box since 2023-11-14 22:13:20 "
-        "UTC, its lease lasts until 22:14:20 UTC; wait until it has ended, or "
-        "stop it there"
-    )
-    assert container.get_tasks() == [before]
-
-
-def test_a_container_that_a_live_runner_holds_is_not_deleted(
-    client: Client, container: Container
-) -> None:
-    held(client.store, container.name)
-
-    with pytest.raises(ContainerBusy, match="is run by pid 42 on box"):
-        client.delete_task_container(container.name)
-    assert client.get_task_container(container.name) is not None
-
-
-@pytest.mark.parametrize("act", ACTS)
-def test_a_container_is_free_again_when_the_lease_has_ended(
-    client: Client, container: Container, clock: Ticker, act: Act
-) -> None:
-    before = container.add_task("a")
-    held(client.store, container.name)
-    clock.now += 60_000
-    act(container)
-
-    assert container.get_tasks() != [before]
-
-
-def test_reading_is_free_while_a_runner_holds_the_container(
-    client: Client, container: Container
-) -> None:
-    added = container.add_task("a")
-    held(client.store, container.name)
-    container.refresh()
-
-    assert container.get_tasks() == [added]
-    assert container.get_task("a") == container.get_next_task() == added
-    assert not container.is_complete
-
-
-@pytest.mark.parametrize("act", ACTS)
-def test_a_dead_runner_of_this_host_holds_nothing(
-    client: Client, container: Container, act: Act
-) -> None:
-    before = container.add_task("a")
-    _die_holding(client.store, container.name)
-    act(container)
-    record = client.store.container(container.name)
-
-    assert container.get_tasks() != [before]
-    assert record is not None
-    assert (record.owner, record.status) == (None, Status.PENDING)
-
-
-def test_what_a_dead_runner_of_this_host_held_can_be_deleted(
-    client: Client, container: Container
-) -> None:
-    _die_holding(client.store, container.name)
-
-    assert client.delete_task_container(container.name)
-
-
-def test_a_live_runner_of_this_host_is_not_taken_for_dead(
-    client: Client, container: Container
-) -> None:
-    held(client.store, container.name, here=True)
-
-    with pytest.raises(ContainerBusy):
-        container.add_task("a")
-
-
-def _die_holding(store: Store, name: str) -> None:
-    """Leave the container held by a process of this host that has ended."""
-    ended = subprocess.Popen([sys.executable, "-c", ""], cwd=ROOT)
-    ended.wait()
-    record = store.container(name)
-    assert record is not None
-    dead = replace(this_process(store.now), pid=ended.pid, started=1)
-    assert store.claim(record.uid, dead, 60_000) is not None
-
-
-# -- connecting ----------------------------------------------------------------------
+# -- connecting -----------------------------------------------------------------------
 
 
 def test_an_empty_url_is_not_the_default(

@@ -32,6 +32,10 @@ def container(url: str, name: str) -> Iterator[Container]:
         yield client.get_or_create_task_container(name)[0]
 
 
+def flat(lists: list[list[str]]) -> list[str]:
+    return [entry for entries in lists for entry in entries]
+
+
 def add_own(container: Container, me: int) -> None:
     for number in range(COUNT):
         container.add_task(f"{me} {number}", task_data=number)
@@ -67,7 +71,7 @@ def test_of_tasks_of_one_name_added_at_once_one_is_added(
     added = crew.do(add_same, url, container.name)
     winners = {name: me for me, names in enumerate(added) for name in names}
 
-    assert Counter(sum(added, [])) == {f"task {n}": 1 for n in range(COUNT)}
+    assert Counter(flat(added)) == {f"task {n}": 1 for n in range(COUNT)}
     assert {task.name: task.task_data for task in container.get_tasks()} == winners
 
 
@@ -118,7 +122,7 @@ def test_each_task_is_leased_by_one(crew: Crew, container: Container, url: str) 
     winner = {name: me for me, names in enumerate(leased) for name in names}
     tasks = container.get_tasks()
 
-    assert Counter(sum(leased, [])) == {f"task {n}": 1 for n in range(COUNT)}
+    assert Counter(flat(leased)) == {f"task {n}": 1 for n in range(COUNT)}
     assert [task.invoke_count for task in tasks] == [1] * COUNT
     assert all(task.result == winner[task.name] for task in tasks if task.is_complete)
     assert sum(task.is_complete for task in tasks) == COUNT // 2
@@ -129,11 +133,10 @@ def add_or_delete(container: Container, me: int) -> list[str]:
     if me < 2:
         add_own(container, me)
         return []
-    deleted = []
+    deleted: list[str] = []
     for _ in range(COUNT):
-        for task in container.get_tasks():
-            if container.delete_task(task.name) is not None:
-                deleted.append(task.name)
+        tasks = [container.delete_task(task.name) for task in container.get_tasks()]
+        deleted += [task.name for task in tasks if task is not None]
     return deleted
 
 
@@ -144,7 +147,7 @@ def test_what_was_added_is_there_or_was_deleted_by_one(
     left = [task.name for task in container.get_tasks()]
     expected = [f"{me} {number}" for me in range(2) for number in range(COUNT)]
 
-    assert sorted([*left, *sum(answers, [])]) == sorted(expected)
+    assert sorted([*left, *flat(answers)]) == sorted(expected)
 
 
 def rename_to_one(container: Container, me: int) -> list[str]:
@@ -166,7 +169,7 @@ def test_of_tasks_renamed_to_one_name_at_once_one_is_and_none_is_lost(
     won = crew.do(rename_to_one, url, container.name)
     tasks = container.get_tasks()
 
-    assert Counter(sum(won, [])) == {f"task {n}": 1 for n in range(COUNT)}
+    assert Counter(flat(won)) == {f"task {n}": 1 for n in range(COUNT)}
     assert len(tasks) == SIZE * COUNT
     assert all(task.name.split()[1] == str(task.task_data) for task in tasks)
 
@@ -190,8 +193,8 @@ def test_of_those_who_rename_one_task_at_once_one_does(
         container.add_task(f"task {number}")
     won = crew.do(take_away, url, container.name)
 
-    assert sorted(sum(won, [])) == sorted(task.name for task in container.get_tasks())
-    assert len(sum(won, [])) == COUNT
+    assert sorted(flat(won)) == sorted(task.name for task in container.get_tasks())
+    assert len(flat(won)) == COUNT
 
 
 def complete_or_update(container: Container, me: int) -> None:

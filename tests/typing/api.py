@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, assert_type
@@ -47,7 +47,7 @@ class EpfImport(Workflow):
             raise RetryLater(60, "not now")
         return Path(file)
 
-    @step(each=download, key=lambda path: str(path), retry=2, version=2)
+    @step(each=download, key=str, retry=2, version=2)
     def unpack(self, archive: Path) -> Path:
         return archive
 
@@ -81,10 +81,13 @@ class Weekly(EpfImport):
 def methods_stay_methods(flow: EpfImport, task: TaskHandle) -> None:
     assert_type(flow.check(), list[str])
     assert_type(flow.download("songs", task), Path)
-    assert_type(flow.announce(5), Coroutine[Any, Any, str])
     assert_type(flow.verify(load=5), bool)
     assert_type(flow.hour, datetime)
     assert_type(flow.container_name, str)
+
+
+async def an_async_step_is_awaited(flow: EpfImport) -> None:
+    assert_type(await flow.announce(5), str)
 
 
 def arguments_are_checked(flow: EpfImport, task: TaskHandle) -> None:
@@ -94,8 +97,7 @@ def arguments_are_checked(flow: EpfImport, task: TaskHandle) -> None:
 
 
 def steps_stand_for_themselves_on_the_class() -> None:
-    assert_type(EpfImport.check, Step[[EpfImport], list[str]])
-    assert_type(EpfImport.verify, Step[[EpfImport, int], bool])
+    assert_type(EpfImport.check, Step[[], list[str]])
     assert_type(EpfImport.verify.name, str)
 
 
@@ -111,7 +113,9 @@ def options_are_checked() -> None:
 
 
 def running(flow: EpfImport) -> None:
-    report = ptsflow.run(flow, store="sqlite:///x.db", container=None, jobs=None, lease=60)
+    report = ptsflow.run(
+        flow, store="sqlite:///x.db", container=None, jobs=None, lease=60
+    )
     assert_type(report, Report)
     assert_type(report.ok, bool)
     assert_type(report.container, str)

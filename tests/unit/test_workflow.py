@@ -278,7 +278,7 @@ def declare_behind_a_decorator() -> None:
 
 def declare_without_self() -> None:
     class W(Workflow):
-        @step
+        @step  # type: ignore[arg-type] # what it is about
         def one() -> None: ...
 
 
@@ -315,7 +315,7 @@ def declare_kwargs() -> None:
         @step
         def one(self) -> None: ...
 
-        @step
+        @step  # type: ignore[arg-type] # what it is about
         def two(self, **given: Any) -> None: ...
 
 

@@ -11,12 +11,6 @@ from ptsflow.model import TaskRecord
 from tests.api.conftest import main_stores
 
 
-@pytest.fixture
-def kind(request: pytest.FixtureRequest) -> str:
-    """Have all of these on SQLite, unless a test says otherwise."""
-    return getattr(request, "param", "sqlite")
-
-
 class Feed(Workflow):
     @step
     def check(self) -> list[str]:

@@ -1,0 +1,83 @@
+"""Rules of the house that no tool checks: sizes, names, docstrings, a whole README."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ptsflow
+from ptsflow.cli import commands
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "ptsflow"
+FILES = sorted(PACKAGE.rglob("*.py"))
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+_Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def name_of(path: Path) -> str:
+    """Return how a test calls a file."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def public(tree: ast.Module | ast.ClassDef) -> Iterator[_Documented]:
+    """Yield the public classes and functions of a module, and their public methods."""
+    for node in tree.body:
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        overloaded = any(
+            isinstance(mark, ast.Name) and mark.id == "overload"
+            for mark in node.decorator_list
+        )
+        if node.name.startswith("_") or overloaded:
+            continue
+        yield node
+        if isinstance(node, ast.ClassDef):
+            yield from public(node)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_file_is_short_enough_to_be_read_at_once(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_what_is_public_says_what_it_is(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    silent = [
+        getattr(node, "name", "the module")
+        for node in (tree, *public(tree))
+        if not ast.get_docstring(node)
+    ]
+
+    assert silent == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_nothing_is_called_by_a_name_that_says_nothing(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    kinds = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    names = [node.name for node in ast.walk(tree) if isinstance(node, kinds)]
+    empty = re.compile(r"utils?|helpers?|manager|misc|stuff", re.IGNORECASE)
+
+    assert [name for name in (path.stem, *names) if empty.search(name)] == []
+
+
+def test_all_is_sorted_and_there() -> None:
+    assert sorted(ptsflow.__all__) == ptsflow.__all__
+    assert all(hasattr(ptsflow, name) for name in ptsflow.__all__)
+
+
+@pytest.mark.parametrize("name", ptsflow.__all__)
+def test_the_readme_names_all_that_is_public(name: str) -> None:
+    assert re.search(rf"\b{name}\b", README)
+
+
+@pytest.mark.parametrize("command", sorted(commands.commands))
+def test_the_readme_names_every_command(command: str) -> None:
+    assert re.search(rf"(ptsflow |`){command}\b", README)
