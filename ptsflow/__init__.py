@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ptsflow.client import Client, Container, Task, connect
+from ptsflow.client import Client, Container, connect
 from ptsflow.context import TaskHandle
 from ptsflow.errors import (
     DeclarationError,
@@ -17,6 +17,7 @@ from ptsflow.report import Report
 from ptsflow.retry import Retry
 from ptsflow.runner import run
 from ptsflow.step import step
+from ptsflow.task import Task
 from ptsflow.workflow import Workflow
 
 __all__ = [

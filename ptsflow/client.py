@@ -8,34 +8,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, Self
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from ptsflow import codec, tally, transitions
-from ptsflow.clock import to_datetime, to_millis
-from ptsflow.codec.misfit import quote
+from ptsflow import tally, transitions
 from ptsflow.errors import (
     Conflict,
     ContainerBusy,
     ContainerNotFound,
-    InvalidCount,
-    InvalidFlag,
-    InvalidName,
-    InvalidPercentage,
-    InvalidText,
-    InvalidTime,
     TaskExists,
     TaskNotFound,
-    UnknownField,
 )
+from ptsflow.fields import applied, check_name, checked, lease_ms, refuse_contradiction
 from ptsflow.lease import free
 from ptsflow.loading import similar
 from ptsflow.model import (
-    NAME_LIMIT,
-    Cause,
     Change,
     ContainerRecord,
     Status,
@@ -44,6 +32,7 @@ from ptsflow.model import (
 )
 from ptsflow.stores import open_store
 from ptsflow.stores.base import Store
+from ptsflow.task import Task, task_of
 
 #: Where tasks are kept if neither the call nor $PTSFLOW_STORE says so.
 DEFAULT_STORE = "sqlite:///.ptsflow/ptsflow.db"
@@ -53,69 +42,6 @@ def store_url(url: str | None) -> str:
     """Return `url`, else $PTSFLOW_STORE, else the default store."""
     # An empty URL given here is a mistake, and is refused when it is opened.
     return (os.environ.get("PTSFLOW_STORE") or DEFAULT_STORE) if url is None else url
-
-
-class Task(Struct, frozen=True, kw_only=True):
-    """A task as it was when it was read. Date-times are aware UTC."""
-
-    name: str
-    is_complete: bool
-    has_failed: bool
-    #: 0 to 100.
-    percentage_complete: float
-    status_text: str
-    #: What the task needs; not changed while it is worked on.
-    task_data: Any
-    #: What was saved on the way, to continue after a failure.
-    processing_data: Any
-    #: How often it was started, over all.
-    invoke_count: int
-    last_invoked_at: datetime | None
-    task_ended_at: datetime | None
-    task_duration_ms: int | None
-    leased_till: datetime | None
-    max_retries: int
-    #: Seconds.
-    delay_between_retries: float
-    status: Status
-    result: Any
-    error: str | None
-    #: The step of a workflow that it belongs to, or "".
-    step: str = ""
-    #: The item's key in a fan-out.
-    key: str | None = None
-
-
-def task_of(record: TaskRecord, result_hint: Any = Any) -> Task:
-    """Return a stored task as users see it.
-
-    A value of a user's class is shown as stored data where its class is not known here.
-    """
-    return Task(
-        name=record.name,
-        is_complete=record.is_complete,
-        has_failed=record.has_failed,
-        percentage_complete=record.percentage_complete,
-        status_text=record.status_text,
-        task_data=_value(record.task_data),
-        processing_data=_value(record.processing_data),
-        invoke_count=record.invoke_count,
-        last_invoked_at=to_datetime(record.last_invoked_at),
-        task_ended_at=to_datetime(record.task_ended_at),
-        task_duration_ms=record.task_duration_ms,
-        leased_till=to_datetime(record.leased_till),
-        max_retries=record.max_retries,
-        delay_between_retries=record.delay_between_retries,
-        status=record.status,
-        result=_value(record.result, result_hint),
-        error=record.error,
-        step=record.step,
-        key=record.key,
-    )
-
-
-def _value(text: Any, hint: Any = Any) -> Any:
-    return codec.peek(text, hint) if isinstance(text, str) else None
 
 
 class Client:
@@ -262,11 +188,11 @@ class Container:
             ContainerBusy: a live runner holds the container.
         """
         check_name(name, "task", self.name)
-        values = _checked(self.name, name, fields)
-        _refuse_contradiction(self.name, name, values, complete=False)
+        values = checked(self.name, name, fields)
+        refuse_contradiction(self.name, name, values, complete=False)
         now = self._store.now()
         blank = TaskRecord(name=name, task_data=None, processing_data=None, result=None)
-        record = replace(_applied(blank, values, now), version=1)
+        record = replace(applied(blank, values, now), version=1)
         try:
             self._commit(Change(None, record))
         except Conflict:
@@ -287,7 +213,7 @@ class Container:
             ContainerBusy: a live runner holds the container.
         """
         check_name(task_name, "task", self.name)
-        values = _checked(self.name, task_name, fields)
+        values = checked(self.name, task_name, fields)
         record = self._swap(
             task_name, lambda task, now: self._updated(task, values, now)
         )
@@ -320,13 +246,13 @@ class Container:
             InvalidCount: `seconds` is not a number above 0, or is over 1,000,000,000.
             ContainerBusy: a live runner holds the container.
         """
-        lease_ms = _lease_ms(f"container {self.name!r}: lease_next_task", seconds)
+        millis = lease_ms(f"container {self.name!r}: lease_next_task", seconds)
         while True:
             now = self._store.now()
             task = self._store.next_open(self._uid, unleased_at=now)
             if task is None:
                 return None
-            leased = transitions.check_out(task, now=now, lease_ms=lease_ms)
+            leased = transitions.check_out(task, now=now, lease_ms=millis)
             try:
                 self._commit(Change(task, leased))
             except Conflict:
@@ -377,8 +303,8 @@ class Container:
     def _updated(
         self, task: TaskRecord, values: dict[str, Any], now: int
     ) -> TaskRecord:
-        _refuse_contradiction(self.name, task.name, values, complete=task.is_complete)
-        return replace(_applied(task, values, now), version=task.version + 1)
+        refuse_contradiction(self.name, task.name, values, complete=task.is_complete)
+        return replace(applied(task, values, now), version=task.version + 1)
 
     @property
     def _tallies(self) -> list[Tally]:
@@ -420,222 +346,3 @@ class Container:
             f"container {self.name!r}: there is no task {name!r}"
             f"{similar(name, names)}; add it first"
         )
-
-
-def check_name(name: object, what: str, container: str | None = None) -> None:
-    """Refuse what cannot be a name.
-
-    Raises:
-        InvalidName: it is no str, empty, over 200 bytes of UTF-8, or not valid text.
-    """
-    where = "" if container is None else f"container {container!r}: "
-    expected = f"{where}the name of a {what} must be a str of 1 to {NAME_LIMIT} bytes"
-    if type(name) is not str:
-        raise InvalidName(f"{expected}, found {quote(name)} ({type(name).__name__})")
-    try:
-        size = len(name.encode())
-    except UnicodeEncodeError:
-        raise InvalidName(
-            f"{expected}, found {quote(name)}, which is no valid text"
-        ) from None
-    if size == 0:
-        raise InvalidName(f"{expected}, found an empty one")
-    if size > NAME_LIMIT:
-        raise InvalidName(f"{expected}, found {size} bytes: {name[:40]!r}...")
-    if "\0" in name:
-        raise InvalidName(f"{expected} without NUL, found {name!r}")
-
-
-def _checked(container: str, task: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields as records hold them."""
-    where = f"container {container!r}, task {task!r}"
-    values: dict[str, Any] = {}
-    for field, value in fields.items():
-        check = _CHECKS.get(field)
-        if check is None:
-            reason = "is derived" if field in _DERIVED else "is not a field of a task"
-            raise UnknownField(
-                f"{where}: {field!r} {reason}{similar(field, _CHECKS)}; "
-                f"there are {', '.join(_CHECKS)}"
-            )
-        values[field] = check(f"{where}: {field}", value)
-    if "name" in values:
-        check_name(values["name"], "task", container)
-    return values
-
-
-def _refuse_contradiction(
-    container: str,
-    task: str,
-    values: dict[str, Any],
-    *,
-    complete: bool,
-) -> None:
-    if values.get("has_failed") and not values.get("is_complete", complete):
-        raise InvalidFlag(
-            f"container {container!r}, task {task!r}: has_failed=True is for a task that "
-            "is complete; give is_complete=True with it"
-        )
-
-
-def _applied(task: TaskRecord, values: dict[str, Any], now: int) -> TaskRecord:
-    """Return the task with fields changed; completing one ends it."""
-    fields = dict(values)
-    complete = fields.pop("is_complete", task.is_complete)
-    failed = fields.pop("has_failed", task.has_failed and complete)
-    status = task.status
-    if not complete and (task.is_complete or _gives_back(task, values)):
-        status = Status.PENDING
-    elif complete and (not task.is_complete or failed != task.has_failed):
-        status = Status.FAILED if failed else Status.DONE
-    if complete and not task.is_complete:
-        fields = _ending(now) | fields
-        ended = fields["task_ended_at"]
-        if task.last_invoked_at is not None and ended is not None:
-            duration = max(0, ended - task.last_invoked_at)
-            fields.setdefault("task_duration_ms", duration)
-    elif complete and "is_complete" in values:
-        fields.setdefault("percentage_complete", 100.0)
-    elif task.is_complete and not complete:
-        fields = _REOPENED | fields
-    if status is not task.status:
-        fields |= {"status": status, "due": None, "cause": Cause.NONE}
-    return replace(task, **fields)
-
-
-def _gives_back(task: TaskRecord, values: dict[str, Any]) -> bool:
-    """Whether the one who leased the task lets others have it."""
-    leased = task.status is Status.RUNNING and task.leased_till is not None
-    return leased and "leased_till" in values and values["leased_till"] is None
-
-
-def _ending(now: int) -> dict[str, Any]:
-    return {"percentage_complete": 100.0, "task_ended_at": now, "leased_till": None}
-
-
-#: A task that is opened again has not ended, and a runner's has a fresh budget.
-_REOPENED: dict[str, Any] = {
-    "task_ended_at": None,
-    "task_duration_ms": None,
-    "attempt": 0,
-    "began_at": None,
-}
-
-
-def _flag(label: str, value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise InvalidFlag(f"{label} must be True or False, found {quote(value)}")
-
-
-def _percentage(label: str, value: object) -> float:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if number and 0 <= value <= 100:  # type: ignore[operator] # noqa: PLR2004 - a number
-        return float(value) + 0.0  # type: ignore[arg-type] # a number, never -0.0
-    raise InvalidPercentage(
-        f"{label} must be a number from 0 to 100, found {quote(value)}"
-    )
-
-
-#: The largest count: beyond it a float, and so many a reader of JSON, is not exact.
-_MOST = 2**53 - 1
-#: The longest duration in seconds, about 32 years: its end is still a date.
-_LONGEST = 1_000_000_000
-
-
-def _whole(label: str, value: object) -> int:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if whole and 0 <= value <= _MOST:  # type: ignore[operator] # a number
-        return int(value)  # type: ignore[call-overload,no-any-return] # a number
-    raise InvalidCount(
-        f"{label} must be a whole number from 0 to {_MOST}, found {quote(value)}"
-    )
-
-
-def _whole_or_none(label: str, value: object) -> int | None:
-    return None if value is None else _whole(label, value)
-
-
-def _seconds(label: str, value: object) -> float:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if number and 0 <= value <= _LONGEST:  # type: ignore[operator] # a number
-        return float(value) + 0.0  # type: ignore[arg-type] # a number, never -0.0
-    raise InvalidCount(
-        f"{label} must be a number of seconds from 0 to {_LONGEST}, found {quote(value)}"
-    )
-
-
-def _lease_ms(label: str, seconds: object) -> int:
-    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-    if number and 0 < seconds <= _LONGEST:  # type: ignore[operator] # a number
-        return max(1, round(seconds * 1000))  # type: ignore[operator] # a number
-    raise InvalidCount(
-        f"{label} expects a number of seconds above 0, up to {_LONGEST}, found {quote(seconds)}"
-    )
-
-
-def _time(label: str, value: object) -> int | None:
-    if value is None:
-        return None
-    if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise InvalidTime(
-            f"{label} must be a datetime with a time zone, or None, found {quote(value)}"
-        )
-    millis = to_millis(value)
-    try:
-        to_datetime(millis)
-    except OverflowError:
-        raise InvalidTime(
-            f"{label} must be in the years 1 to 9999 of UTC, found {quote(value)}"
-        ) from None
-    return millis
-
-
-def _text(label: str, value: object) -> str:
-    if type(value) is str:
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise InvalidText(f"{label} is no valid text: {quote(value)}") from None
-        return value
-    raise InvalidText(f"{label} must be a str, found {quote(value)}")
-
-
-def _status_text(label: str, value: object) -> str:
-    return transitions.cut(_text(label, value), transitions.TEXT_LIMIT)
-
-
-def _error(label: str, value: object) -> str | None:
-    if value is None:
-        return None
-    return transitions.cut(_text(label, value), transitions.ERROR_LIMIT)
-
-
-def _data(label: str, value: object) -> str | None:
-    return None if value is None else codec.encode(value, what=label)
-
-
-def _name(_label: str, value: object) -> object:
-    return value
-
-
-#: Fields of a `Task` that follow from others, or belong to its workflow.
-_DERIVED = ("status", "step", "key")
-_CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "name": _name,
-    "is_complete": _flag,
-    "has_failed": _flag,
-    "percentage_complete": _percentage,
-    "status_text": _status_text,
-    "task_data": _data,
-    "processing_data": _data,
-    "invoke_count": _whole,
-    "last_invoked_at": _time,
-    "task_ended_at": _time,
-    "task_duration_ms": _whole_or_none,
-    "leased_till": _time,
-    "max_retries": _whole,
-    "delay_between_retries": _seconds,
-    "result": _data,
-    "error": _error,
-}

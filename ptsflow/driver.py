@@ -19,7 +19,8 @@ from ptsflow.clock import since_boot
 from ptsflow.errors import LeaseLost
 from ptsflow.events import Notice
 from ptsflow.executors.threads import ThreadExecutor
-from ptsflow.loop import Ended, Job, Loop
+from ptsflow.loop import Job, Loop
+from ptsflow.outcomes import Ended
 
 #: How long the main thread sleeps at the most, in seconds.
 _LOOK_EVERY = 1.0

@@ -13,13 +13,16 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec.structs import replace
 
 from ptsflow.clock import Clock, since_boot, to_datetime
-from ptsflow.errors import ContainerBusy, ContainerNotFound, StoreUnavailable
+from ptsflow.errors import ContainerBusy, ContainerNotFound, LeaseLost, StoreUnavailable
 from ptsflow.model import ContainerRecord, Owner, Status
 from ptsflow.stores.base import Store
+
+T = TypeVar("T")
 
 #: A lease is renewed this many times before it would end.
 RENEWALS = 6
@@ -27,6 +30,8 @@ RENEWALS = 6
 STOP_AFTER = 0.8
 #: How long a dead runner's lease may take to give back, in milliseconds.
 _MOMENT_MS = 30_000
+#: Seconds before a store that is away is asked again; doubled up to one second.
+_FIRST_PAUSE = 0.05
 #: How often a container held by another host is looked at, in seconds.
 _LOOK_EVERY = 0.5
 
@@ -191,6 +196,40 @@ def busy(record: ContainerRecord) -> ContainerBusy:
     return ContainerBusy(
         f"{describe_holder(record)}; wait until it has ended, or stop it there"
     )
+
+
+def patiently(
+    ask: Callable[[], T],
+    container: str,
+    *,
+    deadline: Callable[[], float],
+    notice: Callable[[str], None],
+) -> T:
+    """Return what `ask` returns; ask again while the store is away and the lease ours.
+
+    Args:
+        ask: a call of the store that may be repeated as it was.
+        container: the container's name.
+        deadline: says, in seconds since boot, when the lease must be taken as lost.
+        notice: told, in one line, that the store is waited for.
+
+    Raises:
+        LeaseLost: the store was away for longer.
+    """
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            return ask()
+        except StoreUnavailable as error:
+            if since_boot() + pause >= deadline():
+                raise LeaseLost(
+                    f"container {container!r}: the store was away for longer than the "
+                    f"lease ({error}); what was recorded is safe, run again"
+                ) from error
+            if pause == _FIRST_PAUSE:
+                notice(f"waiting for the store: {error}")
+            time.sleep(pause)
+            pause = min(1.0, pause * 2)
 
 
 class Keeper:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
@@ -18,9 +17,9 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ptsflow import attempt, transitions
+from ptsflow import attempt, outcomes, transitions
 from ptsflow.attempt import Call, Outcome
-from ptsflow.clock import Clock, since_boot
+from ptsflow.clock import Clock
 from ptsflow.context import TaskHandle
 from ptsflow.errors import (
     InvalidValue,
@@ -28,10 +27,10 @@ from ptsflow.errors import (
     Signal,
     StoredValueError,
     StoreError,
-    StoreUnavailable,
 )
 from ptsflow.events import Bus, Notice, Progressed, TaskChanged
 from ptsflow.inputs import Inputs
+from ptsflow.lease import patiently
 from ptsflow.model import (
     Cause,
     Change,
@@ -40,6 +39,7 @@ from ptsflow.model import (
     Status,
     TaskRecord,
 )
+from ptsflow.outcomes import Ended, Saving
 from ptsflow.plan import Plan, PlanStep
 from ptsflow.resume import Resumption, finisher, new_task
 from ptsflow.scheduler import Schedule
@@ -48,8 +48,6 @@ from ptsflow.workflow import Workflow
 
 T = TypeVar("T")
 
-#: Seconds before a store that is away is asked again; doubled up to one second.
-_FIRST_PAUSE = 0.05
 #: Results up to this many characters stay in memory; longer ones are read when needed.
 _KEPT = 512
 
@@ -59,25 +57,6 @@ class Job(Struct, frozen=True):
 
     task: str
     call: Call
-
-
-class Ended(Struct, frozen=True):
-    """An attempt ended."""
-
-    task: str
-    outcome: Outcome
-
-
-class Saving:
-    """A body wants its processing data saved, and waits for it."""
-
-    __slots__ = ("kept", "settled", "task", "text")
-
-    def __init__(self, task: str, text: str) -> None:
-        self.task = task
-        self.text = text
-        self.kept = False
-        self.settled = threading.Event()
 
 
 class Loop:
@@ -209,22 +188,12 @@ class Loop:
         Raises:
             LeaseLost: it was away for longer.
         """
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                return ask()
-            except StoreUnavailable as error:
-                if since_boot() + pause >= self.deadline():
-                    raise LeaseLost(
-                        f"container {self.container.name!r}: the store was away for "
-                        f"longer than the lease ({error}); what was recorded is safe, "
-                        "run again"
-                    ) from error
-                if pause == _FIRST_PAUSE:
-                    text = f"waiting for the store: {error}"
-                    self.bus.emit(Notice(at=self.clock(), text=text))
-                time.sleep(pause)
-                pause = min(1.0, pause * 2)
+        return patiently(
+            ask,
+            self.container.name,
+            deadline=self.deadline,
+            notice=lambda text: self.bus.emit(Notice(at=self.clock(), text=text)),
+        )
 
     def stop(self) -> None:
         """Start nothing more; what runs is told, and may end."""
@@ -308,7 +277,14 @@ class Loop:
         return task if entry is None else _with(task, entry)
 
     def _settle(self, task: TaskRecord, outcome: Outcome, now: int) -> None:
-        after = self._after(task, outcome, now)
+        step = self.plan.by_name[task.step]
+        after = outcomes.after(
+            task,
+            outcome,
+            now=now,
+            code_version=step.version,
+            is_needless=self.schedule.is_finished and not step.always,
+        )
         self._stage(task, after)
         if after.status is Status.WAITING:
             self.schedule.wait(task.name, after.due or now)
@@ -316,39 +292,6 @@ class Loop:
         self.schedule.settle(task.name, after.status)
         if after.cause is Cause.FINISH and after.status is Status.DONE:
             self._finish(after, now)
-
-    def _after(self, task: TaskRecord, outcome: Outcome, now: int) -> TaskRecord:
-        step = self.plan.by_name[task.step]
-        version = step.version
-        is_needless = self.schedule.is_finished and not step.always
-        match outcome:
-            case attempt.Returned(result):
-                return transitions.succeed(
-                    task, now=now, result=result, code_version=version
-                )
-            case attempt.Skipped(why):
-                skipped = transitions.skip(
-                    task, now=now, fence=task.fence, cause=Cause.BODY, why=why
-                )
-                return replace(skipped, code_version=version)
-            case attempt.Finished(why):
-                return transitions.finish(task, now=now, why=why, code_version=version)
-            case attempt.Postponed(_, why) if is_needless:
-                return transitions.skip(
-                    task, now=now, fence=task.fence, cause=Cause.FINISH, why=why
-                )
-            case attempt.Postponed(seconds, why):
-                due = now + round(seconds * 1000)
-                return transitions.postpone(task, now=now, due=due, why=why)
-            case attempt.Raised(error, _) if is_needless:
-                return transitions.skip(
-                    task, now=now, fence=task.fence, cause=Cause.FINISH, why=error
-                )
-            case attempt.Raised(error, None):
-                return transitions.give_up(task, now=now, error=error)
-            case attempt.Raised(error, again_in):
-                due = now + round((again_in or 0) * 1000)
-                return transitions.retry(task, now=now, due=due, error=error)
 
     def _finish(self, ending: TaskRecord, now: int) -> None:
         """The rest is not needed: skip all that did not start."""

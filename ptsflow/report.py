@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from ptsflow import codec
-from ptsflow.client import Task, task_of
 from ptsflow.errors import TaskNotFound
 from ptsflow.loading import similar
 from ptsflow.model import ContainerRecord, TaskRecord
 from ptsflow.plan import Plan
 from ptsflow.stores.base import Store
+from ptsflow.task import Task, task_of
 
 
 class Report:

@@ -13,11 +13,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ptsflow import codec
-from ptsflow.client import Client, check_name, store_url
+from ptsflow.client import Client, store_url
 from ptsflow.clock import Clock, system_clock
 from ptsflow.driver import Driver
 from ptsflow.errors import ContainerMismatch, LeaseLost, UsageError
 from ptsflow.events import Bus, Listener, Notice, RunEnded, RunStarted
+from ptsflow.fields import check_name
 from ptsflow.lease import Keeper, acquire, this_process
 from ptsflow.loading import similar
 from ptsflow.loop import Loop

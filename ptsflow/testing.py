@@ -16,10 +16,12 @@ from collections import deque
 from collections.abc import Sequence
 
 from ptsflow import attempt
-from ptsflow.client import Client, check_name
+from ptsflow.client import Client
 from ptsflow.events import Bus, Listener
+from ptsflow.fields import check_name
 from ptsflow.lease import acquire, this_process
-from ptsflow.loop import Ended, Job, Loop
+from ptsflow.loop import Job, Loop
+from ptsflow.outcomes import Ended
 from ptsflow.report import Report
 from ptsflow.runner import (
     Options,

@@ -8,8 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from ptsflow.client import Client, Container, Task
+from ptsflow.client import Client, Container
 from ptsflow.stores import open_store
+from ptsflow.task import Task
 from tests.stores.making import Ticker
 from tests.stores.mongo_fixtures import new_database_url, raw_database
 

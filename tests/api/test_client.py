@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ptsflow import Status
-from ptsflow.client import Client, Container, Task
+from ptsflow.client import Client, Container
+from ptsflow.task import Task
 from tests.api.conftest import only_task
 from tests.stores.making import Ticker
 

@@ -21,11 +21,12 @@ from typing import IO, Any
 import pytest
 
 import ptsflow
-from ptsflow.client import Client, Task
+from ptsflow.client import Client
 from ptsflow.context import TaskHandle
 from ptsflow.errors import Fail, RetryLater
 from ptsflow.events import Event
 from ptsflow.model import Status, TaskRecord
+from ptsflow.task import Task
 from ptsflow.testing import run_inline
 
 ROOT = Path(__file__).parents[2]

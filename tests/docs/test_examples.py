@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 import ptsflow
-from ptsflow.client import Task
 from ptsflow.loading import load
 from ptsflow.model import Status
 from ptsflow.report import Report
+from ptsflow.task import Task
 from ptsflow.testing import run_inline
 from ptsflow.workflow import Workflow
 

@@ -43,7 +43,7 @@ def public(tree: ast.Module | ast.ClassDef) -> Iterator[_Documented]:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_file_is_short_enough_to_be_read_at_once(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 450
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
