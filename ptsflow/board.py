@@ -205,7 +205,7 @@ class Board:
             self.retries += task.attempt > 1
         elif task.status is Status.FAILED:
             self.failed_count += 1
-        if status is Status.RUNNING and task.task_duration_ms is not None:
+        if task.status is Status.DONE and task.task_duration_ms is not None:
             heapq.heappush(self.slowest, (task.task_duration_ms, task.name))
             if len(self.slowest) > _KEPT_SLOW:
                 heapq.heappop(self.slowest)

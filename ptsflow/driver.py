@@ -26,6 +26,8 @@ from ptsflow.outcomes import Ended
 _LOOK_EVERY = 1.0
 #: How often progress is written, in seconds.
 _WRITE_EVERY = 1.0
+#: How often it is shown to those who listen.
+_SHOW_EVERY = 0.25
 
 
 class Driver:
@@ -43,6 +45,7 @@ class Driver:
         self._lost: str | None = None
         self._signals: list[int] = []
         self._written = 0.0
+        self._shown = 0.0
         self._pool = ThreadExecutor[Job](self._work, loop.jobs)
         loop.on_progress = lambda: inbox.put(None)
         loop.on_arrival = lambda: self._pump(keep=False)
@@ -76,6 +79,8 @@ class Driver:
             pauses.append((due - self._loop.clock()) / 1000)
         if self._loop.progress:
             pauses.append(self._written + _WRITE_EVERY - since_boot())
+            if self._loop.bus:
+                pauses.append(self._shown + _SHOW_EVERY - since_boot())
         pauses.append(self._loop.deadline() - since_boot())
         # Of signals in quick succession the kernel may give the first one to another
         # thread too, and this one sleeps on; Python handles them only here.
@@ -120,8 +125,12 @@ class Driver:
             if count:
                 text += f": waiting for {count} running; once more stops at once"
             loop.bus.emit(Notice(at=loop.clock(), text=text))
-        if loop.progress and since_boot() >= self._written + _WRITE_EVERY:
-            self._written = since_boot()
+        now = since_boot()
+        if loop.progress and loop.bus and now >= self._shown + _SHOW_EVERY:
+            self._shown = now
+            loop.show_progress()
+        if loop.progress and now >= self._written + _WRITE_EVERY:
+            self._written = now
             self._guarded(loop.flush_progress)
         if not loop.is_over:
             jobs = self._guarded(loop.turn) or []

@@ -163,24 +163,27 @@ class Loop:
         self._commit()
         return self._jobs(started)
 
+    def show_progress(self) -> None:
+        """Tell those who listen how far the running tasks are."""
+        running = self._running_progress()
+        if running:
+            self.bus.emit(Progressed(at=self.clock(), progress=running))
+
     def flush_progress(self) -> None:
         """Write progress that came in, in one write; not a commit."""
-        progress, self.progress = self.progress, {}
-        # Copied in one go: a body's thread may still hold the old dictionary.
-        running = [
-            p for p in list(progress.values()) if p.name in self.schedule.running
-        ]
+        running = self._running_progress()
+        self.progress = {}
         if not running:
             return
         for entry in running:
             self.tasks[entry.name] = _with(self.tasks[entry.name], entry)
-        self.patiently(
-            lambda: self.store.touch(
-                self.container.uid, running, fence=self.container.fence
-            )
-        )
-        if self.bus:
-            self.bus.emit(Progressed(at=self.clock(), progress=running))
+        uid, fence = self.container.uid, self.container.fence
+        self.patiently(lambda: self.store.touch(uid, running, fence=fence))
+
+    def _running_progress(self) -> list[Progress]:
+        # Copied in one go: bodies' threads add to it meanwhile.
+        entries = list(self.progress.values())
+        return [entry for entry in entries if entry.name in self.schedule.running]
 
     def patiently(self, ask: Callable[[], T]) -> T:
         """Ask the store; wait for one that is away as long as the lease is ours.

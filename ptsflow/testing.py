@@ -120,6 +120,7 @@ def _drive(loop: Loop, clock: ManualClock) -> None:
         if jobs:
             job = jobs.popleft()
             loop.arrived.append(Ended(job.task, attempt.run(job.call)))
+            loop.show_progress()
             loop.flush_progress()
             continue
         due = loop.schedule.next_due()

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 import ptsflow
-from ptsflow.client import Container
-from ptsflow.errors import TaskExists, TaskNotFound
+from ptsflow.client import Client, Container
+from ptsflow.errors import ContainerNotFound, TaskExists, TaskNotFound
 from ptsflow.model import Status
 from tests.api.conftest import shared_stores
 from tests.api.crew import SIZE, Crew, crew
@@ -214,3 +214,38 @@ def test_a_task_completed_stays_complete_whoever_writes_its_percentage(
 
     assert {task.status for task in container.get_tasks()} == {Status.DONE}
     assert container.is_complete
+
+
+def make_or_delete(container: Container, me: int) -> list[str]:
+    """Two make the container again and add to it; the others delete it."""
+    client = Client(container._store)
+    told: list[str] = []
+    for number in range(COUNT):
+        if me >= 2:
+            told.append(f"deleted {client.delete_task_container(container.name)}")
+            continue
+        made, _ = client.get_or_create_task_container(container.name)
+        try:
+            made.add_task(f"{me} {number}")
+        except ContainerNotFound:
+            told.append("gone")
+        else:
+            told.append("added")
+    return told
+
+
+def test_a_container_deleted_while_others_add_to_it_is_there_whole_or_not(
+    crew: Crew, container: Container, url: str
+) -> None:
+    told = Counter(flat(crew.do(make_or_delete, url, container.name)))
+    with ptsflow.connect(url) as client:
+        left = client.get_task_container(container.name)
+        names = [] if left is None else [task.name for task in left.get_tasks()]
+        client.delete_task_container(container.name)
+        successor, was_made = client.get_or_create_task_container(container.name)
+
+        assert told["added"] + told["gone"] == 2 * COUNT
+        assert told["deleted True"] >= 1
+        assert len(names) <= told["added"]
+        assert was_made
+        assert successor.get_tasks() == []

@@ -26,6 +26,8 @@ class Place:
             if name
             not in {
                 "CI",
+                "COLUMNS",
+                "LINES",
                 "NO_COLOR",
                 "FORCE_COLOR",
                 "PTSFLOW_STORE",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -106,6 +107,25 @@ def test_fresh_forgets_everything(url: str, name: str, ran: list[str]) -> None:
 
     assert ran == ["a", "b"]
     assert [task.invoke_count for task in report.tasks] == [1, 1]
+
+
+def test_fresh_begins_when_it_begins(url: str, name: str) -> None:
+    def times() -> tuple[int, int]:
+        with ptsflow.connect(url) as client:
+            record = client.store.container(name)
+        assert record is not None
+        return record.started_at or 0, record.ended_at or 0
+
+    workflow = flow([], a=lambda: time.sleep(0.005))
+    ptsflow.run(workflow, url, name)
+    first = times()
+    ptsflow.run(workflow, url, name, from_step="a")
+    again_from = times()
+    ptsflow.run(workflow, url, name, fresh=True)
+    fresh = times()
+
+    assert again_from[0] == first[0] < first[1] < again_from[1]
+    assert fresh[0] >= again_from[1]
 
 
 def test_fresh_takes_other_parameters(url: str, name: str) -> None:
