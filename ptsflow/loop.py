@@ -287,6 +287,7 @@ class Loop:
             now=now,
             code_version=step.version,
             is_needless=self.schedule.is_finished and not step.always,
+            is_always=step.always,
         )
         self._stage(task, after)
         if after.status is Status.WAITING:

@@ -45,7 +45,8 @@ def after(
     *,
     now: int,
     code_version: str,
-    is_needless: bool,
+    is_needless: bool = False,
+    is_always: bool = False,
 ) -> TaskRecord:
     """Return what an outcome makes of a running task.
 
@@ -56,6 +57,7 @@ def after(
         code_version: its step's `version=`.
         is_needless: whether the workflow was finished by another step meanwhile, so
             that it is not tried again.
+        is_always: whether its step always runs: there is no rest for it to finish.
     """
     match outcome:
         case Returned(result):
@@ -65,6 +67,10 @@ def after(
         case Skipped(why):
             skipped = _skip(task, now, Cause.BODY, why)
             return replace(skipped, code_version=code_version)
+        case Finished(_) if is_always:
+            return transitions.succeed(
+                task, now=now, result=transitions.NULL, code_version=code_version
+            )
         case Finished(why):
             return transitions.finish(task, now=now, why=why, code_version=code_version)
         case Postponed(_, why) | Raised(why, _) if is_needless:

@@ -333,7 +333,12 @@ def _bind(label: str, step: Step[..., Any], earlier: set[str]) -> tuple[Binding,
                 f"{similar(name, earlier)}; allowed: "
                 f"{_allowed(earlier, item=step.options.each is not None)}"
             )
-    return tuple(bindings)
+    if item_taken:
+        return tuple(bindings)
+    # Where nothing else is the item, what is named like the step it comes from is.
+    source = Binding(step.options.each or "", "result", step.options.each or "")
+    item = Binding(source.parameter, "item")
+    return tuple(item if binding == source else binding for binding in bindings)
 
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,8 @@ class Database:
             if other.path == path and other.pid:
                 other.check_use()
         prepare(path)
+        # The owner of a store and the run it was given to may call it at once.
+        self._turn = threading.RLock()
         self.connection = self.read(connect, path, patience)
         self._inode = path.stat().st_ino
         self.execute = self.connection.cursor().execute
@@ -104,7 +107,8 @@ class Database:
         end = 0.0
         while True:
             try:
-                return action(*args, **kwargs)
+                with self._turn:
+                    return action(*args, **kwargs)
             except _OUTSIDE as error:
                 now = time.monotonic()
                 end = end or now + self._patience

@@ -12,6 +12,7 @@ import pytest
 
 from ptsflow import TaskHandle, Workflow, step
 from ptsflow.errors import DeclarationError, FrozenWorkflow, NotStorable, ParameterError
+from ptsflow.testing import run_inline
 from ptsflow.workflow import Binding
 
 
@@ -873,3 +874,23 @@ def test_a_name_of_no_or_too_many_bytes_is_refused(value: str, size: int) -> Non
     assert str(raised.value) == (
         f"W.container = '{{name}}' gives a name of {size} bytes; expected 1 to 200"
     )
+
+
+def test_what_is_named_like_the_source_is_the_item_where_nothing_else_is() -> None:
+    class Named(Workflow):
+        @step
+        def numbers(self) -> list[int]:
+            return [1, 2]
+
+        @step(each=numbers)
+        def double(self, numbers: int) -> int:
+            return 2 * numbers
+
+        @step(each=numbers)
+        def share(self, number: int, numbers: list[int]) -> float:
+            return number / sum(numbers)
+
+    report = run_inline(Named())
+
+    assert report.result("double") == [2, 4]
+    assert report.result("share") == [1 / 3, 2 / 3]

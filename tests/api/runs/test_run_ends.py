@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -194,3 +195,51 @@ def test_what_runs_when_another_step_finishes_may_end(
         container = client.get_task_container(name)
         assert container is not None
         assert (container.is_complete, container.status) == (True, Status.DONE)
+
+
+class AlwaysFinishes(Workflow):
+    @step(retry=0)
+    def fail(self) -> None:
+        raise OSError("no")
+
+    @step(always=True)
+    def end(self) -> None:
+        raise Finish("nothing more")
+
+
+def test_finish_of_a_step_that_always_runs_ends_that_step_alone() -> None:
+    report = ptsflow.run(AlwaysFinishes(), "memory:")
+
+    assert not report.ok
+    assert report.failed == ["fail"]
+
+
+class Inner(Workflow):
+    @step
+    def once(self) -> int:
+        return 1
+
+
+def test_a_body_may_use_the_client_that_the_run_was_given(tmp_path: Path) -> None:
+    client = ptsflow.connect(f"sqlite:///{tmp_path}/pts.db")
+
+    class Nested(Workflow):
+        @step
+        def numbers(self) -> list[int]:
+            return list(range(60))
+
+        @step(each=numbers)
+        def look(self, number: int) -> int:
+            container, _ = client.get_or_create_task_container(f"own {number}")
+            container.add_task("a", task_data=number)
+            return len(container.get_tasks())
+
+        @step
+        def inner(self) -> bool:
+            return ptsflow.run(Inner(), client).ok
+
+    report = ptsflow.run(Nested(), client, jobs=8)
+
+    assert report.ok
+    assert report.result("look") == [1] * 60
+    client.close()
