@@ -65,7 +65,11 @@ class Mongod:
         self.process.wait()
 
     def freeze(self) -> None:
+        """Stop it, and return when every thread of it stands still."""
         self.process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self.process.pid}/task")
+        while any(_state(thread) != "T" for thread in threads.iterdir()):
+            time.sleep(0.005)
 
     def thaw(self) -> None:
         self.process.send_signal(signal.SIGCONT)
@@ -90,6 +94,10 @@ class Mongod:
             yield
         finally:
             self.command("configureFailPoint", "failCommand", mode="off")
+
+
+def _state(thread: Path) -> str:
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 def start_mongod(dbpath: Path, port: int, *extra: str) -> Mongod:
