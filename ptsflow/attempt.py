@@ -14,7 +14,15 @@ from msgspec import Struct
 from ptsflow import codec
 from ptsflow.clock import Clock
 from ptsflow.context import TaskHandle
-from ptsflow.errors import Fail, Finish, RetryLater, Skip, StoredValueError
+from ptsflow.errors import (
+    AttemptLost,
+    Fail,
+    Finish,
+    RetryLater,
+    Skip,
+    StoredValueError,
+    TimedOut,
+)
 from ptsflow.plan import PlanStep
 from ptsflow.retry import LONGEST_WAIT, GiveUp, decide
 from ptsflow.workflow import Workflow
@@ -59,43 +67,45 @@ class Call(Struct, frozen=True):
     workflow: Workflow
     step: PlanStep
     arguments: Mapping[str, Value | Values | Element | TaskHandle]
+    handle: TaskHandle
     attempt: int
     began_at: int
     clock: Clock
 
 
-class Returned(Struct, frozen=True):
+class Returned(Struct, frozen=True, tag=True, array_like=True):
     """The body returned; its result as the codec wrote it."""
 
     result: str
 
 
-class Raised(Struct, frozen=True):
+class Raised(Struct, frozen=True, tag=True, array_like=True):
     """The attempt failed; tried again in so many seconds, or not at all."""
 
     error: str
     again_in: float | None
 
 
-class Skipped(Struct, frozen=True):
+class Skipped(Struct, frozen=True, tag=True, array_like=True):
     """The body raised `Skip`."""
 
     why: str
 
 
-class Postponed(Struct, frozen=True):
+class Postponed(Struct, frozen=True, tag=True, array_like=True):
     """The body raised `RetryLater`."""
 
     seconds: float
     why: str
 
 
-class Finished(Struct, frozen=True):
+class Finished(Struct, frozen=True, tag=True, array_like=True):
     """The body raised `Finish`."""
 
     why: str
 
 
+#: How an attempt ended.
 Outcome = Returned | Raised | Skipped | Postponed | Finished
 
 
@@ -104,6 +114,12 @@ _NOTHING = Returned(codec.encode(None))
 
 def run(call: Call) -> Outcome:
     """Make the attempt; never raises."""
+    outcome = _run(call)
+    overdue = call.handle.watch.overdue()
+    return failed(call, TimedOut(overdue)) if overdue else outcome
+
+
+def _run(call: Call) -> Outcome:
     step = call.step
     try:
         arguments = {
@@ -118,17 +134,19 @@ def run(call: Call) -> Outcome:
             codec.encode(value, step.returns, what=f"the result of step {step.name}")
         )
     except Skip as signal:
-        return Skipped(signal.why)
+        return Skipped(_valid(signal.why))
     except RetryLater as signal:
-        return Postponed(min(max(0.0, signal.seconds), LONGEST_WAIT), signal.why)
+        return Postponed(
+            min(max(0.0, signal.seconds), LONGEST_WAIT), _valid(signal.why)
+        )
     except Finish as signal:
-        return Finished(signal.why)
+        return Finished(_valid(signal.why))
     except Fail as signal:
         return Raised(describe(signal, step), None)
     except StoredValueError as error:
         return Raised(describe(error, step), None)  # It will be the same next time.
     except BaseException as error:  # noqa: BLE001 - whatever a body raises fails its attempt
-        return _failed(call, error)
+        return failed(call, error)
 
 
 def _read(parameter: str, source: Value | Values | Element | TaskHandle) -> Any:
@@ -140,7 +158,8 @@ def _read(parameter: str, source: Value | Values | Element | TaskHandle) -> Any:
         raise StoredValueError(f"for the parameter {parameter}: {error}") from None
 
 
-def _failed(call: Call, error: BaseException) -> Outcome:
+def failed(call: Call, error: BaseException) -> Outcome:
+    """Return what follows when an attempt ended by `error`."""
     text = describe(error, call.step)
     elapsed = max(0, call.clock() - call.began_at) / 1000
     try:
@@ -160,10 +179,17 @@ def _await(coroutine: Any) -> Any:
     return asyncio.run(coroutine)
 
 
+def _valid(text: str) -> str:
+    """Return a text that can be stored and sent: lone surrogates are written out."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def describe(error: BaseException, step: PlanStep) -> str:
     """Return an error as one text: its type, its message, and the step's line."""
     if isinstance(error, Fail):
-        return error.why or "Fail"
+        return _valid(error.why) or "Fail"
+    if isinstance(error, AttemptLost):
+        return str(error)
     import traceback  # noqa: PLC0415 - only on failure
 
     here = step.function.__code__.co_filename
@@ -179,7 +205,7 @@ def describe(error: BaseException, step: PlanStep) -> str:
 
 def _name(error: BaseException) -> str:
     try:
-        text = str(error)
+        text = _valid(str(error))
     except Exception:  # noqa: BLE001 - a user's __str__ is a user's code
         text = "(its message cannot be read)"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from ptsflow import __version__
-from ptsflow.cli_change import reset, retry
+from ptsflow.cli_change import mark, reset, retry
 from ptsflow.cli_look import graph, list_containers, show, status
 from ptsflow.cli_run import run
 from ptsflow.cli_shared import BUG, Common, common_options, refuse, say
@@ -58,7 +58,7 @@ def commands() -> None:
     """Run workflows whose steps are remembered: run again, and only what is left runs."""
 
 
-for _command in (run, status, list_containers, show, reset, retry, graph):
+for _command in (run, status, list_containers, show, reset, retry, mark, graph):
     commands.add_command(_command)
 
 

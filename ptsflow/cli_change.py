@@ -22,7 +22,7 @@ from ptsflow.cli_shared import (
     typed,
 )
 from ptsflow.errors import UsageError
-from ptsflow.model import ContainerRecord
+from ptsflow.model import ContainerRecord, Status
 
 
 @click.command()
@@ -90,6 +90,27 @@ def retry(common: Common, name: str) -> None:
         say(f"{record.name}: nothing has failed")
     if common.json:
         show_json(_changed(record, "retry", listed))
+    _next(common, record)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("task")
+@click.argument("status", type=click.Choice(["done", "pending"]))
+@common_options
+@pass_common
+def mark(common: Common, name: str, task: str, status: str) -> None:
+    """Say what a task that failed, or whose outcome is unknown, has done.
+
+    done: it did its work, what waits for it may go on. pending: run it again. NAME may
+    be any unique part of a container's name.
+    """
+    with contextlib.closing(open_to_look(common.url)) as store:
+        record = chosen(store, name)
+        operations.mark(store, record, task, Status(status))
+    say(f"{record.name}: {view.clean(task)} is {status} now")
+    if common.json:
+        show_json(_changed(record, "mark", [task]))
     _next(common, record)
 
 

@@ -6,13 +6,14 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from signal import SIGALRM
 from typing import Any, Protocol
 
 import click
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ptsflow import asjson, tables
+from ptsflow import amounts, asjson, tables
 from ptsflow.board import Board
 from ptsflow.cli_look import status_object
 from ptsflow.cli_shared import (
@@ -46,6 +47,7 @@ from ptsflow.parameters import parse
 from ptsflow.plain import PlainLines
 from ptsflow.plan import plan_of
 from ptsflow.runner import Options, Stopped, check_fits, check_options, run_with
+from ptsflow.step import EXECUTORS
 from ptsflow.workflow import Workflow
 
 _FAILED = 1
@@ -73,6 +75,8 @@ class Request(Struct, frozen=True, kw_only=True):
     only: tuple[str, ...]
     wait: float
     lease: float
+    executor: str | None
+    timeout: str | None
     quiet: bool
     dry_run: bool
 
@@ -90,6 +94,8 @@ class Request(Struct, frozen=True, kw_only=True):
         words += store
         if self.jobs is not None:
             words += ["-j", str(self.jobs)]
+        words += [] if self.executor is None else ["--executor", self.executor]
+        words += [] if self.timeout is None else ["--timeout", self.timeout]
         for name in self.only:
             words += ["--only", name]
         words += ["--wait", f"{self.wait:g}"] if self.wait else []
@@ -99,6 +105,8 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 _LEASE = 60.0
+#: What a run exits with that its `--timeout` stopped, as timeout(1) does.
+_TIMED_OUT = 124
 
 
 @click.command()
@@ -110,6 +118,14 @@ _LEASE = 60.0
     "-c", "--container", metavar="NAME", help="Instead of the workflow's own name."
 )
 @click.option("-j", "--jobs", type=int, metavar="N", help="So many bodies at a time.")
+@click.option(
+    "--executor",
+    type=click.Choice(EXECUTORS),
+    help="Where bodies run whose step does not say it.",
+)
+@click.option(
+    "--timeout", metavar="TIME", help="Stop after so long, such as 2h; exit 124."
+)
 @click.option("--fresh", is_flag=True, help="Forget all that is stored and begin anew.")
 @click.option(
     "--from",
@@ -155,12 +171,26 @@ def run(common: Common, /, **given: Any) -> int:
         fresh=request.fresh,
         from_step=request.from_step,
         only=request.only or None,
+        executor=request.executor,
+        timeout=_timeout(request.timeout),
         target=request.target,
     )
     check_options(plan_of(kind), options)
     if request.dry_run:
         return _dry_run(common, workflow, options)
     return _run(common, request, workflow, options)
+
+
+def _timeout(text: str | None) -> float | None:
+    if text is None:
+        return None
+    is_number = text.replace(".", "", 1).isdecimal()
+    found = amounts.seconds(float(text) if is_number else text)
+    if found is None:
+        raise UsageError(
+            f"--timeout: expected a time such as 90, 30m or 2h, found {text!r}"
+        )
+    return found
 
 
 def parameters(kind: type[Workflow], given: Sequence[str]) -> dict[str, Any]:
@@ -205,7 +235,7 @@ def _run(common: Common, request: Request, workflow: Workflow, options: Options)
                 listening = replace(options, listeners=(board, screen))
                 code = _outcome(run_with(workflow, client, listening).ok)
         except Stopped as stopped:
-            code = 128 + stopped.number
+            code = _TIMED_OUT if stopped.number == SIGALRM else 128 + stopped.number
         except (LeaseLost, StoreError) as error:
             if board.container is None or isinstance(error, StoreURLError):
                 raise

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ptsflow import codec, transitions
+from ptsflow.clock import since_boot
 from ptsflow.model import TaskRecord
 
 if TYPE_CHECKING:
@@ -23,6 +24,38 @@ class Reporter(Protocol):
 
     def save(self, name: str, text: str) -> None:
         """Keep processing data; durable when this returns."""
+
+
+class Watch:
+    """Sees whether an attempt takes too long, or is silent for too long."""
+
+    __slots__ = ("began", "heard", "stall", "timeout")
+
+    def __init__(
+        self, timeout: float | None = None, stall: float | None = None
+    ) -> None:
+        self.timeout = timeout
+        self.stall = stall
+        self.began = self.heard = since_boot()
+
+    def hear(self) -> None:
+        """It gave a sign of life."""
+        self.heard = since_boot()
+
+    def overdue(self) -> str:
+        """Return why the attempt is over; "" while it is not."""
+        if self.timeout is None and self.stall is None:
+            return ""
+        now = since_boot()
+        if self.timeout is not None and now - self.began >= self.timeout:
+            return f"timed out after {self.timeout:g} s"
+        if self.stall is not None and now - self.heard >= self.stall:
+            return f"stalled: no progress was reported for {self.stall:g} s"
+        return ""
+
+
+#: Of an attempt without limits.
+UNWATCHED = Watch()
 
 
 class TaskHandle:
@@ -45,25 +78,32 @@ class TaskHandle:
         saved: str | None,
         reporter: Reporter,
         cancelled: Callable[[], bool],
+        watch: Watch | None = None,
     ) -> None:
         self.name = task.name
         self.key = task.key
         self.attempt = task.attempt
         self.idempotency_key = f"{container}/{task.name}"
         self.fence = task.fence
-        self._saved = saved
-        self._reporter = reporter
+        #: What `checkpoint` saved last, as JSON text.
+        self.saved = saved
+        self.reporter = reporter
+        self.watch = UNWATCHED if watch is None else watch
         self._cancelled = cancelled
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run is being stopped: save what you have and return or raise."""
-        return self._cancelled()
+        """Whether to stop: save what you have, and return or raise.
+
+        The run is being stopped, or this attempt took longer than its `timeout=` or
+        `stall=`.
+        """
+        return self._cancelled() or bool(self.watch.overdue())
 
     @property
     def processing_data(self) -> object:
         """What `checkpoint` saved last, in this attempt or an earlier one; else None."""
-        return None if self._saved is None else codec.decode(self._saved)
+        return None if self.saved is None else codec.decode(self.saved)
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -86,9 +126,10 @@ class TaskHandle:
                 f"progress of {self.name}: expected 0 <= done <= total, "
                 f"found done={done!r}, total={total!r}"
             )
+        self.watch.hear()
         share = 1.0 if done >= total else float(done) / float(total)
         percentage = min(100.0, round(100.0 * share, 6))
-        self._reporter.progressed(self.name, percentage, _text(text))
+        self.reporter.progressed(self.name, percentage, _text(text))
 
     def track(self, items: Iterable[T], total: int | None = None) -> Iterator[T]:
         """Yield from `items`, reporting progress after each one.
@@ -102,7 +143,8 @@ class TaskHandle:
         for count, item in enumerate(items, 1):
             yield item
             if total is None:
-                self._reporter.progressed(self.name, 0.0, f"{count}")
+                self.watch.hear()
+                self.reporter.progressed(self.name, 0.0, f"{count}")
             else:
                 self.progress(min(count, total), total, f"{count} of {total}")
 
@@ -116,8 +158,9 @@ class TaskHandle:
             LeaseLost: another runner owns the container now.
         """
         text = codec.encode(data, what=f"the checkpoint of {self.name}")
-        self._reporter.save(self.name, text)
-        self._saved = text
+        self.reporter.save(self.name, text)
+        self.watch.hear()
+        self.saved = text
 
 
 def _text(text: object) -> str:

@@ -15,9 +15,12 @@ from types import FrameType
 from typing import Any
 
 from ptsflow import attempt
+from ptsflow.attempt import Outcome
 from ptsflow.clock import since_boot
 from ptsflow.errors import LeaseLost
 from ptsflow.events import Notice
+from ptsflow.executors import presence
+from ptsflow.executors.base import Executor
 from ptsflow.executors.threads import ThreadExecutor
 from ptsflow.loop import Job, Loop
 from ptsflow.outcomes import Ended
@@ -26,6 +29,8 @@ from ptsflow.outcomes import Ended
 _LOOK_EVERY = 1.0
 #: How often progress is written, in seconds.
 _WRITE_EVERY = 1.0
+#: How long running bodies may take to end after the run's timeout, in seconds.
+_GRACE = 10.0
 #: How often it is shown to those who listen.
 _SHOW_EVERY = 0.25
 
@@ -37,14 +42,24 @@ class Driver:
         loop: the run.
         inbox: what the main thread sleeps on, as putting to it is safe in a signal
             handler. None wakes it; a text is why the lease was lost.
+        timeout: seconds after which the run is stopped as if by a signal, SIGALRM.
     """
 
-    def __init__(self, loop: Loop, inbox: queue.SimpleQueue[str | None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        inbox: queue.SimpleQueue[str | None],
+        *,
+        timeout: float | None = None,
+    ) -> None:
         self._loop = loop
         self._inbox = inbox
         self._lost: str | None = None
         self._signals: list[int] = []
+        self._timeout = None if timeout is None else since_boot() + timeout
         self._written = 0.0
+        self._processes: Executor | None = None
+        self._starting = threading.Lock()
         self._shown = 0.0
         self._pool = ThreadExecutor[Job](self._work, loop.jobs)
         loop.on_progress = lambda: inbox.put(None)
@@ -67,6 +82,7 @@ class Driver:
         finally:
             loop.let_go()
             self._pool.stop()
+            self._end_processes()
         self._raise_failure()
         return self._signals[0] if self._signals else None
 
@@ -82,12 +98,17 @@ class Driver:
             if self._loop.bus:
                 pauses.append(self._shown + _SHOW_EVERY - since_boot())
         pauses.append(self._loop.deadline() - since_boot())
+        if self._timeout is not None:
+            pauses.append(self._timeout - since_boot())
         # Of signals in quick succession the kernel may give the first one to another
         # thread too, and this one sleeps on; Python handles them only here.
         timeout = max(0.0, min([*pauses, _LOOK_EVERY]))
         with contextlib.suppress(queue.Empty):
             reason = self._inbox.get(timeout=timeout)
             self._lost = self._lost or reason
+        if self._timeout is not None and since_boot() >= self._timeout:
+            self._signals.append(signal.SIGALRM)
+            self._timeout = since_boot() + _GRACE
         # The keeper may itself be waiting for an answer just now.
         if since_boot() >= self._loop.deadline():
             self._lost = self._lost or "it could not be renewed in time"
@@ -164,9 +185,17 @@ class Driver:
     # -- the bodies' threads --------------------------------------------------------
 
     def _work(self, job: Job) -> Job | None:
-        outcome = attempt.run(job.call)
+        outcome = self._guarded(lambda: self._outcome(job))
+        if outcome is None:
+            return None
         self._loop.arrived.append(Ended(job.task, outcome))
         return self._pump(keep=True)
+
+    def _outcome(self, job: Job) -> Outcome:
+        where = job.call.step.executor or self._loop.executor
+        if where == "process":
+            return self._children().run(job.call)
+        return attempt.run(job.call)
 
     def _pump(self, *, keep: bool) -> Job | None:
         """Take turns while something has come in and nobody else takes them.
@@ -197,6 +226,27 @@ class Driver:
             finally:
                 loop.lock.release()
         return kept
+
+    def _children(self) -> Executor:
+        """Return the child processes of this run, begun when first needed."""
+        with self._starting:
+            if self._processes is None:
+                from ptsflow.executors.processes import begin  # noqa: PLC0415 - rarely needed
+
+                container = self._loop.container
+                self._processes = begin(
+                    self._loop.workflow,
+                    container.name,
+                    presence.file_of(self._loop.store.url, container.uid),
+                )
+            return self._processes
+
+    def _end_processes(self) -> None:
+        with self._starting:
+            if self._processes is not None:
+                self._processes.stop()
+                container = self._loop.container
+                presence.remove(presence.file_of(self._loop.store.url, container.uid))
 
     def _guarded(self, act: Callable[[], Any]) -> Any:
         try:

@@ -16,6 +16,9 @@ PtsflowError
 │   ├── StoreDamaged        … is not what it should be
 │   └── StoreFull           … has no room left
 ├── LeaseLost               somebody else owns the container now            exit 75
+├── AttemptLost             an attempt ended without its body's say
+│   ├── TimedOut            it took too long, or reported nothing for too long
+│   └── ProcessDied         its process ended
 ├── Conflict                the task changed since it was read
 ├── ContainerNotFound, TaskNotFound
 └── InvalidValue            a refused argument of the client API
@@ -119,6 +122,20 @@ class LeaseLost(PtsflowError):
     """The container's lease ended or another runner took it; running again is safe."""
 
     exit_code = 75
+
+
+class AttemptLost(PtsflowError):
+    """An attempt ended without its body's say; it is tried again like any failure."""
+
+    exit_code = 1
+
+
+class TimedOut(AttemptLost, TimeoutError):
+    """The attempt took longer than `timeout=`, or reported nothing for `stall=`."""
+
+
+class ProcessDied(AttemptLost):
+    """The process that ran the body was killed, or ended by itself."""
 
 
 class Conflict(PtsflowError):

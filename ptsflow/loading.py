@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
+from msgspec import Struct
+
 from ptsflow.errors import LoadError
 
 
@@ -17,6 +19,57 @@ def similar(name: str, known: Iterable[str]) -> str:
     """Return ` (did you mean 'x'?)` where something known is near `name`, else ""."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+class Reference(Struct, frozen=True):
+    """Where a class is found again by another process."""
+
+    module: str
+    #: The module's file, where it was not found on the import path.
+    file: str | None
+    name: str
+
+
+def refer(kind: type) -> Reference:
+    """Return where `kind` is found again.
+
+    Raises:
+        LoadError: nowhere, as it was made inside a function.
+    """
+    if "<locals>" in kind.__qualname__:
+        raise LoadError(
+            f"{kind.__qualname__}: a class made inside a function cannot be found by "
+            "another process; move it to the top of its module"
+        )
+    module = sys.modules[kind.__module__]
+    spec = getattr(module, "__spec__", None)
+    file = getattr(module, "__file__", None)
+    if spec is not None and importlib.util.find_spec(spec.name) is not None:
+        return Reference(spec.name, None, kind.__qualname__)
+    if file is None:
+        raise LoadError(
+            f"{kind.__qualname__}: its module {module.__name__} has no file, and cannot "
+            "be found by another process; put it into one"
+        )
+    return Reference(module.__name__, str(Path(file).resolve()), kind.__qualname__)
+
+
+def find(reference: Reference) -> type:
+    """Return the class that `refer` referred to, in another process.
+
+    Raises:
+        LoadError: it is not there.
+    """
+    if reference.file is not None:
+        module = _load_file(reference.file)
+    else:
+        module = _load_module(reference.module, reference.module)
+    found: object = module
+    for part in reference.name.split("."):
+        found = getattr(found, part, None)
+    if isinstance(found, type):
+        return found
+    raise LoadError(f"{reference.module}:{reference.name}: there is no such class")
 
 
 def load(target: str, base: type) -> type:

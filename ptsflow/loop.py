@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from ptsflow import attempt, outcomes, transitions
 from ptsflow.attempt import Call, Outcome
 from ptsflow.clock import Clock
-from ptsflow.context import TaskHandle
+from ptsflow.context import TaskHandle, Watch
 from ptsflow.errors import (
     InvalidValue,
     LeaseLost,
@@ -44,7 +44,7 @@ from ptsflow.plan import Plan, PlanStep
 from ptsflow.resume import Resumption, finisher, new_task
 from ptsflow.scheduler import Schedule
 from ptsflow.stores.base import Store
-from ptsflow.workflow import Workflow
+from ptsflow.workflow import Workflow, fresh
 
 T = TypeVar("T")
 
@@ -77,15 +77,19 @@ class Loop:
         jobs: int,
         bus: Bus,
         only: Iterable[str] | None = None,
+        executor: str = "thread",
         deadline: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.workflow = workflow
+        self._fresh = fresh(workflow)
         self.plan = plan
         self.store = store
         self.container = container
         self.tasks = resumption.tasks
         self.clock = clock
         self.jobs = jobs
+        #: Where bodies run whose step does not say it.
+        self.executor = executor
         self.bus = bus
         self.lock = threading.Lock()
         self.schedule = Schedule(plan, only)
@@ -108,14 +112,11 @@ class Loop:
         self._begin()
 
     def _begin(self) -> None:
-        complete = {t.name: t.status for t in self.tasks.values() if t.is_complete}
-        waiting = {
-            t.name: t.due
-            for t in self.tasks.values()
-            if t.status is Status.WAITING and t.due is not None
-        }
+        tasks = self.tasks.values()
+        complete = {t.name: t.status for t in tasks if t.is_complete}
+        waiting = {t.name: t.due for t in tasks if t.due is not None}
         self.schedule.load(complete, waiting)
-        ending = finisher(self.tasks.values())
+        ending = finisher(tasks)
         if ending is not None:
             self._finish(ending, self.clock())
 
@@ -210,7 +211,8 @@ class Loop:
         self._drain(now)
         for name in list(self.schedule.running):
             task = self._caught_up(name)
-            self._stage(task, transitions.interrupt(task, now=now))
+            step = self.plan.by_name[task.step]
+            self._stage(task, outcomes.interrupted(task, step, now=now))
             self.schedule.interrupted(name)
         self.is_over = True
         self._commit()
@@ -249,11 +251,13 @@ class Loop:
             saved=self.inputs.saved(name),
             reporter=self,
             cancelled=lambda: self.is_cancelled,
+            watch=_watch(step),
         )
         return Call(
-            workflow=self.workflow,
+            workflow=self._fresh(),
             step=step,
             arguments=self.inputs.arguments(name, handle),
+            handle=handle,
             attempt=task.attempt,
             began_at=task.began_at or 0,
             clock=self.clock,
@@ -426,6 +430,12 @@ class Loop:
     def _read(self, names: Iterable[str]) -> list[TaskRecord]:
         uid = self.container.uid
         return self.patiently(lambda: self.store.tasks(uid, names, payloads=True))
+
+
+def _watch(step: PlanStep) -> Watch | None:
+    if step.timeout is None and step.stall is None:
+        return None
+    return Watch(step.timeout, step.stall)
 
 
 def _with(task: TaskRecord, entry: Progress) -> TaskRecord:

@@ -40,7 +40,7 @@ _COMPLETE = frozenset({Status.DONE, Status.FAILED, Status.SKIPPED})
 
 
 class Cause(StrEnum):
-    """Why a task was skipped."""
+    """Why a task was skipped, or what else is to be known of its end."""
 
     NONE = ""
     #: Its body raised `Skip`.
@@ -51,6 +51,9 @@ class Cause(StrEnum):
     FINISH = "finish"
     #: Its step is no longer part of the workflow.
     REMOVED = "removed"
+    #: Not skipped but failed: it may run at most once, and whether it did its work
+    #: before the runner died only a person can say.
+    UNKNOWN = "unknown"
 
 
 class Owner(Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from ptsflow import transitions
 from ptsflow.clock import Clock, system_clock
-from ptsflow.errors import ContainerNotFound, LeaseLost, TaskNotFound
+from ptsflow.errors import ContainerNotFound, LeaseLost, TaskNotFound, UsageError
 from ptsflow.lease import acquire, this_process
 from ptsflow.loading import similar
 from ptsflow.model import Cause, Change, ContainerRecord, Status, TaskRecord
@@ -88,6 +88,49 @@ def resettable(
     return begun & (single | {t.name for t in tasks if t.step in behind})
 
 
+def mark(
+    store: Store,
+    container: ContainerRecord,
+    name: str,
+    status: Status,
+    *,
+    clock: Clock = system_clock,
+) -> None:
+    """Settle what a task whose outcome is unknown, or that failed, has done.
+
+    Args:
+        store: where the container is.
+        container: which one.
+        name: the task.
+        status: DONE if it did its work, PENDING to run it again.
+        clock: tells the time.
+
+    Raises:
+        ContainerBusy: a live runner holds the container.
+        TaskNotFound: it has no such task.
+        UsageError: the task has not failed.
+    """
+    with _changing(store, container, clock) as (held, changes):
+        found = store.tasks(held.uid, [name])
+        if not found:
+            names = [task.name for task in store.tasks(held.uid)]
+            raise TaskNotFound(
+                f"container {container.name!r}: there is no task {name!r}"
+                f"{similar(name, names)}; see ptsflow show {container.name}"
+            )
+        task = found[0]
+        if task.status is not Status.FAILED:
+            raise UsageError(
+                f"container {container.name!r}: {name} is {task.status}; only a task "
+                "that failed can be marked"
+            )
+        if status is Status.DONE:
+            after = transitions.settle(task, now=clock(), fence=held.fence)
+        else:
+            after = transitions.reopen(task, fence=held.fence)
+        changes.append(Change(task, after))
+
+
 def retry(
     store: Store, container: ContainerRecord, *, clock: Clock = system_clock
 ) -> list[str]:
@@ -110,7 +153,8 @@ def retry(
 
 def _is_retryable(task: TaskRecord) -> bool:
     skipped = task.status is Status.SKIPPED and task.cause is Cause.UPSTREAM
-    return skipped or task.status in (Status.FAILED, Status.WAITING)
+    failed = task.status is Status.FAILED and task.cause is not Cause.UNKNOWN
+    return skipped or failed or task.status is Status.WAITING
 
 
 def _is_finisher(task: TaskRecord) -> bool:

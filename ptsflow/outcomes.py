@@ -18,6 +18,8 @@ from ptsflow.attempt import (
     Skipped,
 )
 from ptsflow.model import Cause, TaskRecord
+from ptsflow.plan import PlanStep
+from ptsflow.resume import unknown
 
 
 class Ended(Struct, frozen=True):
@@ -85,6 +87,19 @@ def after(
             return transitions.retry(task, now=now, due=due, error=error)
         case _:
             assert_never(outcome)
+
+
+def interrupted(task: TaskRecord, step: PlanStep, *, now: int) -> TaskRecord:
+    """Return what a running task becomes whose end is not waited for."""
+    if not step.at_most_once:
+        return transitions.interrupt(task, now=now)
+    return transitions.lose(
+        task,
+        now=now,
+        fence=task.fence,
+        code_version=step.version,
+        error=unknown(task),
+    )
 
 
 def _skip(task: TaskRecord, now: int, cause: Cause, why: str) -> TaskRecord:

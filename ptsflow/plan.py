@@ -49,6 +49,13 @@ class PlanStep(Struct, frozen=True, kw_only=True):
     tolerate: int | str
     weight: float
     version: str
+    at_most_once: bool
+    executor: str | None
+    #: Seconds.
+    timeout: float | None
+    stall: float | None
+    #: Bytes.
+    memory: int | None
 
     @property
     def returns(self) -> Any:
@@ -83,6 +90,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     by_name: Mapping[str, PlanStep]
     #: How many of the steps are not `always`.
     usual: int
+    #: Where bodies run unless their step says otherwise.
+    executor: str = "thread"
 
     def summary(self) -> tuple[StepSummary, ...]:
         """Return what screens need to know, so that they need no user code."""
@@ -103,6 +112,7 @@ def plan_of(workflow: type[Workflow]) -> Plan:
         steps=steps,
         by_name={step.name: step for step in steps},
         usual=sum(not step.always for step in steps),
+        executor=workflow.executor,
     )
 
 
@@ -139,6 +149,11 @@ def _planned(
         tolerate=options.tolerate,
         weight=options.weight,
         version=options.version,
+        at_most_once=options.at_most_once,
+        executor=options.executor,
+        timeout=options.timeout,
+        stall=options.stall,
+        memory=options.memory,
     )
 
 

@@ -99,6 +99,14 @@ def new_task(
     )
 
 
+def unknown(task: TaskRecord) -> str:
+    """Say that nobody knows what a task that may run at most once has done."""
+    return (
+        "unknown: it may run at most once and the runner ended while it ran; settle it "
+        f"with ptsflow mark NAME '{task.name}' done, or pending to run it again"
+    )
+
+
 class _Before:
     """What is stored, asked what becomes of it."""
 
@@ -144,7 +152,17 @@ class _Before:
             is_fresh = task.status is Status.PENDING and task.invoke_count == 0
             return task if is_fresh else transitions.reset(task, fence=self._fence)
         if task.status is Status.RUNNING:
+            if step.at_most_once:
+                return transitions.lose(
+                    task,
+                    now=self._now,
+                    fence=self._fence,
+                    code_version=step.version,
+                    error=unknown(task),
+                )
             return self._crashed(task, step.retry.max_retries)
+        if task.cause is Cause.UNKNOWN:
+            return task  # Only a person settles it.
         failed = task.status is Status.FAILED and step.name not in self._passed
         if failed or self._is_needed_again(task):
             return transitions.reopen(task, fence=self._fence)

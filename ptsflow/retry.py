@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from ptsflow.errors import DeclarationError
+from ptsflow.errors import AttemptLost, DeclarationError
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -163,6 +163,9 @@ def _state(attempt: int, error: BaseException, elapsed: float) -> RetryCallState
 def _is_retryable(policy: Retry, error: BaseException, state: RetryCallState) -> bool:
     if policy.retry is not None:
         return bool(policy.retry(state))
+    if isinstance(error, AttemptLost):
+        # Not one of the body's errors, which `on` and `give_up_on` are about.
+        return True
     if policy.on is None and policy.give_up_on is None:
         return isinstance(error, Exception) and not isinstance(error, BUGS)
     if policy.give_up_on is not None and isinstance(error, policy.give_up_on):

@@ -18,6 +18,7 @@ from ptsflow.clock import Clock, system_clock
 from ptsflow.driver import Driver
 from ptsflow.errors import ContainerMismatch, LeaseLost, UsageError
 from ptsflow.events import Bus, Listener, Notice, RunEnded, RunStarted
+from ptsflow.executors import presence
 from ptsflow.fields import check_name
 from ptsflow.lease import Keeper, acquire, this_process
 from ptsflow.loading import similar
@@ -48,6 +49,9 @@ class Options(Struct, frozen=True, kw_only=True):
     fresh: bool = False
     from_step: str | None = None
     only: tuple[str, ...] | None = None
+    executor: str | None = None
+    #: Seconds after which the run is stopped.
+    timeout: float | None = None
     #: What the command line was given, kept so that others can run it again.
     target: str | None = None
     listeners: tuple[Listener, ...] = ()
@@ -74,6 +78,7 @@ def run(  # noqa: PLR0913 - the names of DESIGN's interface
     fresh: bool = False,
     from_step: str | None = None,
     only: Sequence[str] | None = None,
+    executor: str | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Report:
     """Run a workflow, or what is left of it; return how it went.
@@ -94,6 +99,7 @@ def run(  # noqa: PLR0913 - the names of DESIGN's interface
         fresh: forget all that is stored of the container and begin anew.
         from_step: run this step again, and all that waits for it.
         only: run these steps alone.
+        executor: where bodies run whose step does not say it: "thread" or "process".
         listeners: called with every event.
 
     Raises:
@@ -112,6 +118,7 @@ def run(  # noqa: PLR0913 - the names of DESIGN's interface
         fresh=fresh,
         from_step=from_step,
         only=None if only is None else tuple(only),
+        executor=executor,
         listeners=tuple(listeners),
     )
     try:
@@ -201,13 +208,17 @@ def _run(
     seen, _ = store.create(name)
     check_fits(seen, plan, encoded, fresh=options.fresh)
     lease_ms = round(options.lease * 1000)
+
+    def notice(text: str) -> None:
+        bus.emit(Notice(at=options.clock(), text=text))
+
     claimed, asked_at = acquire(
         store,
         seen,
         this_process(options.clock),
         lease_ms,
         wait=options.wait,
-        notice=lambda text: bus.emit(Notice(at=options.clock(), text=text)),
+        notice=notice,
     )
     inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     keeper = Keeper(store, claimed, lease_ms, asked_at=asked_at, on_lost=inbox.put)
@@ -215,6 +226,7 @@ def _run(
     loop: Loop | None = None
     try:
         check_fits(claimed, plan, encoded, fresh=options.fresh)
+        presence.wait_alone(presence.file_of(store.url, claimed.uid), notice)
         loop = prepare(
             workflow,
             store,
@@ -223,7 +235,7 @@ def _run(
             bus=bus,
             deadline=lambda: keeper.deadline,
         )
-        ended = Driver(loop, inbox).run()
+        ended = Driver(loop, inbox, timeout=options.timeout).run()
         return conclude(loop, ended, options, reopen)
     except BaseException:
         # Where bodies still run in this process, nobody may begin them beside it: the
@@ -316,6 +328,7 @@ def prepare(
         jobs=options.jobs or default_jobs(),
         bus=bus,
         only=options.only,
+        executor=options.executor or plan.executor,
         deadline=deadline,
     )
     if bus:

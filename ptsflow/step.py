@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+from ptsflow import amounts
 from ptsflow.errors import DeclarationError
 from ptsflow.retry import Retry
 
@@ -27,13 +28,18 @@ class Options:
     __slots__ = (
         "after",
         "always",
+        "at_most_once",
         "each",
+        "executor",
         "key",
         "limit",
+        "memory",
         "optional",
         "parallel",
         "references",
         "retry",
+        "stall",
+        "timeout",
         "tolerate",
         "version",
         "weight",
@@ -50,12 +56,19 @@ class Options:
         self.parallel = _flag(label, "parallel", given["parallel"])
         self.always = _flag(label, "always", given["always"])
         self.optional = _flag(label, "optional", given["optional"])
-        self.retry = _retry(label, given["retry"])
+        self.at_most_once = _flag(label, "at_most_once", given["at_most_once"])
+        # What may run at most once is not tried again unless that is asked for.
+        retries = 0 if self.at_most_once and given["retry"] is None else given["retry"]
+        self.retry = _retry(label, retries)
         self.key: Key | None = _key(label, given["key"])
         self.limit: int | None = _limit(label, given["limit"])
         self.tolerate: int | str = _tolerate(label, given["tolerate"])
         self.weight = _weight(label, given["weight"])
         self.version = _version(label, given["version"])
+        self.executor = _executor(label, given["executor"])
+        self.timeout = _duration(label, "timeout", given["timeout"])
+        self.stall = _duration(label, "stall", given["stall"])
+        self.memory = _memory(label, given["memory"])
         self._check_together(label)
 
     def _check_together(self, label: str) -> None:
@@ -144,6 +157,11 @@ def step(
     tolerate: int | str = 0,
     weight: float = 1,
     version: str | int = "",
+    at_most_once: bool = False,
+    executor: str | None = None,
+    timeout: float | str | None = None,
+    stall: float | str | None = None,
+    memory: int | str | None = None,
 ) -> Callable[[Callable[Concatenate[Any, P], R]], Step[P, R]]: ...
 def step(function: Any = None, /, **given: Any) -> Any:
     """Declare a method as a step of its workflow.
@@ -167,6 +185,12 @@ def step(function: Any = None, /, **given: Any) -> Any:
         tolerate: how many items may fail: a number, or a share such as "2%".
         weight: its share in the percentage of the container.
         version: change it to have the step, and what depends on it, run again.
+        at_most_once: found running after a crash, it is not repeated: a person says
+            with `ptsflow mark` whether it did its work.
+        executor: where its bodies run: "thread" or "process".
+        timeout: the longest that an attempt may take, in seconds or as "2h".
+        stall: the longest that an attempt may go on without reporting progress.
+        memory: the most memory that an attempt in a process may ask for, as "2GB".
 
     Raises:
         DeclarationError: an option has a wrong type or value, or contradicts another.
@@ -195,6 +219,11 @@ _DEFAULTS: dict[str, Any] = {
     "tolerate": 0,
     "weight": 1,
     "version": "",
+    "at_most_once": False,
+    "executor": None,
+    "timeout": None,
+    "stall": None,
+    "memory": None,
 }
 
 
@@ -277,3 +306,27 @@ def _version(label: str, value: object) -> str:
     if isinstance(value, (str, int)) and not isinstance(value, bool):
         return str(value)
     raise _refuse(label, "version", "a str or an int", value)
+
+
+#: Where bodies can run.
+EXECUTORS = ("thread", "process")
+
+
+def _executor(label: str, value: object) -> str | None:
+    if value is None or value in EXECUTORS:
+        return value
+    raise _refuse(label, "executor", " or ".join(map(repr, EXECUTORS)), value)
+
+
+def _duration(label: str, option: str, value: object) -> float | None:
+    found = amounts.seconds(value)
+    if found is None and value is not None:
+        raise _refuse(label, option, 'seconds above 0, or a text such as "2h"', value)
+    return found
+
+
+def _memory(label: str, value: object) -> int | None:
+    found = amounts.size(value)
+    if found is None and value is not None:
+        raise _refuse(label, "memory", 'bytes above 0, or a text such as "2GB"', value)
+    return found

@@ -10,6 +10,8 @@
 | running                  | postpone  | waiting  | due; attempt one down: it does not count |
 | running                  | interrupt | pending  | attempt one down: it does not count      |
 | running                  | crash     | pending  | the attempt counts; failed at the last   |
+| running                  | lose      | failed   | at most once: its outcome is unknown     |
+| failed                   | settle    | done     | a person knows that it did its work      |
 | running                  | save      | running  | processing data                          |
 | pending, waiting         | skip      | skipped  | cause, why                               |
 | running                  | skip      | skipped  | by its own body                          |
@@ -151,6 +153,39 @@ def crash(
     exhausted = task.attempt > max(max_retries, 1)
     status = Status.FAILED if exhausted else Status.PENDING
     return _ended(task, status, now, fence=fence, error=cut(error, ERROR_LIMIT))
+
+
+def lose(
+    task: TaskRecord, *, now: int, fence: int, code_version: str, error: str
+) -> TaskRecord:
+    """It may run at most once and was interrupted: whether it did its work is unknown."""
+    _expect(task, "lose", Status.RUNNING)
+    text = cut(error, ERROR_LIMIT)
+    return _ended(
+        task,
+        Status.FAILED,
+        now,
+        fence=fence,
+        cause=Cause.UNKNOWN,
+        code_version=code_version,
+        error=text,
+    )
+
+
+def settle(task: TaskRecord, *, now: int, fence: int) -> TaskRecord:
+    """A person says that it did its work; it hands on None."""
+    _expect(task, "settle", Status.FAILED)
+    return replace(
+        task,
+        status=Status.DONE,
+        version=task.version + 1,
+        fence=fence,
+        percentage_complete=100.0,
+        cause=Cause.NONE,
+        error=None,
+        task_ended_at=now,
+        result=None,
+    )
 
 
 def save(task: TaskRecord, *, processing_data: str) -> TaskRecord:

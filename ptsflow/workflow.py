@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import inspect
 import string
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, get_origin
+from collections.abc import Callable, Mapping
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, get_origin
 
 from msgspec import Struct
 
@@ -18,7 +22,7 @@ from ptsflow.errors import DeclarationError, FrozenWorkflow, ParameterError
 from ptsflow.loading import similar
 from ptsflow.model import NAME_LIMIT
 from ptsflow.parameters import convert
-from ptsflow.step import Step
+from ptsflow.step import EXECUTORS, Step
 
 _MISSING: Any = object()
 
@@ -59,6 +63,9 @@ class Workflow:
     #: Template of the container's name, e.g. `"epf:{hour:%Y%m%dT%H}"`.
     container: ClassVar[str] = ""
 
+    #: Where bodies run unless their step says otherwise: "thread" or "process".
+    executor: ClassVar[str] = "thread"
+
     #: Steps in the order in which they are declared, those that always run at the end.
     declared_steps: ClassVar[dict[str, Step[..., Any]]] = {}
     declared_bindings: ClassVar[dict[str, tuple[Binding, ...]]] = {}
@@ -70,6 +77,7 @@ class Workflow:
         cls.declared_parameters = _collect_parameters(cls)
         cls.declared_bindings = _bind_all(cls)
         _check_template(cls)
+        _check_executor(cls)
 
     def __init__(self, **parameters: Any) -> None:
         declared = type(self).declared_parameters
@@ -87,6 +95,14 @@ class Workflow:
                 )
             label = f"{type(self).__name__}: the parameter {name}"
             self.__dict__[name] = convert(value, parameter.hint, label)
+
+    @classmethod
+    def from_encoded(cls, encoded: Mapping[str, str]) -> Self:
+        """Return the workflow object whose `encoded_parameters` these are."""
+        made = cls.__new__(cls)
+        for name, text in encoded.items():
+            made.__dict__[name] = codec.decode(text, cls.declared_parameters[name].hint)
+        return made
 
     def __setattr__(self, name: str, value: object) -> None:
         raise FrozenWorkflow(
@@ -150,6 +166,34 @@ class Workflow:
         }
 
 
+#: Values that no body can change.
+_FIXED = (
+    str,
+    int,
+    float,
+    bytes,
+    type(None),
+    date,
+    time,
+    timedelta,
+    Decimal,
+    Path,
+    Enum,
+)
+
+
+def fresh(workflow: Workflow) -> Callable[[], Workflow]:
+    """Return what gives each attempt a workflow object of its own where that matters.
+
+    A list among the parameters could be changed by one body and seen so by another; a
+    resumed run would not know.
+    """
+    if all(isinstance(value, _FIXED) for value in workflow.parameters.values()):
+        return lambda: workflow
+    encoded = workflow.encoded_parameters()
+    return lambda: type(workflow).from_encoded(encoded)
+
+
 def _default_name(workflow: str, parameters: Mapping[str, Any]) -> str:
     if not parameters:
         return workflow
@@ -203,7 +247,14 @@ def _collect_steps(cls: type[Workflow]) -> dict[str, Step[..., Any]]:
 
 _RESERVED = frozenset(
     {"task", "container", "parameters", "container_name", "encoded_parameters"}
-    | {"declared_steps", "declared_bindings", "declared_parameters", "workflow"}
+    | {
+        "executor",
+        "from_encoded",
+        "declared_steps",
+        "declared_bindings",
+        "declared_parameters",
+        "workflow",
+    }
 )
 
 
@@ -259,6 +310,21 @@ def _check_template(cls: type[Workflow]) -> None:
             raise DeclarationError(
                 f"{cls.__name__}.container = {cls.container!r} names {name!r}"
                 f"{similar(name, known)}; it may name {', '.join(known)}"
+            )
+
+
+def _check_executor(cls: type[Workflow]) -> None:
+    if cls.executor not in EXECUTORS:
+        raise DeclarationError(
+            f"{cls.__name__}.executor: expected {' or '.join(map(repr, EXECUTORS))}, "
+            f"found {cls.executor!r}"
+        )
+    for name, step in cls.declared_steps.items():
+        where = step.options.executor or cls.executor
+        if step.options.memory is not None and where != "process":
+            raise DeclarationError(
+                f"{cls.__name__}.{name}: memory= limits a process; add "
+                'executor="process", or leave memory= out'
             )
 
 

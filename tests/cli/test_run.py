@@ -182,7 +182,7 @@ _REFUSED = [
         ["rnu"],
         2,
         "ptsflow: there is no command 'rnu' (did you mean 'run'?); there are graph, "
-        "list, reset, retry, run, show, status; see ptsflow --help",
+        "list, mark, reset, retry, run, show, status; see ptsflow --help",
         id="unknown command",
     ),
 ]

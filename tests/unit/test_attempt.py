@@ -186,6 +186,7 @@ def attempted(
         workflow=Ends(),
         step=PLAN.by_name[name],
         arguments=arguments or {},
+        handle=HANDLE,
         attempt=attempt,
         began_at=began_at,
         clock=lambda: NOW,

@@ -158,8 +158,9 @@ def test_an_unknown_option_is_refused_with_those_there_are() -> None:
         step(retries=3)  # type: ignore[call-overload] # what it is about
 
     assert str(raised.value) == (
-        "@step: unknown option 'retries'; there are after, always, each, key, limit, "
-        "optional, parallel, retry, tolerate, version, weight"
+        "@step: unknown option 'retries'; there are after, always, at_most_once, each, "
+        "executor, key, limit, memory, optional, parallel, retry, stall, timeout, "
+        "tolerate, version, weight"
     )
 
 

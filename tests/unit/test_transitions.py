@@ -41,6 +41,10 @@ EVENTS: dict[str, Callable[[TaskRecord], TaskRecord]] = {
     "crash": lambda task: transitions.crash(
         task, now=NOW, fence=FENCE, max_retries=3, error="the runner died"
     ),
+    "lose": lambda task: transitions.lose(
+        task, now=NOW, fence=FENCE, code_version="2", error="unknown"
+    ),
+    "settle": lambda task: transitions.settle(task, now=NOW, fence=FENCE),
     "save": lambda task: transitions.save(task, processing_data="[3]"),
     "skip": lambda task: transitions.skip(
         task, now=NOW, fence=FENCE, cause=Cause.BODY, why="nothing new"
@@ -66,6 +70,8 @@ TABLE = {
     ("running", "postpone"): "waiting",
     ("running", "interrupt"): "pending",
     ("running", "crash"): "pending",
+    ("running", "lose"): "failed",
+    ("failed", "settle"): "done",
     ("running", "save"): "running",
     ("pending", "skip"): "skipped",
     ("waiting", "skip"): "skipped",

@@ -1,0 +1,43 @@
+"""Amounts that people write: `"2h"`, `"1h30m"`, `"512MB"`."""
+
+from __future__ import annotations
+
+import math
+import re
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9} | {
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+}
+_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMG]i?B|B)\s*", re.IGNORECASE)
+
+
+def seconds(value: object) -> float | None:
+    """Return a number of seconds, or a text such as "90s" or "1h30m", in seconds.
+
+    Return None where it is neither, or not above 0 and finite.
+    """
+    found: float | None = None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        found = float(value)
+    elif isinstance(value, str):
+        parts = _PART.findall(value)
+        if parts and not _PART.sub("", value).strip():
+            found = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    return found if found is not None and 0 < found < math.inf else None
+
+
+def size(value: object) -> int | None:
+    """Return a number of bytes, or a text such as "512MB" or "2GiB", in bytes.
+
+    Return None where it is neither, or not above 0.
+    """
+    found: int | None = None
+    if isinstance(value, int) and not isinstance(value, bool):
+        found = value
+    elif isinstance(value, str) and (match := _SIZE.fullmatch(value)):
+        found = int(float(match[1]) * _BYTES[match[2].upper()])
+    return found if found is not None and found > 0 else None

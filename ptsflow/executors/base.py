@@ -1,0 +1,17 @@
+"""What an executor other than threads does: it makes attempts somewhere else."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ptsflow.attempt import Call, Outcome
+
+
+class Executor(Protocol):
+    """Makes attempts; called from many threads at once."""
+
+    def run(self, call: Call) -> Outcome:
+        """Make the attempt and return how it ended, however it ended; never raises."""
+
+    def stop(self) -> None:
+        """End; what still runs is ended at once."""

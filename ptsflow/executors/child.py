@@ -1,0 +1,215 @@
+"""What runs in a child process: one attempt after another, until the runner is done."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from io import TextIOWrapper
+from multiprocessing.connection import Connection
+from typing import Any
+
+import msgspec
+
+from ptsflow import attempt, codec
+from ptsflow.attempt import Call, Element, Value, Values
+from ptsflow.clock import system_clock
+from ptsflow.context import TaskHandle
+from ptsflow.errors import LeaseLost
+from ptsflow.executors.wire import (
+    Assignment,
+    Cancel,
+    Checkpoint,
+    Ended,
+    Kept,
+    Progressing,
+    Setting,
+    pack,
+    read_task,
+)
+from ptsflow.loading import Reference
+from ptsflow.loading import find as find_class
+from ptsflow.model import TaskRecord
+from ptsflow.plan import Plan, PlanStep, plan_of
+from ptsflow.workflow import Binding, Workflow
+
+_LINES: dict[str, Any] = {"errors": "backslashreplace", "line_buffering": True}
+#: Progress is passed on so often at the most, in seconds.
+_TELL_EVERY = 0.1
+
+
+def find(reference: str) -> type[Workflow]:
+    """Return the workflow class that a reference made by `loading.refer` names."""
+    kind = find_class(msgspec.json.decode(reference, type=Reference))
+    assert issubclass(kind, Workflow)  # noqa: S101 - a workflow referred to it
+    return kind
+
+
+def serve(workflow: type[Workflow], connection: int, output: int) -> None:
+    """Make attempts until the runner closes the connection."""
+    with open(os.devnull) as nothing:  # noqa: PTH123 - a descriptor is wanted
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    # New ones, as the nursery's may be of a file; a line reaches the runner at once, so
+    # that it has it when the process dies.
+    sys.stdout, sys.stderr = (
+        TextIOWrapper(os.fdopen(number, "wb", closefd=False), **_LINES)
+        for number in (1, 2)
+    )
+    Child(workflow, Connection(connection)).serve()
+
+
+class Child:
+    """The child's side of the connection; its main thread runs the bodies."""
+
+    def __init__(self, workflow: type[Workflow], connection: Connection) -> None:
+        self._plan: Plan = plan_of(workflow)
+        self._connection = connection
+        self._sending = threading.Lock()
+        setting = read_task(connection.recv_bytes())
+        assert isinstance(setting, Setting)  # noqa: S101 - the runner sends it first
+        self._setting = setting
+        self._workflow = workflow.from_encoded(setting.parameters)
+        #: How much memory may be asked for where the step does not say.
+        self._memory = resource.getrlimit(resource.RLIMIT_DATA)
+        self._assigned: list[Assignment] = []
+        self._has_work = threading.Semaphore(0)
+        self._is_kept: bool | None = None
+        self._answered = threading.Semaphore(0)
+        self._is_cancelled = False
+        self._progress: Progressing | None = None
+        self._told_at = 0.0
+
+    def serve(self) -> None:
+        """Run bodies as they are assigned."""
+        threading.Thread(target=self._listen, daemon=True).start()
+        while True:
+            self._has_work.acquire()
+            outcome = self._attempt(self._assigned.pop())
+            self._flush()
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(
+                    Exception
+                ):  # bodies may replace and close them
+                    stream.flush()
+            self._send(Ended(outcome))
+
+    def _listen(self) -> None:
+        """Take in what the runner says; end with it."""
+        try:
+            while True:
+                if not self._connection.poll(1.0):
+                    self._flush()
+                    continue
+                message = read_task(self._connection.recv_bytes())
+                if isinstance(message, Assignment):
+                    self._is_cancelled = False
+                    self._assigned.append(message)
+                    self._has_work.release()
+                elif isinstance(message, Cancel):
+                    self._is_cancelled = True
+                elif isinstance(message, Kept):
+                    self._is_kept = message.is_kept
+                    self._answered.release()
+        except (EOFError, OSError):
+            os._exit(0)
+
+    def _send(self, message: Checkpoint | Ended) -> None:
+        with self._sending:
+            self._connection.send_bytes(pack(message))
+
+    # -- what the body reports ------------------------------------------------------
+
+    def progressed(self, _name: str, percentage: float, text: str) -> None:
+        """Pass progress on, now or a little later."""
+        self._progress = Progressing(percentage, text)
+        if time.monotonic() - self._told_at >= _TELL_EVERY:
+            self._flush()
+
+    def _flush(self) -> None:
+        with self._sending:  # so that nothing is sent after its attempt has ended
+            progress, self._progress = self._progress, None
+            if progress is not None:
+                self._told_at = time.monotonic()
+                self._connection.send_bytes(pack(progress))
+
+    def save(self, name: str, text: str) -> None:
+        """Have processing data saved; durable when this returns."""
+        self._send(Checkpoint(text))
+        self._answered.acquire()
+        if not self._is_kept:
+            raise LeaseLost(f"the checkpoint of {name} was not saved, as the run ended")
+
+    # -- the attempt ----------------------------------------------------------------
+
+    def _attempt(self, given: Assignment) -> attempt.Outcome:
+        step = self._plan.by_name[given.step]
+        task = TaskRecord(
+            name=given.task, key=given.key, attempt=given.attempt, fence=given.fence
+        )
+        handle = TaskHandle(
+            self._setting.container,
+            task,
+            saved=given.saved,
+            reporter=self,
+            cancelled=lambda: self._is_cancelled,
+        )
+        call = Call(
+            workflow=self._workflow,
+            step=step,
+            arguments=self._arguments(step, given.arguments, handle),
+            handle=handle,
+            attempt=given.attempt,
+            began_at=system_clock() - round(given.elapsed * 1000),
+            clock=system_clock,
+        )
+        with self._limited(given.memory):
+            return attempt.run(call)
+
+    @contextlib.contextmanager
+    def _limited(self, memory: int | None) -> Iterator[None]:
+        """Limit what may be asked for; the next attempt here has a limit of its own."""
+        if memory is None:
+            yield
+            return
+        usual, most = self._memory
+        if most != resource.RLIM_INFINITY:
+            memory = min(memory, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, most))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_DATA, (usual, most))
+
+    def _arguments(
+        self,
+        step: PlanStep,
+        texts: Mapping[str, str | list[str] | None],
+        handle: TaskHandle,
+    ) -> dict[str, Value | Values | Element | TaskHandle]:
+        arguments: dict[str, Value | Values | Element | TaskHandle] = {}
+        for binding in step.bindings:
+            if binding.kind == "task":
+                arguments[binding.parameter] = handle
+            else:
+                text = texts[binding.parameter]
+                hint = self._hint(step, binding)
+                arguments[binding.parameter] = (
+                    Values(text, hint) if isinstance(text, list) else Value(text, hint)
+                )
+        return arguments
+
+    def _hint(self, step: PlanStep, binding: Binding) -> Any:
+        if binding.kind == "result":
+            return self._plan.by_name[binding.step].returns
+        source = self._plan.by_name[step.each or ""]
+        if source.each is not None:
+            return source.returns
+        found = codec.elements([], source.returns)
+        return Any if found is None else found[1]

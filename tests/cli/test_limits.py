@@ -1,0 +1,68 @@
+"""`run --timeout` and `--executor`, and `mark`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.calling import Place, flow
+
+ONLY = "only a task that failed can be marked"
+SLEEPY = """
+import time
+from ptsflow import Workflow, step
+
+class Sleepy(Workflow):
+    @step
+    def numbers(self) -> list[int]:
+        return list(range(100))
+
+    @step(each=numbers)
+    def sleep(self, number: int) -> None:
+        time.sleep(0.1)
+"""
+
+
+def test_a_run_that_took_too_long_is_stopped_and_says_how_to_go_on(
+    place: Place,
+) -> None:
+    (place.folder / "sleepy.py").write_text(SLEEPY)
+    ended = place.call(
+        *("run", "sleepy.py", "-j", "2", "--timeout", "0.5s", "--executor", "process")
+    )
+
+    assert ended.returncode == 124
+    assert ended.stderr.splitlines()[-1] == (
+        "next: python -m ptsflow run sleepy.py -j 2 --executor process --timeout 0.5s"
+    )
+    assert place.json("status")["counts"]["running"] == 0
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "0", "2 hours"])
+def test_a_timeout_that_is_no_time_is_refused(place: Place, text: str) -> None:
+    ended = place.call("run", flow("Steady"), "--timeout", text)
+
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        f"ptsflow: --timeout: expected a time such as 90, 30m or 2h, found {text!r}\n",
+    )
+
+
+def test_a_failed_task_can_be_marked_done(place: Place) -> None:
+    place.call("run", flow("Broken"), "-p", "flag=no", "-c", "one")
+
+    ended = place.call("mark", "one", "fragile", "done")
+
+    assert ended.returncode == 0
+    assert ended.stderr.splitlines()[0] == "one: fragile is done now"
+    assert place.json("status")["counts"]["failed"] == 0
+
+
+def test_what_has_not_failed_cannot_be_marked(place: Place) -> None:
+    place.call("run", flow("Steady"), "-c", "one")
+
+    ended = place.call("mark", "one", "total", "pending")
+
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        f"ptsflow: container 'one': total is done; {ONLY}\n",
+    )

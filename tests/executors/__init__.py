@@ -1,0 +1,3 @@
+"""Bodies in threads and in child processes."""
+
+from __future__ import annotations

@@ -1,0 +1,136 @@
+"""kill -9 of a runner whose bodies are in processes: they go with it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FLOW = """
+import os, time
+from pathlib import Path
+from ptsflow import Workflow, step
+
+JOURNAL = Path(__file__).with_name("journal")
+
+def note(what, number):
+    line = f"{what} {number} {os.getpid()} {time.monotonic_ns()}\\n"
+    handle = os.open(JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(handle, line.encode())
+    os.close(handle)
+
+class Heavy(Workflow):
+    executor = "process"
+
+    @step
+    def numbers(self) -> list[int]:
+        return list(range(8))
+
+    @step(each=numbers)
+    def work(self, number: int) -> int:
+        note("start", number)
+        time.sleep(0.15)
+        note("end", number)
+        return number
+
+    @step
+    def total(self, work: list[int]) -> int:
+        return sum(work)
+"""
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "ptsflow", "run", "flow.py", "-j", "4", "-q"]
+    env = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "TMPDIR": str(folder),
+        "PTSFLOW_STORE": f"sqlite:///{folder}/pts.db",
+    }
+    return subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.DEVNULL)
+
+
+def entries(folder: Path) -> list[tuple[str, int, int, int]]:
+    path = folder / "journal"
+    lines = path.read_text().splitlines() if path.exists() else []
+    split = [line.split() for line in lines]
+    return [(what, int(n), int(pid), int(at)) for what, n, pid, at in split]
+
+
+def bodies(folder: Path) -> set[int]:
+    return {pid for _, _, pid, _ in entries(folder)}
+
+
+def alive(pids: set[int]) -> set[int]:
+    return {pid for pid in pids if Path(f"/proc/{pid}").exists()}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_body_outlives_it_and_none_overlaps_its_repetition(
+    tmp_path: Path, seed: int
+) -> None:
+    (tmp_path / "flow.py").write_text(FLOW)
+    rng = random.Random(seed)  # noqa: S311 - moments, no secrets
+    code = None
+    for _ in range(12):
+        runner = start(tmp_path)
+        try:
+            code = runner.wait(timeout=rng.uniform(0.4, 1.2))
+        except subprocess.TimeoutExpired:
+            runner.send_signal(signal.SIGKILL)
+            runner.wait()
+        else:
+            break
+    else:
+        code = start(tmp_path).wait(timeout=60)
+    deadline = time.monotonic() + 2
+    while alive(bodies(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+    assert code == 0
+    assert alive(bodies(tmp_path)) == set()
+    assert not list(tmp_path.glob("ptsflow-*/*.lock"))
+    for number in range(8):
+        mine = [entry for entry in entries(tmp_path) if entry[1] == number]
+        running: set[int] = set()
+        for what, _, pid, _ in mine:
+            if what == "start":
+                assert not alive_then(running, mine, pid), "two bodies at once"
+                running.add(pid)
+            else:
+                running.discard(pid)
+        assert mine[-1][0] == "end"
+
+
+def alive_then(
+    running: set[int], mine: list[tuple[str, int, int, int]], pid: int
+) -> bool:
+    """Whether a body that had begun ended by itself after another one began."""
+    began = next(i for i, entry in enumerate(mine) if entry[:3:2] == ("start", pid))
+    later = {entry[2] for entry in mine[began:] if entry[0] == "end"}
+    return bool(running & later)
+
+
+def test_a_stopped_child_dies_with_its_runner(tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text(
+        FLOW.replace("time.sleep(0.15)", "time.sleep(60)")
+    )
+    runner = start(tmp_path)
+    while len(bodies(tmp_path)) < 4:
+        time.sleep(0.02)
+    pids = bodies(tmp_path)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    runner.send_signal(signal.SIGKILL)
+    runner.wait()
+    deadline = time.monotonic() + 2
+    while alive(pids) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+    assert alive(pids) == set()
