@@ -61,12 +61,19 @@ def wait_alone(file: Path, notice: Callable[[str], None]) -> None:
                     told = True
                 time.sleep(_PAUSE)
             else:
+                # Left by a runner that was killed; this run's children make their own.
+                file.unlink(missing_ok=True)
                 return
     finally:
         os.close(descriptor)
 
 
 def remove(file: Path) -> None:
-    """Forget the file; nobody holds it any more."""
-    with contextlib.suppress(FileNotFoundError):
-        file.unlink()
+    """Forget the file, unless processes hold it: those of a runner that took over."""
+    with contextlib.suppress(FileNotFoundError, BlockingIOError):
+        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.unlink()
+        finally:
+            os.close(descriptor)
