@@ -15,8 +15,9 @@ archive too. What readers see, epf/epf.db, is replaced as a whole when all is ve
     epf/20250301T09/staging/      a database for each table
     epf/20250301T09/merged.db     all tables, to be published
 
-Every step can be repeated: it makes its file beside the place where it belongs (.part),
-and moves it there when it is whole and on the disc.
+Every step can be repeated: with task.output it makes its file beside the place where it
+belongs, which then has all of it or none. What is fetched of an archive is kept in
+task.workdir until the archive is whole.
 """
 
 from __future__ import annotations
@@ -96,6 +97,8 @@ class EpfImport(Workflow):
     """Imports one hour of the feed."""
 
     container = "epf:{hour:%Y%m%dT%H}"
+    #: So many steps may ask the feed at a time.
+    limits = {"feed": 4}  # noqa: RUF012 - a declaration
     #: In UTC.
     hour: datetime
     server: str = "http://127.0.0.1:8080"
@@ -122,7 +125,7 @@ class EpfImport(Workflow):
         """The database that readers see."""
         return self.folder / "epf.db"
 
-    @step(retry=PATIENT)
+    @step(uses="feed", retry=PATIENT)
     def check(self) -> list[Archive]:
         """Ask for the hour's archives; come back later until all are posted."""
         published = published_hour(self.database)
@@ -143,11 +146,11 @@ class EpfImport(Workflow):
                 raise RetryLater(6 * DELAY, f"{name} is not posted yet")
         return [Archive(name, sizes[name]) for name in wanted]
 
-    @step(each=check, key="name", limit=4, retry=PATIENT)
+    @step(each=check, key="name", uses="feed", retry=PATIENT)
     def download(self, archive: Archive, task: TaskHandle) -> Path:
         """Fetch an archive, from where the last attempt ended, and verify it."""
         place = self.work / "archives" / archive.name
-        part = beside(place)
+        part = task.workdir / archive.name
         url = f"{self.server}/{self.stamp}/{archive.name}"
         try:
             fetch(url, part, archive.size, task)
@@ -163,26 +166,27 @@ class EpfImport(Workflow):
             # Nobody can know which of the two is wrong, so both are fetched again.
             task.checkpoint(0)
             raise BadDownload(f"{archive.name} has md5 {found}, {posted} was posted")
-        put(part, place)
+        with task.output(place) as whole:
+            # The working folder may be on another disc, so it is no matter of moving.
+            shutil.copyfile(part, whole)
         return place
 
-    @step(each=download, retry=LOCAL)
+    @step(each=download, executor="process", timeout="1h", stall="5m", retry=LOCAL)
     def unpack(self, archive: Path, task: TaskHandle) -> Path:
         """Take the one file out of an archive."""
         place = self.work / "flat" / archive.stem
-        part = beside(place)
-        with tarfile.open(archive, "r|bz2") as tar, part.open("wb") as output:
+        with task.output(place) as part, tarfile.open(archive, "r|bz2") as tar:
             # The member's own name, owner and mode are not used.
             member = tar.next()
             packed = tar.extractfile(member) if member and member.isreg() else None
             if member is None or packed is None:
                 raise Fail(f"{archive.name}: expected a plain file in it, found none")
-            while chunk := packed.read(CHUNK):
-                output.write(chunk)
-                task.progress(output.tell(), member.size, f"{output.tell():,} bytes")
+            with part.open("wb") as file:
+                while chunk := packed.read(CHUNK):
+                    file.write(chunk)
+                    task.progress(file.tell(), member.size, f"{file.tell():,} bytes")
             if tar.next() is not None:
                 raise Fail(f"{archive.name}: expected one file in it, found more")
-        put(part, place)
         return place
 
     @step(parallel=True, retry=LOCAL)
@@ -213,8 +217,7 @@ class EpfImport(Workflow):
     @step
     def merge(self, task: TaskHandle) -> Path:
         """Put all tables into one database."""
-        part = beside(self.merged)
-        with closing(new_database(part)) as db:
+        with task.output(self.merged) as part, closing(new_database(part)) as db:
             for table in task.track(TABLES):
                 db.execute("ATTACH ? AS staging", (read_only(self.staging(table)),))
                 (create,) = db.execute(
@@ -225,7 +228,6 @@ class EpfImport(Workflow):
                 db.execute("DETACH staging")
             db.execute("CREATE TABLE published (hour TEXT NOT NULL)")
             db.execute("INSERT INTO published VALUES (?)", (self.stamp,))
-        put(part, self.merged)
         return self.merged
 
     @step
@@ -252,7 +254,9 @@ class EpfImport(Workflow):
     def publish(self) -> Path:
         """Show readers the new database, unless they see it, or a newer one, already."""
         if published_hour(self.database) < self.stamp:
-            put(self.merged, self.database)
+            # It is whole, and made beside: moving it is enough.
+            self.merged.replace(self.database)
+            sync(self.folder)
         return self.database
 
     @step(always=True)
@@ -271,11 +275,11 @@ class EpfImport(Workflow):
 
     def load(self, name: str, task: TaskHandle) -> Table:
         """Load a table from its flat file, from the beginning."""
-        part = beside(self.staging(name))
-        with closing(new_database(part)) as db:
-            table = load_table(db, self.work / "flat" / name, task)
-        put(part, self.staging(name))
-        return table
+        with (
+            task.output(self.staging(name)) as part,
+            closing(new_database(part)) as db,
+        ):
+            return load_table(db, self.work / "flat" / name, task)
 
 
 # ---- The feed -------------------------------------------------------------------
@@ -396,7 +400,6 @@ class FlatFile:
 
 def new_database(path: Path) -> sqlite3.Connection:
     """Make a database that nobody needs before it is whole, so that it is made fast."""
-    path.unlink(missing_ok=True)
     db = sqlite3.connect(path, isolation_level=None, uri=True)
     db.execute("PRAGMA journal_mode = OFF")
     db.execute("PRAGMA synchronous = OFF")
@@ -448,25 +451,9 @@ def published_hour(database: Path) -> str:
     return str(hour)
 
 
-# ---- Files ----------------------------------------------------------------------
-
-
-def beside(place: Path) -> Path:
-    """Return where to make a file before it is moved to its place."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    return place.with_name(f"{place.name}.part")
-
-
-def put(made: Path, place: Path) -> None:
-    """Move a whole file to its place; a power cut does not undo it."""
-    sync(made)
-    made.replace(place)
-    sync(place.parent)
-
-
-def sync(path: Path) -> None:
-    """Write a file, or a folder's list of names, to the disc."""
-    descriptor = os.open(path, os.O_RDONLY)
+def sync(folder: Path) -> None:
+    """Write what a folder's files are called to the disc: no power cut undoes a move."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

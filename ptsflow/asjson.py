@@ -18,7 +18,15 @@ from msgspec import UNSET, UnsetType
 from ptsflow import codec, tally, view
 from ptsflow.clock import to_datetime
 from ptsflow.errors import StoredValueError
-from ptsflow.model import ContainerRecord, Owner, Status, StepSummary, Tally, TaskRecord
+from ptsflow.model import (
+    Attempt,
+    ContainerRecord,
+    Owner,
+    Status,
+    StepSummary,
+    Tally,
+    TaskRecord,
+)
 
 #: The version of these objects. It grows when a field changes its meaning or goes.
 SCHEMA = 1
@@ -123,6 +131,22 @@ def task(record: TaskRecord) -> dict[str, Json]:
         "status": str(record.status),
         "result": value(record.result),
         "error": record.error,
+    }
+
+
+def attempt(entry: Attempt) -> dict[str, Json]:
+    """Return one entry of a task's ledger."""
+    host, _, pid = entry.ran_by.rpartition(":")
+    return {
+        "number": entry.number,
+        "began_at": when(entry.began_at),
+        "ended_at": when(entry.ended_at),
+        "ending": str(entry.ending),
+        "error_type": entry.error_type or None,
+        "error": entry.error or None,
+        "traceback": entry.traceback or None,
+        "host": host or None,
+        "pid": int(pid) if pid.isdecimal() else None,
     }
 
 

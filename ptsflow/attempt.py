@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ptsflow import codec
+from ptsflow import codec, transitions
 from ptsflow.clock import Clock
 from ptsflow.context import TaskHandle
 from ptsflow.errors import (
@@ -84,6 +84,9 @@ class Raised(Struct, frozen=True, tag=True, array_like=True):
 
     error: str
     again_in: float | None
+    #: The class of the exception, and where it was raised, for the ledger.
+    error_type: str = ""
+    traceback: str = ""
 
 
 class Skipped(Struct, frozen=True, tag=True, array_like=True):
@@ -105,9 +108,16 @@ class Finished(Struct, frozen=True, tag=True, array_like=True):
     why: str
 
 
-#: How an attempt ended.
-Outcome = Returned | Raised | Skipped | Postponed | Finished
+class Interrupted(Struct, frozen=True, tag=True, array_like=True):
+    """The run is being stopped, and the body had not begun or was ended for it."""
 
+
+#: How an attempt ended.
+Outcome = Returned | Raised | Skipped | Postponed | Finished | Interrupted
+
+
+#: The longest traceback kept, in characters.
+_TRACE_LIMIT = 6_000
 
 _NOTHING = Returned(codec.encode(None))
 
@@ -130,9 +140,10 @@ def _run(call: Call) -> Outcome:
             value = _await(value)
         if value is None:
             return _NOTHING
-        return Returned(
-            codec.encode(value, step.returns, what=f"the result of step {step.name}")
-        )
+        text = codec.encode(value, step.returns, what=f"the result of step {step.name}")
+        if not step.keep_workdir:
+            call.handle.refuse_lost_files(text, step.name)
+        return Returned(text)
     except Skip as signal:
         return Skipped(_valid(signal.why))
     except RetryLater as signal:
@@ -141,10 +152,9 @@ def _run(call: Call) -> Outcome:
         )
     except Finish as signal:
         return Finished(_valid(signal.why))
-    except Fail as signal:
-        return Raised(describe(signal, step), None)
-    except StoredValueError as error:
-        return Raised(describe(error, step), None)  # It will be the same next time.
+    except (Fail, StoredValueError) as error:
+        # What cannot be stored will be the same next time.
+        return _raised(describe(error, step), None, error)
     except BaseException as error:  # noqa: BLE001 - whatever a body raises fails its attempt
         return failed(call, error)
 
@@ -167,10 +177,36 @@ def failed(call: Call, error: BaseException) -> Outcome:
             call.step.retry, attempt=call.attempt, error=error, elapsed=elapsed
         )
     except BaseException as problem:  # noqa: BLE001 - a user's strategy is a user's code
-        return Raised(f"{text}; and its retry strategy raised {_name(problem)}", None)
-    if isinstance(decision, GiveUp):
-        return Raised(text, None)
-    return Raised(text, decision.seconds)
+        text = f"{text}; and its retry strategy raised {_name(problem)}"
+        return _raised(text, None, error)
+    again_in = None if isinstance(decision, GiveUp) else decision.seconds
+    return _raised(text, again_in, error)
+
+
+def _raised(text: str, again_in: float | None, error: BaseException) -> Raised:
+    return Raised(text, again_in, type(error).__name__, trace(error))
+
+
+def trace(error: BaseException) -> str:
+    """Return where an error was raised, from the body on, without values of variables.
+
+    Long ones are cut in the middle.
+    """
+    if error.__traceback__ is None:
+        return ""
+    import traceback  # noqa: PLC0415 - only on failure
+
+    chain = traceback.TracebackException.from_exception(error)
+    link: traceback.TracebackException | None = chain
+    while link is not None:
+        frames = [frame for frame in link.stack if frame.filename != __file__]
+        link.stack = traceback.StackSummary.from_list(frames)
+        link = link.__cause__ or link.__context__
+    try:
+        text = "".join(chain.format())
+    except Exception:  # noqa: BLE001 - a message may be a user's code
+        return ""
+    return transitions.cut(_valid(text), _TRACE_LIMIT)
 
 
 def _await(coroutine: Any) -> Any:

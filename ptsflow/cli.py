@@ -16,7 +16,8 @@ from typing import Any, NoReturn
 import click
 
 from ptsflow import __version__
-from ptsflow.cli_change import mark, reset, retry
+from ptsflow.cli_change import cancel, mark, reset, retry
+from ptsflow.cli_logs import logs
 from ptsflow.cli_look import graph, list_containers, show, status
 from ptsflow.cli_run import run
 from ptsflow.cli_shared import BUG, Common, common_options, refuse, say
@@ -50,7 +51,7 @@ class _Group(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 complete, 1 a step failed, 2 usage, 3 a bug in ptsflow, "
     "4 target, declaration or parameters do not fit, 5 held by another runner, "
-    "6 store, 75 lease lost, 130 Ctrl-C, 143 SIGTERM.",
+    "6 store, 75 lease lost, 124 --timeout, 130 Ctrl-C, 143 SIGTERM.",
 )
 @click.version_option(__version__, "-V", "--version", message="ptsflow %(version)s")
 @common_options
@@ -58,7 +59,11 @@ def commands() -> None:
     """Run workflows whose steps are remembered: run again, and only what is left runs."""
 
 
-for _command in (run, status, list_containers, show, reset, retry, mark, graph):
+_COMMANDS = (
+    *(run, status, list_containers, show, logs, graph),
+    *(cancel, retry, reset, mark),
+)
+for _command in _COMMANDS:
     commands.add_command(_command)
 
 

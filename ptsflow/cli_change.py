@@ -1,4 +1,4 @@
-"""Commands that change a container between runs: reset, retry."""
+"""Commands that change a container: reset, retry, mark between runs, cancel during one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ptsflow import asjson, operations, view
+from ptsflow import asjson, operations, tables, view
 from ptsflow.cli_shared import (
     Common,
     chosen,
@@ -22,7 +22,7 @@ from ptsflow.cli_shared import (
     typed,
 )
 from ptsflow.errors import UsageError
-from ptsflow.model import ContainerRecord, Status
+from ptsflow.model import ContainerRecord, Status, Stop
 
 
 @click.command()
@@ -112,6 +112,34 @@ def mark(common: Common, name: str, task: str, status: str) -> None:
     if common.json:
         show_json(_changed(record, "mark", [task]))
     _next(common, record)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--now", is_flag=True, help="Do not wait for what runs.")
+@common_options
+@pass_common
+def cancel(common: Common, name: str, *, now: bool) -> None:
+    """Ask the runner of a container to stop, from wherever it is seen.
+
+    Nothing more starts, and what runs may end or see task.cancelled; with --now it is
+    not waited for. The state is recorded: run it again to continue. NAME may be any
+    unique part of a container's name.
+    """
+    with contextlib.closing(open_to_look(common.url)) as store:
+        record = chosen(store, name)
+        asked = operations.cancel(store, record, Stop.NOW if now else Stop.GENTLY)
+    holder = tables.holder(record)
+    if not asked:
+        say(f"{record.name}: nobody runs it, there is nothing to cancel")
+    elif now:
+        say(f"{record.name}: asked {holder} to stop at once")
+    else:
+        say(f"{record.name}: asked {holder} to stop; --now does not wait for what runs")
+    if common.json:
+        show_json(
+            {"schema": asjson.SCHEMA, "container": record.name, "cancelled": asked}
+        )
 
 
 def _changed(record: ContainerRecord, what: str, listed: list[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
-from ptsflow import asjson, plain, screen, tables, tally, view
+from ptsflow import asjson, ledger, plain, screen, tables, tally, view
 from ptsflow.board import board_of
 from ptsflow.cli_shared import (
     Common,
@@ -28,6 +28,7 @@ from ptsflow.lease import is_dead
 from ptsflow.loading import load, similar
 from ptsflow.model import ContainerRecord, Status, TaskRecord
 from ptsflow.plan import plan_of
+from ptsflow.resume import changed
 from ptsflow.stores import mask
 from ptsflow.stores.base import Store
 from ptsflow.view import Line
@@ -79,8 +80,16 @@ def _page(record: ContainerRecord, tasks: list[TaskRecord], now: int) -> list[Li
         width=width_of(sys.stdout),
         eta_ms=asjson.stored_eta_ms(record, tasks, now),
         stands=tables.stands(record, status, now),
-        remark=_remark(record, status, now),
+        remarks=[_remark(record, status, now), _changed(record, tasks)],
     )
+
+
+def _changed(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
+    """Say which steps' code is another one than when they ran."""
+    steps = changed(record.plan, tasks)
+    if not steps:
+        return ""
+    return f"changed since it ran: {view.names(list(steps))}; run it with --changed"
 
 
 def _remark(record: ContainerRecord, stands: Status, now: int) -> str:
@@ -137,7 +146,9 @@ def show(common: Common, name: str, task: str | None) -> None:
             _show_task(common, store, record, task)
         elif common.json:
             plan = [asjson.step(step) for step in record.plan]
-            show_json(status_object(store, record) | {"plan": plan})
+            stale = list(changed(record.plan, store.tasks(record.uid)))
+            more = {"plan": plan, "changed": stale}
+            show_json(status_object(store, record) | more)
         else:
             now = store.now()
             tasks = store.tasks(record.uid)
@@ -162,11 +173,16 @@ def _show_task(
             f"container {record.name!r} has no task {name!r}{similar(name, names)}; "
             f"see ptsflow show {record.name}"
         )
+    made = ledger.complete(found[0], store.attempts(record.uid, name))
     if common.json:
         head = {"schema": asjson.SCHEMA, "container": record.name}
-        show_json(head | asjson.task(found[0]))
+        attempts = [asjson.attempt(attempt) for attempt in made]
+        show_json(head | asjson.task(found[0]) | {"attempts": attempts})
         return
-    show_lines(tables.fields(found[0]), whole=True)
+    lines = tables.fields(found[0])
+    if made:
+        lines += [[], *tables.attempts(made)]
+    show_lines(lines, whole=True)
 
 
 @click.command()

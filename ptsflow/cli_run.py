@@ -43,11 +43,12 @@ from ptsflow.events import Event
 from ptsflow.foresight import foresee
 from ptsflow.loading import load
 from ptsflow.model import ContainerRecord, Status
+from ptsflow.options import Options, check_options
 from ptsflow.parameters import parse
 from ptsflow.plain import PlainLines
 from ptsflow.plan import plan_of
-from ptsflow.runner import Options, Stopped, check_fits, check_options, run_with
-from ptsflow.step import EXECUTORS
+from ptsflow.preparation import asked_again, check_fits
+from ptsflow.runner import Stopped, run_with
 from ptsflow.workflow import Workflow
 
 _FAILED = 1
@@ -73,6 +74,7 @@ class Request(Struct, frozen=True, kw_only=True):
     fresh: bool
     from_step: str | None
     only: tuple[str, ...]
+    changed: bool
     wait: float
     lease: float
     executor: str | None
@@ -83,7 +85,7 @@ class Request(Struct, frozen=True, kw_only=True):
     def again(self, common: Common) -> tuple[list[str], str]:
         """Return the words that continue this run, and what is left out of them.
 
-        Without --fresh and --from: what they asked for has begun and is continued.
+        Without --fresh, --from and --changed: what they asked for has begun and is continued.
         """
         words = ["run", self.target]
         for given in self.param:
@@ -120,8 +122,9 @@ _TIMED_OUT = 124
 @click.option("-j", "--jobs", type=int, metavar="N", help="So many bodies at a time.")
 @click.option(
     "--executor",
-    type=click.Choice(EXECUTORS),
-    help="Where bodies run whose step does not say it.",
+    metavar="WHERE",
+    help="Where bodies run whose step does not say it: thread, process, dask or "
+    "dask://HOST:PORT.",
 )
 @click.option(
     "--timeout", metavar="TIME", help="Stop after so long, such as 2h; exit 124."
@@ -134,6 +137,11 @@ _TIMED_OUT = 124
     help="Run this step again, and all that waits for it.",
 )
 @click.option("--only", multiple=True, metavar="STEP", help="Run these steps alone.")
+@click.option(
+    "--changed",
+    is_flag=True,
+    help="Run steps again whose code changed since they ran, and all that waits for them.",
+)
 @click.option(
     "-n", "--dry-run", is_flag=True, help="Say what would run, and why; write nothing."
 )
@@ -171,6 +179,7 @@ def run(common: Common, /, **given: Any) -> int:
         fresh=request.fresh,
         from_step=request.from_step,
         only=request.only or None,
+        changed=request.changed,
         executor=request.executor,
         timeout=_timeout(request.timeout),
         target=request.target,
@@ -309,7 +318,7 @@ def _dry_run(common: Common, workflow: Workflow, options: Options) -> int:
         record or ContainerRecord(uid="", name=name),
         tasks,
         now=system_clock(),
-        again=[options.from_step] if options.from_step else [],
+        again=asked_again(plan, tasks, options),
         only=options.only,
     )
     if common.json:

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from msgspec.structs import replace
 
-from ptsflow import tally, transitions
+from ptsflow import tally, transitions, workdirs
 from ptsflow.errors import (
     Conflict,
     ContainerBusy,
@@ -86,6 +86,8 @@ class Client:
     def delete_task_container(self, name: str) -> bool:
         """Delete a container and its tasks; return False where there is none.
 
+        What its tasks kept in `task.workdir` on this machine goes with them.
+
         Raises:
             ContainerBusy: a live runner holds it.
         """
@@ -95,6 +97,7 @@ class Client:
             if record is None:
                 return False
             if self._store.delete(record.uid):
+                workdirs.forget(self._store.url, record)
                 return True
             held = self._store.container(name)
             if held is not None and held.uid == record.uid:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sized
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from ptsflow import codec, transitions
+from ptsflow import codec, files, transitions
 from ptsflow.clock import since_boot
-from ptsflow.model import TaskRecord
+from ptsflow.errors import Fail
+from ptsflow.model import LogLine, TaskRecord
 
 if TYPE_CHECKING:
     import logging
@@ -25,25 +29,45 @@ class Reporter(Protocol):
     def save(self, name: str, text: str) -> None:
         """Keep processing data; durable when this returns."""
 
+    def logged(self, name: str, lines: Sequence[LogLine]) -> None:
+        """Keep what the body logged or printed; cheap, and written when it suits."""
+
 
 class Watch:
     """Sees whether an attempt takes too long, or is silent for too long."""
 
-    __slots__ = ("began", "heard", "stall", "timeout")
+    __slots__ = ("_overdue", "began", "heard", "stall", "timeout")
 
     def __init__(
         self, timeout: float | None = None, stall: float | None = None
     ) -> None:
         self.timeout = timeout
         self.stall = stall
+        self._overdue = ""
+        self.began = self.heard = since_boot()
+
+    def begin(self) -> None:
+        """The attempt begins only now: what ran it had to be waited for."""
+        self._overdue = ""
         self.began = self.heard = since_boot()
 
     def hear(self) -> None:
-        """It gave a sign of life."""
+        """It gave a sign of life; if it was overdue, it stays so."""
+        self._overdue = self._why()
+        self.heard = since_boot()
+
+    def excuse(self) -> None:
+        """That nothing was heard until now had other reasons than its silence."""
         self.heard = since_boot()
 
     def overdue(self) -> str:
         """Return why the attempt is over; "" while it is not."""
+        self._overdue = self._why()
+        return self._overdue
+
+    def _why(self) -> str:
+        if self._overdue:
+            return self._overdue
         if self.timeout is None and self.stall is None:
             return ""
         now = since_boot()
@@ -70,7 +94,7 @@ class TaskHandle:
             largest it has seen can refuse a runner that lost its lease.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - made in two places, by keyword
         self,
         container: str,
         task: TaskRecord,
@@ -79,6 +103,7 @@ class TaskHandle:
         reporter: Reporter,
         cancelled: Callable[[], bool],
         watch: Watch | None = None,
+        folder: str = "",
     ) -> None:
         self.name = task.name
         self.key = task.key
@@ -90,6 +115,11 @@ class TaskHandle:
         self.reporter = reporter
         self.watch = UNWATCHED if watch is None else watch
         self._cancelled = cancelled
+        #: Where `workdir` is, whether it was made or not; "" outside a run.
+        self.folder = folder
+        self._has_workdir = False
+        #: `host:pid` of the process that makes the attempt, where it is not the runner.
+        self.ran_by = ""
 
     @property
     def cancelled(self) -> bool:
@@ -112,6 +142,65 @@ class TaskHandle:
 
         logger = logging.getLogger("ptsflow.task")
         return logging.LoggerAdapter(logger, {"task": self.idempotency_key})
+
+    @property
+    def workdir(self) -> Path:
+        """A folder of this task, made when it is first asked for.
+
+        The next attempt finds in it what this one left, after a failure or a crash. It
+        is deleted when the task is done, unless its step has `keep_workdir=True`, and
+        when the task is reset or its container deleted.
+
+        Raises:
+            RuntimeError: the body was called without a run.
+        """
+        if not self.folder:
+            raise RuntimeError(
+                f"task.workdir of {self.name}: expected a task of a run, found one that "
+                "was made by itself; give TaskHandle a folder="
+            )
+        folder = Path(self.folder)
+        files.make_folder(folder)
+        self._has_workdir = True
+        return folder
+
+    def output(self, path: str | os.PathLike[str]) -> AbstractContextManager[Path]:
+        """Write a file or a folder whole or not at all: `with task.output(path) as part:`.
+
+        Write to `part`, of the same name in a hidden folder beside `path`. When the block
+        ends it is renamed to `path`, durably; when it raises it is removed, and `path` is
+        as it was.
+
+        Args:
+            path: a file, or a folder that is absent or empty; the folders above it are
+                made.
+
+        Raises:
+            FileExistsError: `path` is a folder that is not empty, or no file.
+            FileNotFoundError: the block wrote nothing.
+        """
+        return files.replacing(path, self.idempotency_key)
+
+    def refuse_lost_files(self, result: str, step: str) -> None:
+        """Refuse a result that names a file in `workdir`, which is about to go.
+
+        Args:
+            result: as it will be stored.
+            step: the step's name.
+
+        Raises:
+            Fail: it does.
+        """
+        # What an earlier attempt saved may name one, too.
+        may_name_one = self._has_workdir or self.saved is not None
+        # The last two parts: the path may be relative, or have no links any more.
+        own = "/".join(self.folder.split("/")[-2:])
+        if own and may_name_one and own in result:
+            raise Fail(
+                f"the result of step {step} names a file in task.workdir, which is "
+                "deleted when the task is done; add keep_workdir=True to the step, or "
+                "write it elsewhere with task.output(...)"
+            )
 
     def progress(self, done: float, total: float = 100, text: str = "") -> None:
         """Say that `done` of `total` is complete, in whatever unit both are.
@@ -158,8 +247,9 @@ class TaskHandle:
             LeaseLost: another runner owns the container now.
         """
         text = codec.encode(data, what=f"the checkpoint of {self.name}")
-        self.reporter.save(self.name, text)
         self.watch.hear()
+        self.reporter.save(self.name, text)
+        self.watch.excuse()  # it waited for the store
         self.saved = text
 
 

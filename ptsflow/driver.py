@@ -14,16 +14,18 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from ptsflow import attempt
+from ptsflow import attempt, capture
 from ptsflow.attempt import Outcome
 from ptsflow.clock import since_boot
 from ptsflow.errors import LeaseLost
 from ptsflow.events import Notice
-from ptsflow.executors import presence
+from ptsflow.executors import begin, presence
 from ptsflow.executors.base import Executor
 from ptsflow.executors.threads import ThreadExecutor
 from ptsflow.loop import Job, Loop
+from ptsflow.model import Stop
 from ptsflow.outcomes import Ended
+from ptsflow.step import Executor as Place
 
 #: How long the main thread sleeps at the most, in seconds.
 _LOOK_EVERY = 1.0
@@ -41,14 +43,15 @@ class Driver:
     Args:
         loop: the run.
         inbox: what the main thread sleeps on, as putting to it is safe in a signal
-            handler. None wakes it; a text is why the lease was lost.
+            handler. None wakes it; a `Stop` is what somebody asked for; another text
+            is why the lease was lost.
         timeout: seconds after which the run is stopped as if by a signal, SIGALRM.
     """
 
     def __init__(
         self,
         loop: Loop,
-        inbox: queue.SimpleQueue[str | None],
+        inbox: queue.SimpleQueue[Stop | str | None],
         *,
         timeout: float | None = None,
     ) -> None:
@@ -58,7 +61,8 @@ class Driver:
         self._signals: list[int] = []
         self._timeout = None if timeout is None else since_boot() + timeout
         self._written = 0.0
-        self._processes: Executor | None = None
+        #: Where bodies run but for threads: made when first needed.
+        self._elsewhere: dict[object, Executor] = {}
         self._starting = threading.Lock()
         self._shown = 0.0
         self._pool = ThreadExecutor[Job](self._work, loop.jobs)
@@ -74,7 +78,7 @@ class Driver:
         """
         loop = self._loop
         try:
-            with self._listening():
+            with self._listening(), capture.installed():
                 self._look()
                 while not loop.is_over:
                     self._sleep()
@@ -82,7 +86,7 @@ class Driver:
         finally:
             loop.let_go()
             self._pool.stop()
-            self._end_processes()
+            self._end_elsewhere()
         self._raise_failure()
         return self._signals[0] if self._signals else None
 
@@ -93,25 +97,34 @@ class Driver:
         due = self._loop.schedule.next_due()
         if due is not None:
             pauses.append((due - self._loop.clock()) / 1000)
-        if self._loop.progress:
+        if self._loop.records.progress:
             pauses.append(self._written + _WRITE_EVERY - since_boot())
             if self._loop.bus:
                 pauses.append(self._shown + _SHOW_EVERY - since_boot())
-        pauses.append(self._loop.deadline() - since_boot())
+        pauses.append(self._loop.records.deadline() - since_boot())
         if self._timeout is not None:
             pauses.append(self._timeout - since_boot())
         # Of signals in quick succession the kernel may give the first one to another
         # thread too, and this one sleeps on; Python handles them only here.
         timeout = max(0.0, min([*pauses, _LOOK_EVERY]))
         with contextlib.suppress(queue.Empty):
-            reason = self._inbox.get(timeout=timeout)
-            self._lost = self._lost or reason
+            message = self._inbox.get(timeout=timeout)
+            if isinstance(message, Stop):
+                self._heed(message)
+            else:
+                self._lost = self._lost or message
         if self._timeout is not None and since_boot() >= self._timeout:
             self._signals.append(signal.SIGALRM)
             self._timeout = since_boot() + _GRACE
         # The keeper may itself be waiting for an answer just now.
-        if since_boot() >= self._loop.deadline():
+        if since_boot() >= self._loop.records.deadline():
             self._lost = self._lost or "it could not be renewed in time"
+
+    def _heed(self, asked: Stop) -> None:
+        """Do what `ptsflow cancel` asks for, as if by SIGTERM."""
+        wanted = 1 if asked is Stop.GENTLY else 2
+        missing = max(0, wanted - len(self._signals))
+        self._signals += [signal.SIGTERM] * missing
 
     def _look(self) -> None:
         loop = self._loop
@@ -123,7 +136,7 @@ class Driver:
             loop.fail(error)
             return
         # Whoever has it may be waiting for a store that is away: the lease may end.
-        left = max(0.0, min(_LOOK_EVERY, loop.deadline() - since_boot()))
+        left = max(0.0, min(_LOOK_EVERY, loop.records.deadline() - since_boot()))
         if loop.lock.acquire(timeout=left):
             try:
                 self._attend()
@@ -147,10 +160,10 @@ class Driver:
                 text += f": waiting for {count} running; once more stops at once"
             loop.bus.emit(Notice(at=loop.clock(), text=text))
         now = since_boot()
-        if loop.progress and loop.bus and now >= self._shown + _SHOW_EVERY:
+        if loop.records.progress and loop.bus and now >= self._shown + _SHOW_EVERY:
             self._shown = now
             loop.show_progress()
-        if loop.progress and now >= self._written + _WRITE_EVERY:
+        if loop.records.progress and now >= self._written + _WRITE_EVERY:
             self._written = now
             self._guarded(loop.flush_progress)
         if not loop.is_over:
@@ -188,14 +201,15 @@ class Driver:
         outcome = self._guarded(lambda: self._outcome(job))
         if outcome is None:
             return None
-        self._loop.arrived.append(Ended(job.task, outcome))
+        self._loop.arrived.append(Ended(job.task, outcome, job.call.handle.ran_by))
         return self._pump(keep=True)
 
     def _outcome(self, job: Job) -> Outcome:
         where = job.call.step.executor or self._loop.executor
-        if where == "process":
-            return self._children().run(job.call)
-        return attempt.run(job.call)
+        if where == "thread":
+            with capture.around(job.call.handle):
+                return attempt.run(job.call)
+        return self._executor(where).run(job.call)
 
     def _pump(self, *, keep: bool) -> Job | None:
         """Take turns while something has come in and nobody else takes them.
@@ -227,26 +241,26 @@ class Driver:
                 loop.lock.release()
         return kept
 
-    def _children(self) -> Executor:
-        """Return the child processes of this run, begun when first needed."""
+    def _executor(self, where: Place) -> Executor:
+        """Return where bodies run that do not run in threads."""
+        loop = self._loop
+        of_run = loop.executor
+        if where == "dask" and isinstance(of_run, str) and of_run.startswith("dask:"):
+            where = of_run
         with self._starting:
-            if self._processes is None:
-                from ptsflow.executors.processes import begin  # noqa: PLC0415 - rarely needed
-
-                container = self._loop.container
-                self._processes = begin(
-                    self._loop.workflow,
-                    container.name,
-                    presence.file_of(self._loop.store.url, container.uid),
+            if where not in self._elsewhere:
+                self._elsewhere[where] = begin(
+                    where, loop.workflow, loop.container, loop.store.url
                 )
-            return self._processes
+            return self._elsewhere[where]
 
-    def _end_processes(self) -> None:
+    def _end_elsewhere(self) -> None:
         with self._starting:
-            if self._processes is not None:
-                self._processes.stop()
-                container = self._loop.container
-                presence.remove(presence.file_of(self._loop.store.url, container.uid))
+            for executor in self._elsewhere.values():
+                executor.stop()
+            if self._elsewhere:
+                uid = self._loop.container.uid
+                presence.remove(presence.file_of(self._loop.store.url, uid))
 
     def _guarded(self, act: Callable[[], Any]) -> Any:
         try:

@@ -9,6 +9,7 @@ PtsflowError
 ├── StoredValueError        a stored value does not fit what reads it       exit 4
 ├── FrozenWorkflow          a step assigned to self                         (a bug)
 ├── UsageError              the call or command line does not make sense    exit 2
+│   └── ExtraMissing        … without an extra of ptsflow
 ├── ContainerBusy           another live runner holds the container         exit 5
 ├── StoreError              the store …                                     exit 6
 │   ├── StoreURLError       … has a URL nobody understands                  exit 2
@@ -18,7 +19,8 @@ PtsflowError
 ├── LeaseLost               somebody else owns the container now            exit 75
 ├── AttemptLost             an attempt ended without its body's say
 │   ├── TimedOut            it took too long, or reported nothing for too long
-│   └── ProcessDied         its process ended
+│   ├── ProcessDied         its process ended
+│   └── WorkerLost          the worker of a cluster that made it is gone
 ├── Conflict                the task changed since it was read
 ├── ContainerNotFound, TaskNotFound
 └── InvalidValue            a refused argument of the client API
@@ -88,6 +90,10 @@ class UsageError(PtsflowError):
     exit_code = 2
 
 
+class ExtraMissing(UsageError):
+    """What was asked for needs libraries that are not installed."""
+
+
 class ContainerBusy(PtsflowError):
     """Another live runner holds the container."""
 
@@ -136,6 +142,10 @@ class TimedOut(AttemptLost, TimeoutError):
 
 class ProcessDied(AttemptLost):
     """The process that ran the body was killed, or ended by itself."""
+
+
+class WorkerLost(AttemptLost):
+    """The worker of a cluster that made the attempt, or was to make it, is gone."""
 
 
 class Conflict(PtsflowError):

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from ptsflow.clock import Clock, since_boot, to_datetime
 from ptsflow.errors import ContainerBusy, ContainerNotFound, LeaseLost, StoreUnavailable
-from ptsflow.model import ContainerRecord, Owner, Status
+from ptsflow.model import ContainerRecord, Owner, Status, Stop
 from ptsflow.stores.base import Store
 
 T = TypeVar("T")
@@ -32,6 +32,8 @@ STOP_AFTER = 0.8
 _MOMENT_MS = 30_000
 #: Seconds before a store that is away is asked again; doubled up to one second.
 _FIRST_PAUSE = 0.05
+#: How often an owner looks whether it was asked to stop, in seconds.
+_HEAR_EVERY = 1.0
 #: How often a container held by another host is looked at, in seconds.
 _LOOK_EVERY = 0.5
 
@@ -235,6 +237,8 @@ def patiently(
 class Keeper:
     """Renews a lease from its own thread and connection until it is told to stop.
 
+    It also hears, within a second, of somebody who asks the owner to stop.
+
     Only a confirmed renewal moves `deadline`; it counts from before the question was
     sent, on a clock that goes on while the machine sleeps.
     """
@@ -247,11 +251,14 @@ class Keeper:
         *,
         asked_at: float,
         on_lost: Callable[[str], None],
+        on_asked: Callable[[Stop], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._record = record
         self._lease_ms = lease_ms
         self._on_lost = on_lost
+        self._on_asked = on_asked
+        self._asked: Stop | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(
             target=self._keep, name="ptsflow-lease", daemon=True
@@ -272,10 +279,10 @@ class Keeper:
 
     def _keep(self) -> None:
         pause = self._lease_ms / 1000 / RENEWALS
+        renew_at = since_boot() + pause
         connection: Store | None = None
         try:
-            while not self._stop.wait(pause):
-                pause = self._lease_ms / 1000 / RENEWALS
+            while not self._stop.wait(min(_HEAR_EVERY, renew_at - since_boot())):
                 asked_at = since_boot()
                 if asked_at >= self.deadline:
                     self._on_lost("its lease could not be renewed in time")
@@ -283,17 +290,31 @@ class Keeper:
                 try:
                     if connection is None:
                         connection = self._store.sibling()
-                    if not connection.renew(
-                        self._record.uid, self._record.fence, self._lease_ms
-                    ):
-                        self._on_lost("another runner took it over")
-                        return
-                    self.deadline = asked_at + STOP_AFTER * self._lease_ms / 1000
+                    if asked_at >= renew_at:
+                        if not self._renew(connection):
+                            self._on_lost("another runner took it over")
+                            return
+                        self.deadline = asked_at + STOP_AFTER * self._lease_ms / 1000
+                        renew_at = asked_at + pause
+                    self._hear(connection)
                 except StoreUnavailable:
-                    pause = min(pause, max(0.05, (self.deadline - since_boot()) / 4))
+                    left = self.deadline - since_boot()
+                    soon = since_boot() + min(pause, max(0.05, left / 4))
+                    renew_at = min(renew_at, soon)
         except Exception as error:  # noqa: BLE001 - a silent keeper would lose the lease
             self._on_lost(f"renewing its lease failed: {error}")
         finally:
             if connection is not None:
                 with contextlib.suppress(Exception):
                     connection.close()
+
+    def _renew(self, connection: Store) -> bool:
+        record = self._record
+        return connection.renew(record.uid, record.fence, self._lease_ms)
+
+    def _hear(self, connection: Store) -> None:
+        """Pass on how others ask the owner to stop."""
+        asked = connection.stop_asked(self._record.uid, self._record.fence)
+        if asked is not None and asked is not self._asked:
+            self._asked = asked
+            self._on_asked(asked)

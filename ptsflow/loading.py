@@ -14,6 +14,10 @@ from msgspec import Struct
 
 from ptsflow.errors import LoadError
 
+#: Whether a process that makes attempts imports the workflow just now: a run that is
+#: begun meanwhile is a script's that does so whenever it is imported.
+is_for_bodies = False
+
 
 def similar(name: str, known: Iterable[str]) -> str:
     """Return ` (did you mean 'x'?)` where something known is near `name`, else ""."""

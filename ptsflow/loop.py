@@ -8,18 +8,15 @@ time, so that a thread that ends a body goes on with the next one by itself.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ptsflow import attempt, outcomes, transitions
-from ptsflow.attempt import Call, Outcome
-from ptsflow.clock import Clock
+from ptsflow import attempt, ledger, outcomes, transitions
+from ptsflow.attempt import Call
 from ptsflow.context import TaskHandle, Watch
 from ptsflow.errors import (
     InvalidValue,
@@ -28,28 +25,27 @@ from ptsflow.errors import (
     StoredValueError,
     StoreError,
 )
-from ptsflow.events import Bus, Notice, Progressed, TaskChanged
 from ptsflow.inputs import Inputs
-from ptsflow.lease import patiently
 from ptsflow.model import (
     Cause,
-    Change,
     ContainerRecord,
+    Ending,
+    LogLine,
     Progress,
     Status,
     TaskRecord,
 )
 from ptsflow.outcomes import Ended, Saving
 from ptsflow.plan import Plan, PlanStep
-from ptsflow.resume import Resumption, finisher, new_task
+from ptsflow.records import Records
+from ptsflow.resume import finisher, new_task
 from ptsflow.scheduler import Schedule
+from ptsflow.step import Executor as Place
 from ptsflow.stores.base import Store
 from ptsflow.workflow import Workflow, fresh
 
-T = TypeVar("T")
-
-#: Results up to this many characters stay in memory; longer ones are read when needed.
-_KEPT = 512
+#: Takes what the body of a task logged in an attempt.
+Log = Callable[[str, int, Sequence[LogLine]], None]
 
 
 class Job(Struct, frozen=True):
@@ -65,50 +61,41 @@ class Loop:
     Not thread-safe but for `arrived` and `progressed`: callers take turns under `lock`.
     """
 
-    def __init__(  # noqa: PLR0913 - made in two places, all by keyword
+    def __init__(
         self,
         *,
         workflow: Workflow,
         plan: Plan,
-        store: Store,
-        container: ContainerRecord,
-        resumption: Resumption,
-        clock: Clock,
+        records: Records,
         jobs: int,
-        bus: Bus,
         only: Iterable[str] | None = None,
-        executor: str = "thread",
-        deadline: Callable[[], float] = lambda: 0.0,
+        executor: Place = "thread",
     ) -> None:
         self.workflow = workflow
         self._fresh = fresh(workflow)
         self.plan = plan
-        self.store = store
-        self.container = container
-        self.tasks = resumption.tasks
-        self.clock = clock
+        self.records = records
+        self.tasks = records.tasks
+        self.clock = records.clock
+        self.bus = records.bus
         self.jobs = jobs
         #: Where bodies run whose step does not say it.
         self.executor = executor
-        self.bus = bus
+        #: Where what bodies log goes.
+        self.log: Log | None = None
         self.lock = threading.Lock()
         self.schedule = Schedule(plan, only)
         #: What came in since the last turn; bodies' threads append to it.
         self.arrived: deque[Ended | Saving] = deque()
-        #: Progress not written yet, by task.
-        self.progress: dict[str, Progress] = {}
         #: Called, by bodies' threads, when progress or something else has come in.
         self.on_progress: Callable[[], None] = lambda: None
         self.on_arrival: Callable[[], object] = lambda: None
         self.is_cancelled = False
         self.is_over = False
         self.failure: BaseException | None = None
-        #: Seconds since boot at which the lease must be taken as lost.
-        self.deadline = deadline
-        self._changes: list[Change] = list(resumption.changes)
-        #: What bodies wait for and the next commit holds.
-        self._savings: list[Saving] = []
-        self.inputs = Inputs(plan, self.schedule, self.tasks, self._read)
+        owner = records.container.owner
+        self._ran_by = "" if owner is None else f"{owner.host}:{owner.pid}"
+        self.inputs = Inputs(plan, self.schedule, self.tasks, records.read)
         self._begin()
 
     def _begin(self) -> None:
@@ -125,8 +112,9 @@ class Loop:
     def progressed(self, name: str, percentage: float, text: str) -> None:
         """Note progress; written at the next flush."""
         entry = Progress(name, percentage, text)
-        is_news = name not in self.progress
-        self.progress[name] = entry
+        progress = self.records.progress
+        is_news = name not in progress
+        progress[name] = entry
         # Only now: whoever is woken looks at what there is.
         if is_news:
             self.on_progress()
@@ -143,7 +131,22 @@ class Loop:
                 "saved, as the run or the attempt had ended; run again"
             )
 
+    def logged(self, name: str, lines: Sequence[LogLine]) -> None:
+        """Keep what a body logged or printed; written when it suits."""
+        if self.log is not None:
+            self.log(name, self.tasks[name].invoke_count, lines)
+
     # -- the loop -----------------------------------------------------------------
+
+    @property
+    def container(self) -> ContainerRecord:
+        """The container as this run holds it."""
+        return self.records.container
+
+    @property
+    def store(self) -> Store:
+        """Where it is kept."""
+        return self.records.store
 
     def turn(self) -> list[Job]:
         """Drain, decide, commit; return the jobs to launch."""
@@ -161,43 +164,16 @@ class Loop:
             if not self.schedule.start_always():
                 self.is_over = True
                 self._tidy(now)
-        self._commit()
+        self.records.commit()
         return self._jobs(started)
 
     def show_progress(self) -> None:
         """Tell those who listen how far the running tasks are."""
-        running = self._running_progress()
-        if running:
-            self.bus.emit(Progressed(at=self.clock(), progress=running))
+        self.records.show_progress(self.schedule.running)
 
     def flush_progress(self) -> None:
         """Write progress that came in, in one write; not a commit."""
-        running = self._running_progress()
-        self.progress = {}
-        if not running:
-            return
-        for entry in running:
-            self.tasks[entry.name] = _with(self.tasks[entry.name], entry)
-        uid, fence = self.container.uid, self.container.fence
-        self.patiently(lambda: self.store.touch(uid, running, fence=fence))
-
-    def _running_progress(self) -> list[Progress]:
-        # Copied in one go: bodies' threads add to it meanwhile.
-        entries = list(self.progress.values())
-        return [entry for entry in entries if entry.name in self.schedule.running]
-
-    def patiently(self, ask: Callable[[], T]) -> T:
-        """Ask the store; wait for one that is away as long as the lease is ours.
-
-        Raises:
-            LeaseLost: it was away for longer.
-        """
-        return patiently(
-            ask,
-            self.container.name,
-            deadline=self.deadline,
-            notice=lambda text: self.bus.emit(Notice(at=self.clock(), text=text)),
-        )
+        self.records.flush_progress(self.schedule.running)
 
     def stop(self) -> None:
         """Start nothing more; what runs is told, and may end."""
@@ -210,12 +186,14 @@ class Loop:
         now = self.clock()
         self._drain(now)
         for name in list(self.schedule.running):
-            task = self._caught_up(name)
+            task = self.records.caught_up(name)
             step = self.plan.by_name[task.step]
-            self._stage(task, outcomes.interrupted(task, step, now=now))
+            ended = ledger.ended(task, Ending.INTERRUPTED, now=now)
+            after = outcomes.interrupted(task, step, now=now)
+            self.records.stage(task, after, ended)
             self.schedule.interrupted(name)
         self.is_over = True
-        self._commit()
+        self.records.commit()
 
     def fail(self, error: BaseException) -> None:
         """The run cannot go on."""
@@ -226,15 +204,7 @@ class Loop:
 
     def let_go(self) -> None:
         """The run is over: nothing that came in since is recorded, nobody waits."""
-        savings, self._savings = self._savings, []
-        for saving in savings:
-            saving.settled.set()
-        # Another thread may be in a turn just now, and take from it as well.
-        with contextlib.suppress(IndexError):
-            while True:
-                message = self.arrived.popleft()
-                if isinstance(message, Saving):
-                    message.settled.set()
+        self.records.let_go(self.arrived)
 
     def _jobs(self, names: Sequence[str]) -> list[Job]:
         if not names:
@@ -252,6 +222,7 @@ class Loop:
             reporter=self,
             cancelled=lambda: self.is_cancelled,
             watch=_watch(step),
+            folder=self.records.workdirs.path_of(task),
         )
         return Call(
             workflow=self._fresh(),
@@ -268,34 +239,33 @@ class Loop:
     def _drain(self, now: int) -> None:
         while self.arrived:
             message = self.arrived.popleft()
-            task = self._caught_up(message.task)
+            task = self.records.caught_up(message.task)
             if isinstance(message, Ended):
-                self._settle(task, message.outcome, now)
+                self._settle(task, message, now)
             elif task.status is Status.RUNNING:
-                self._savings.append(message)
-                self._stage(task, transitions.save(task, processing_data=message.text))
+                self.records.save(message, task)
             else:
                 # From a thread that the body started, and that outlived it.
                 message.settled.set()
 
-    def _caught_up(self, name: str) -> TaskRecord:
-        task = self.tasks[name]
-        entry = self.progress.pop(name, None)
-        return task if entry is None else _with(task, entry)
-
-    def _settle(self, task: TaskRecord, outcome: Outcome, now: int) -> None:
+    def _settle(self, running: TaskRecord, message: Ended, now: int) -> None:
+        task, outcome = running, message.outcome
+        if message.ran_by:
+            task = replace(task, ran_by=message.ran_by)
         step = self.plan.by_name[task.step]
         after = outcomes.after(
             task,
             outcome,
+            step,
             now=now,
-            code_version=step.version,
             is_needless=self.schedule.is_finished and not step.always,
-            is_always=step.always,
         )
-        self._stage(task, after)
+        self.records.stage(running, after, outcomes.entry(task, outcome, now=now))
         if after.status is Status.WAITING:
             self.schedule.wait(task.name, after.due or now)
+            return
+        if after.status is Status.PENDING:
+            self.schedule.interrupted(task.name)
             return
         self.schedule.settle(task.name, after.status)
         if after.cause is Cause.FINISH and after.status is Status.DONE:
@@ -304,7 +274,8 @@ class Loop:
     def _finish(self, ending: TaskRecord, now: int) -> None:
         """The rest is not needed: skip all that did not start."""
         self.schedule.finish()
-        self.container = replace(self.container, finish_reason=ending.status_text)
+        container = self.records.container
+        self.records.container = replace(container, finish_reason=ending.status_text)
         usual = {step.name for step in self.plan.steps[: self.plan.usual]}
         # Also items that an earlier run made, whose list nobody will ask for any more.
         for task in list(self.tasks.values()):
@@ -336,11 +307,11 @@ class Loop:
             new = new_task(owner, fence=fence, key=key, index=index)
             task = self.tasks.get(item)
             if task is None:
-                self._stage(None, new)
+                self.records.stage(None, new)
             elif task.position != new.position:
                 # The list is another one now, or in another order.
                 moved = {"position": new.position, "version": task.version + 1}
-                self._stage(task, replace(task, fence=fence, **moved))
+                self.records.stage(task, replace(task, fence=fence, **moved))
 
     def _refuse(self, step: PlanStep, error: BaseException) -> None:
         known = isinstance(error, (InvalidValue, StoredValueError))
@@ -355,7 +326,7 @@ class Loop:
             error=transitions.cut(text, transitions.ERROR_LIMIT),
             task_ended_at=self.clock(),
         )
-        self._stage(before, failed)
+        self.records.stage(before, failed)
         self.schedule.refuse(step.name)
 
     def _skip(self, now: int) -> None:
@@ -371,7 +342,7 @@ class Loop:
 
     def _skip_task(self, task: TaskRecord, now: int, cause: Cause, why: str) -> None:
         fence = self.container.fence
-        self._stage(
+        self.records.stage(
             task, transitions.skip(task, now=now, fence=fence, cause=cause, why=why)
         )
 
@@ -381,7 +352,8 @@ class Loop:
         fence = self.container.fence
         for name in names:
             task = self.tasks[name]
-            self._stage(task, transitions.start(task, now=now, fence=fence))
+            started = transitions.start(task, now=now, fence=fence, ran_by=self._ran_by)
+            self.records.stage(task, started)
         return names
 
     def _tidy(self, now: int) -> None:
@@ -393,57 +365,13 @@ class Loop:
                 continue
             if task.step in self.plan.by_name:
                 # An item that is not in its step's list any more.
-                self._changes.append(Change(task, None))
-                del self.tasks[task.name]
+                self.records.drop(task)
             else:
                 why = "its step is not in the workflow any more"
                 self._skip_task(task, now, Cause.REMOVED, why)
-
-    # -- commit -------------------------------------------------------------------
-
-    def _stage(self, before: TaskRecord | None, after: TaskRecord) -> None:
-        self._changes.append(Change(before, after))
-        self.tasks[after.name] = after
-
-    def _commit(self) -> None:
-        changes, self._changes = self._changes, []
-        if not changes:
-            return
-        uid, fence = self.container.uid, self.container.fence
-        self.patiently(lambda: self.store.commit(uid, changes, fence=fence))
-        savings, self._savings = self._savings, []
-        for saving in savings:
-            saving.kept = True
-            saving.settled.set()
-        for change in changes:
-            after = change.after
-            if after is not None and _is_heavy(after):
-                current = self.tasks[after.name]
-                self.tasks[after.name] = transitions.without_payloads(current)
-        if self.bus:
-            at = self.clock()
-            for change in changes:
-                self.bus.emit(
-                    TaskChanged(at=at, before=change.before, after=change.after)
-                )
-
-    def _read(self, names: Iterable[str]) -> list[TaskRecord]:
-        uid = self.container.uid
-        return self.patiently(lambda: self.store.tasks(uid, names, payloads=True))
 
 
 def _watch(step: PlanStep) -> Watch | None:
     if step.timeout is None and step.stall is None:
         return None
     return Watch(step.timeout, step.stall)
-
-
-def _with(task: TaskRecord, entry: Progress) -> TaskRecord:
-    return transitions.progressed(task, entry.percentage, entry.text)
-
-
-def _is_heavy(task: TaskRecord) -> bool:
-    result, saved = task.result, task.processing_data
-    return (isinstance(result, str) and len(result) > _KEPT) or (
-        isinstance(saved, str) and len(saved) > _KEPT
-    )

@@ -13,7 +13,7 @@ from enum import StrEnum
 from msgspec import UNSET, Struct, UnsetType
 
 #: The version of the layout of what stores keep. A store refuses newer ones.
-SCHEMA = 1
+SCHEMA = 2
 
 #: The largest name of a container or a task, in bytes of UTF-8.
 NAME_LIMIT = 200
@@ -56,6 +56,29 @@ class Cause(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Stop(StrEnum):
+    """How a runner is asked to end before its work is done."""
+
+    #: Nothing more starts, and what runs may end.
+    GENTLY = "gently"
+    #: What runs is not waited for.
+    NOW = "now"
+
+
+class Ending(StrEnum):
+    """How an attempt ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    #: It asked to be tried later, which is not a failure.
+    POSTPONED = "postponed"
+    #: A person stopped the run.
+    INTERRUPTED = "interrupted"
+    #: The runner died.
+    CRASHED = "crashed"
+
+
 class Owner(Struct, frozen=True, kw_only=True):
     """One process that runs, or ran, a container."""
 
@@ -88,6 +111,8 @@ class StepSummary(Struct, frozen=True, kw_only=True):
     tolerate: int | str = 0
     weight: float = 1.0
     text: str = ""
+    #: Its body's code, as `fingerprint` hashes it.
+    code_hash: str = ""
 
 
 class ContainerRecord(Struct, frozen=True, kw_only=True):
@@ -110,6 +135,8 @@ class ContainerRecord(Struct, frozen=True, kw_only=True):
     fence: int = 0
     owner: Owner | None = None
     leased_till: int | None = None
+    #: How the owner was asked to end, by somebody else.
+    stop_asked: Stop | None = None
     created_at: int = 0
     started_at: int | None = None
     ended_at: int | None = None
@@ -149,6 +176,10 @@ class TaskRecord(Struct, frozen=True, kw_only=True):
     cause: Cause = Cause.NONE
     #: The step's `version=` when it finished.
     code_version: str = ""
+    #: The hash of its body's code when it finished.
+    code_hash: str = ""
+    #: `host:pid` of the process that makes, or made, the last attempt.
+    ran_by: str = ""
     task_data: str | UnsetType | None = UNSET
     processing_data: str | UnsetType | None = UNSET
     result: str | UnsetType | None = UNSET
@@ -168,6 +199,31 @@ class TaskRecord(Struct, frozen=True, kw_only=True):
 PAYLOADS = ("task_data", "processing_data", "result")
 
 
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One attempt that ended, as the ledger of its task keeps it.
+
+    The last attempt of a task that is done, or was skipped by its body, is not in the
+    ledger: its record says all of it.
+    """
+
+    #: The task's `invoke_count` at that time.
+    number: int
+    began_at: int
+    ended_at: int
+    ending: Ending
+    #: The class of the exception; "" where there was none.
+    error_type: str = ""
+    error: str = ""
+    #: Where it was raised, without the values of variables.
+    traceback: str = ""
+    #: `host:pid` of the process that made it.
+    ran_by: str = ""
+
+
+#: How many attempts the ledger of a task keeps: the last ones.
+LEDGER_LENGTH = 20
+
+
 class Change(Struct, frozen=True):
     """A task before and after: None before is an insert, None after a delete.
 
@@ -176,6 +232,28 @@ class Change(Struct, frozen=True):
 
     before: TaskRecord | None
     after: TaskRecord | None
+    #: The attempt that ended with it, for the ledger.
+    ended: Attempt | None = None
+
+
+class LogLine(Struct, frozen=True, array_like=True):
+    """What a body logged or printed: one line of it."""
+
+    at: int
+    #: The name of the level of what was logged; "" for what was printed.
+    level: str
+    text: str
+
+
+class LogChunk(Struct, frozen=True, kw_only=True):
+    """Lines of one attempt that are kept together."""
+
+    task: str
+    #: The number of the attempt, as in the ledger.
+    attempt: int
+    #: The place of its first line among the lines of the attempt.
+    number: int
+    lines: tuple[LogLine, ...]
 
 
 class Progress(Struct, frozen=True):

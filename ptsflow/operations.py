@@ -1,4 +1,7 @@
-"""What a person does to a container between runs: reset it, or let it be retried."""
+"""What a person does to a container between runs: reset it, or let it be retried.
+
+And the one thing that is done while it runs: asking its runner to stop.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,15 @@ from contextlib import contextmanager
 
 from msgspec.structs import replace
 
-from ptsflow import transitions
+from ptsflow import ledger, transitions
 from ptsflow.clock import Clock, system_clock
 from ptsflow.errors import ContainerNotFound, LeaseLost, TaskNotFound, UsageError
-from ptsflow.lease import acquire, this_process
+from ptsflow.lease import acquire, is_dead, this_process
 from ptsflow.loading import similar
-from ptsflow.model import Cause, Change, ContainerRecord, Status, TaskRecord
+from ptsflow.model import Cause, Change, ContainerRecord, Status, Stop, TaskRecord
 from ptsflow.plan import downstream
 from ptsflow.stores.base import Store
+from ptsflow.workdirs import Workdirs
 
 #: How long an operation may hold a container, in milliseconds.
 _LEASE_MS = 30_000
@@ -46,7 +50,10 @@ def reset(
         chosen = resettable(held, tasks, step=step, with_downstream=with_downstream)
         again = [task for task in tasks if task.name in chosen]
         marks = [task for task in tasks if step is not None and _is_finisher(task)]
-        changes += [Change(t, transitions.reset(t, fence=held.fence)) for t in again]
+        for task in again:
+            after = transitions.reset(task, fence=held.fence)
+            ended = ledger.between(task, after, now=clock())
+            changes.append(Change(task, after, ended))
         changes += [
             Change(task, transitions.carry_on(task, fence=held.fence))
             for task in marks
@@ -151,6 +158,26 @@ def retry(
     return [task.name for task in again]
 
 
+def cancel(store: Store, container: ContainerRecord, how: Stop) -> bool:
+    """Ask the runner of a container to stop; it hears of it within two seconds.
+
+    What runs then is recorded as interrupted, and starts again with the next run.
+
+    Args:
+        store: where the container is.
+        container: which one, as last seen.
+        how: whether what runs may end first.
+
+    Returns:
+        False where nobody runs it.
+    """
+    owner = container.owner
+    if owner is None or is_dead(owner):
+        return False
+    is_over = (container.leased_till or 0) <= store.now()
+    return not is_over and store.ask_to_stop(container.uid, container.fence, how)
+
+
 def _is_retryable(task: TaskRecord) -> bool:
     skipped = task.status is Status.SKIPPED and task.cause is Cause.UPSTREAM
     failed = task.status is Status.FAILED and task.cause is not Cause.UNKNOWN
@@ -170,11 +197,13 @@ def _changing(
     It is pending then; where nothing is put there, it stays as it was.
     """
     held, _ = acquire(store, container, this_process(clock), _LEASE_MS)
+    folders = Workdirs(store.url, held)
     changes: list[Change] = []
     try:
         yield held, changes
         if changes:
             store.commit(held.uid, changes, fence=held.fence)
+            folders.settle(changes)
             pending = {
                 "status": Status.PENDING,
                 "finish_reason": None,
@@ -186,6 +215,7 @@ def _changing(
             raise LeaseLost(
                 f"container {container.name!r}: it took too long; try again"
             )
+        folders.close()
 
 
 def find(store: Store, name: str) -> ContainerRecord:

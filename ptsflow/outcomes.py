@@ -8,16 +8,17 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ptsflow import transitions
+from ptsflow import ledger, transitions
 from ptsflow.attempt import (
     Finished,
+    Interrupted,
     Outcome,
     Postponed,
     Raised,
     Returned,
     Skipped,
 )
-from ptsflow.model import Cause, TaskRecord
+from ptsflow.model import Attempt, Cause, Ending, TaskRecord
 from ptsflow.plan import PlanStep
 from ptsflow.resume import unknown
 
@@ -27,6 +28,8 @@ class Ended(Struct, frozen=True):
 
     task: str
     outcome: Outcome
+    #: `host:pid` of the process that made it, where that was not the runner.
+    ran_by: str = ""
 
 
 class Saving:
@@ -44,38 +47,49 @@ class Saving:
 def after(
     task: TaskRecord,
     outcome: Outcome,
+    step: PlanStep,
     *,
     now: int,
-    code_version: str,
     is_needless: bool = False,
-    is_always: bool = False,
 ) -> TaskRecord:
     """Return what an outcome makes of a running task.
 
     Args:
         task: as it runs.
         outcome: how its attempt ended.
+        step: its step.
         now: the time.
-        code_version: its step's `version=`.
         is_needless: whether the workflow was finished by another step meanwhile, so
             that it is not tried again.
-        is_always: whether its step always runs: there is no rest for it to finish.
     """
     match outcome:
         case Returned(result):
+            return transitions.succeed(task, now=now, result=result, **_code(step))
+        case Finished(_) if step.always:  # there is no rest for it to finish
             return transitions.succeed(
-                task, now=now, result=result, code_version=code_version
-            )
-        case Skipped(why):
-            skipped = _skip(task, now, Cause.BODY, why)
-            return replace(skipped, code_version=code_version)
-        case Finished(_) if is_always:
-            return transitions.succeed(
-                task, now=now, result=transitions.NULL, code_version=code_version
+                task, now=now, result=transitions.NULL, **_code(step)
             )
         case Finished(why):
-            return transitions.finish(task, now=now, why=why, code_version=code_version)
-        case Postponed(_, why) | Raised(why, _) if is_needless:
+            return transitions.finish(task, now=now, why=why, **_code(step))
+        case Skipped(why):
+            return replace(_skip(task, now, Cause.BODY, why), **_code(step))
+        case Raised() | Postponed() | Interrupted():
+            return _unfinished(task, outcome, now, is_needless=is_needless)
+        case _:
+            assert_never(outcome)
+
+
+def _unfinished(
+    task: TaskRecord,
+    outcome: Raised | Postponed | Interrupted,
+    now: int,
+    *,
+    is_needless: bool,
+) -> TaskRecord:
+    match outcome:
+        case Interrupted():
+            return transitions.interrupt(task, now=now)
+        case Postponed(_, why) | Raised(why) if is_needless:
             return _skip(task, now, Cause.FINISH, why)
         case Postponed(seconds, why):
             due = now + round(seconds * 1000)
@@ -85,8 +99,31 @@ def after(
         case Raised(error, again_in):
             due = now + round((again_in or 0) * 1000)
             return transitions.retry(task, now=now, due=due, error=error)
+
+
+def _code(step: PlanStep) -> dict[str, str]:
+    """Return what a finished task remembers of the code that finished it."""
+    return {"code_version": step.version, "code_hash": step.code_hash}
+
+
+def entry(task: TaskRecord, outcome: Outcome, *, now: int) -> Attempt | None:
+    """Return what the ledger gets of it; None where the task's record tells it all."""
+    match outcome:
+        case Raised():
+            return ledger.ended(
+                task,
+                Ending.FAILED,
+                now=now,
+                error=transitions.cut(outcome.error, transitions.ERROR_LIMIT),
+                error_type=outcome.error_type,
+                traceback=outcome.traceback,
+            )
+        case Postponed(_, why):
+            return ledger.ended(task, Ending.POSTPONED, now=now, error=why)
+        case Interrupted():
+            return ledger.ended(task, Ending.INTERRUPTED, now=now)
         case _:
-            assert_never(outcome)
+            return None
 
 
 def interrupted(task: TaskRecord, step: PlanStep, *, now: int) -> TaskRecord:

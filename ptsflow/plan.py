@@ -13,15 +13,18 @@ from weakref import WeakKeyDictionary
 from msgspec import Struct
 
 from ptsflow import codec
+from ptsflow.bindings import Binding
 from ptsflow.errors import InvalidName, InvalidValue
+from ptsflow.fingerprint import fingerprint
 from ptsflow.model import NAME_LIMIT, StepSummary
 from ptsflow.retry import Retry
-from ptsflow.step import Key, Options, Step
-from ptsflow.workflow import Binding, Workflow
+from ptsflow.step import Executor, Key, Options, Step
+from ptsflow.workflow import Workflow
 
 #: Annotations take 7 µs each to resolve, and most steps return nothing.
 _RETURNS: WeakKeyDictionary[Callable[..., Any], Any] = WeakKeyDictionary()
 _UNKNOWN = object()
+_HASHES: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
 #: Items that are strings up to this many bytes name themselves.
 _SHORT = 60
 
@@ -56,6 +59,11 @@ class PlanStep(Struct, frozen=True, kw_only=True):
     stall: float | None
     #: Bytes.
     memory: int | None
+    #: How much of each resource of the plan's `limits` one task takes.
+    uses: Mapping[str, int]
+    #: The higher starts first.
+    priority: int
+    keep_workdir: bool
 
     @property
     def returns(self) -> Any:
@@ -65,6 +73,14 @@ class PlanStep(Struct, frozen=True, kw_only=True):
             hint = codec.hints_of(self.function).get("return", Any)
             _RETURNS[self.function] = hint
         return hint
+
+    @property
+    def code_hash(self) -> str:
+        """The fingerprint of its body's code; made when first asked for."""
+        found = _HASHES.get(self.function)
+        if found is None:
+            found = _HASHES[self.function] = fingerprint(self.function)
+        return found
 
     def summary(self) -> StepSummary:
         """Return what screens need to know of it."""
@@ -79,6 +95,7 @@ class PlanStep(Struct, frozen=True, kw_only=True):
             tolerate=self.tolerate,
             weight=self.weight,
             text=(self.function.__doc__ or "").strip().split("\n")[0],
+            code_hash=self.code_hash,
         )
 
 
@@ -91,7 +108,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     #: How many of the steps are not `always`.
     usual: int
     #: Where bodies run unless their step says otherwise.
-    executor: str = "thread"
+    executor: Executor = "thread"
+    #: How much there is of each resource that steps share.
+    limits: Mapping[str, int] = {}
 
     def summary(self) -> tuple[StepSummary, ...]:
         """Return what screens need to know, so that they need no user code."""
@@ -113,6 +132,7 @@ def plan_of(workflow: type[Workflow]) -> Plan:
         by_name={step.name: step for step in steps},
         usual=sum(not step.always for step in steps),
         executor=workflow.executor,
+        limits=dict(workflow.limits),
     )
 
 
@@ -154,6 +174,9 @@ def _planned(
         timeout=options.timeout,
         stall=options.stall,
         memory=options.memory,
+        uses=options.uses,
+        priority=options.priority,
+        keep_workdir=options.keep_workdir,
     )
 
 

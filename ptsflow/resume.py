@@ -12,8 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ptsflow import transitions
-from ptsflow.model import Cause, Change, ContainerRecord, Status, TaskRecord
+from ptsflow import ledger, transitions
+from ptsflow.fingerprint import is_changed
+from ptsflow.model import (
+    Cause,
+    Change,
+    ContainerRecord,
+    Status,
+    StepSummary,
+    TaskRecord,
+)
 from ptsflow.plan import Plan, PlanStep, downstream, item_name
 from ptsflow.tally import is_accepted
 
@@ -49,9 +57,9 @@ def resume(
         again: steps that a person wants run again, with all that waits for them.
     """
     stored = {task.name: task for task in tasks}
-    before = _Before(plan, stored, container, now, again)
+    deciding = _Before(plan, stored, container, now, again)
     after: dict[str, TaskRecord | None] = {
-        name: before.next(task) for name, task in stored.items()
+        name: deciding.next(task) for name, task in stored.items()
     }
     for step in plan.steps:
         if step.each is None and step.name not in stored:
@@ -64,9 +72,9 @@ def resume(
                 again_from = stored.get(step.name, task)
                 after[step.name] = transitions.reset(again_from, fence=container.fence)
     changes = [
-        Change(stored.get(name), task)
+        Change(before, task, ledger.between(before, task, now=now))
         for name, task in after.items()
-        if stored.get(name) is not task
+        if (before := stored.get(name)) is not task
     ]
     return Resumption(
         # What depends on a step comes before it: where a store does not keep a batch
@@ -262,6 +270,24 @@ def _repeated(
     return downstream(plan.summary(), chosen) if chosen else chosen
 
 
+def changed(
+    plan: Iterable[StepSummary], tasks: Iterable[TaskRecord]
+) -> dict[str, list[str]]:
+    """Return the finished tasks whose body's code is another one now, by step.
+
+    Args:
+        plan: the steps with the hashes of their code as it is now.
+        tasks: what is stored.
+    """
+    hashes = {step.name: step.code_hash for step in plan}
+    found: dict[str, list[str]] = {}
+    for task in tasks:
+        is_finished = task.status is Status.DONE or task.cause is Cause.BODY
+        if is_finished and is_changed(task.code_hash, hashes.get(task.step, "")):
+            found.setdefault(task.step, []).append(task.name)
+    return found
+
+
 def _has_work(
     plan: Plan, container: ContainerRecord, after: dict[str, TaskRecord | None]
 ) -> bool:
@@ -304,18 +330,22 @@ def forecast(
     for task in resumption.tasks.values():
         tasks.setdefault(task.step, []).append(task)
     lines: list[Forecast] = []
+    others = changed(plan.summary(), resumption.tasks.values())
     for step in plan.steps:
         ending = None if step.always else finish
+        stale = set(others.get(step.name, ()))
         lines += [
             _forecast(step, before.get(task.name), task, ending)
+            if task.name not in stale
+            else Forecast(task.name, "skip", _STALE)
             for task in sorted(tasks[step.name], key=lambda task: task.position)
         ]
         if not tasks[step.name]:
             lines.append(_forecast_items(step, ending))
     return lines + [
         Forecast(task.name, "ignore", "its step is not in the workflow any more")
-        for step, others in tasks.items()
-        for task in others
+        for step, left in tasks.items()
+        for task in left
         if step and step not in plan.by_name
     ]
 
@@ -351,6 +381,7 @@ def _forecast(
 
 
 _AGAIN = "run again, as asked for or as its version changed"
+_STALE = "done: its code changed since it ran; --changed runs it again"
 
 
 def _kept(task: TaskRecord) -> str:

@@ -3,59 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import queue
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from ptsflow import codec
+from ptsflow import loading
 from ptsflow.client import Client, store_url
-from ptsflow.clock import Clock, system_clock
 from ptsflow.driver import Driver
-from ptsflow.errors import ContainerMismatch, LeaseLost, UsageError
-from ptsflow.events import Bus, Listener, Notice, RunEnded, RunStarted
+from ptsflow.errors import LeaseLost, UsageError
+from ptsflow.events import Bus, Listener, Notice, RunEnded
 from ptsflow.executors import presence
 from ptsflow.fields import check_name
 from ptsflow.lease import Keeper, acquire, this_process
-from ptsflow.loading import similar
+from ptsflow.logs import Recorder
 from ptsflow.loop import Loop
-from ptsflow.model import Change, ContainerRecord, Status
+from ptsflow.model import ContainerRecord, Status, Stop
+from ptsflow.options import Options, check_options
 from ptsflow.plan import Plan, plan_of
+from ptsflow.preparation import check_fits, prepare
 from ptsflow.report import Report
-from ptsflow.resume import resume
+from ptsflow.step import Executor
 from ptsflow.stores import open_store
 from ptsflow.stores.base import Store
 from ptsflow.workflow import Workflow
 
-#: The shortest lease, in seconds: six renewals must fit into it.
-SHORTEST_LEASE = 5
-
-
 #: Opens the store once more, for a report that is read after the run.
 Reopen = Callable[[], contextlib.AbstractContextManager[Store]]
-
-
-class Options(Struct, frozen=True, kw_only=True):
-    """How to run."""
-
-    container: str | None = None
-    jobs: int | None = None
-    lease: float = 60
-    wait: float = 0
-    fresh: bool = False
-    from_step: str | None = None
-    only: tuple[str, ...] | None = None
-    executor: str | None = None
-    #: Seconds after which the run is stopped.
-    timeout: float | None = None
-    #: What the command line was given, kept so that others can run it again.
-    target: str | None = None
-    listeners: tuple[Listener, ...] = ()
-    clock: Clock = system_clock
 
 
 class Stopped(BaseException):
@@ -78,7 +53,8 @@ def run(  # noqa: PLR0913 - the names of DESIGN's interface
     fresh: bool = False,
     from_step: str | None = None,
     only: Sequence[str] | None = None,
-    executor: str | None = None,
+    changed: bool = False,
+    executor: Executor | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Report:
     """Run a workflow, or what is left of it; return how it went.
@@ -99,7 +75,11 @@ def run(  # noqa: PLR0913 - the names of DESIGN's interface
         fresh: forget all that is stored of the container and begin anew.
         from_step: run this step again, and all that waits for it.
         only: run these steps alone.
-        executor: where bodies run whose step does not say it: "thread" or "process".
+        changed: run steps again whose code changed since they ran, and all that waits
+            for them.
+        executor: where bodies run whose step does not say it: "thread", "process",
+            "dask", `dask://HOST:PORT`, or a callable that makes an executor of
+            `concurrent.futures`.
         listeners: called with every event.
 
     Raises:
@@ -118,6 +98,7 @@ def run(  # noqa: PLR0913 - the names of DESIGN's interface
         fresh=fresh,
         from_step=from_step,
         only=None if only is None else tuple(only),
+        changed=changed,
         executor=executor,
         listeners=tuple(listeners),
     )
@@ -133,6 +114,11 @@ def run_with(
     workflow: Workflow, store: str | Client | None, options: Options
 ) -> Report:
     """Do what `run` does; raise `Stopped` where a signal ended it."""
+    if loading.is_for_bodies:
+        raise UsageError(
+            "run: this script is being imported by a process for its bodies; put the "
+            'call under if __name__ == "__main__":'
+        )
     plan = planned(workflow)
     check_options(plan, options)
     if isinstance(store, Client):
@@ -169,35 +155,6 @@ def planned(workflow: Workflow) -> Plan:
     raise UsageError(f"run: expected a workflow object, found {what}; {advice}")
 
 
-def check_options(plan: Plan, options: Options) -> None:
-    """Refuse options that make no sense for the plan.
-
-    Raises:
-        UsageError: one does not.
-    """
-    lease, jobs = options.lease, options.jobs
-    if not SHORTEST_LEASE <= lease <= 24 * 3600:
-        raise UsageError(
-            f"lease: expected {SHORTEST_LEASE} to 86400 seconds, found {lease:g}"
-        )
-    if jobs is not None and not (type(jobs) is int and jobs >= 1):
-        raise UsageError(f"jobs: expected a whole number of 1 or more, found {jobs!r}")
-    for name in [
-        *(options.only or ()),
-        *([options.from_step] if options.from_step else []),
-    ]:
-        if name not in plan.by_name:
-            raise UsageError(
-                f"{plan.workflow} has no step {name!r}{similar(name, plan.by_name)}; "
-                f"it has {', '.join(plan.by_name) or 'none'}"
-            )
-
-
-def default_jobs() -> int:
-    """Return how many bodies run at the same time unless it is said."""
-    return min(32, (os.cpu_count() or 1) + 4)
-
-
 def _run(
     workflow: Workflow, plan: Plan, store: Store, options: Options, reopen: Reopen
 ) -> Report:
@@ -220,8 +177,16 @@ def _run(
         wait=options.wait,
         notice=notice,
     )
-    inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    keeper = Keeper(store, claimed, lease_ms, asked_at=asked_at, on_lost=inbox.put)
+    inbox: queue.SimpleQueue[Stop | str | None] = queue.SimpleQueue()
+    keeper = Keeper(
+        store,
+        claimed,
+        lease_ms,
+        asked_at=asked_at,
+        on_lost=inbox.put,
+        on_asked=inbox.put,
+    )
+    recorder = Recorder(store.logs, claimed.uid, notice)
     keeper.start()
     loop: Loop | None = None
     try:
@@ -235,17 +200,28 @@ def _run(
             bus=bus,
             deadline=lambda: keeper.deadline,
         )
+        loop.log = recorder.add
         ended = Driver(loop, inbox, timeout=options.timeout).run()
         return conclude(loop, ended, options, reopen)
     except BaseException:
-        # Where bodies still run in this process, nobody may begin them beside it: the
-        # lease is left to end, or to be taken over when this process has.
-        if loop is None or not loop.schedule.running:
-            with contextlib.suppress(Exception):
-                store.release(_at_rest(claimed if loop is None else loop.container))
+        _let_go(store, claimed, loop)
         raise
     finally:
+        recorder.stop()
         keeper.stop()
+
+
+def _let_go(store: Store, claimed: ContainerRecord, loop: Loop | None) -> None:
+    """Give the lease of a run back that broke off, if nothing of it runs any more.
+
+    Where bodies still run in this process, nobody may begin them beside it: the lease is
+    left to end, or to be taken over when this process has.
+    """
+    if loop is None or not loop.schedule.running:
+        with contextlib.suppress(Exception):
+            store.release(_at_rest(claimed if loop is None else loop.container))
+    if loop is not None:
+        loop.records.workdirs.close()
 
 
 def _at_rest(record: ContainerRecord) -> ContainerRecord:
@@ -253,91 +229,10 @@ def _at_rest(record: ContainerRecord) -> ContainerRecord:
     return replace(record, status=Status.PENDING) if is_running else record
 
 
-def check_fits(
-    record: ContainerRecord, plan: Plan, encoded: Mapping[str, str], *, fresh: bool
-) -> None:
-    """Refuse a container that another workflow, or other parameters, made.
-
-    Raises:
-        ContainerMismatch: with the difference.
-    """
-    if record.workflow is not None and record.workflow != plan.workflow:
-        raise ContainerMismatch(
-            f"container {record.name!r} belongs to the workflow {record.workflow}, "
-            f"not {plan.workflow}; choose another container with -c NAME"
-        )
-    stored: dict[str, str] = json.loads(record.params or "{}")
-    different = [
-        f"{name} was {codec.peek(stored[name])!s}, is {codec.peek(text)!s}"
-        for name, text in encoded.items()
-        if name in stored and stored[name] != text
-    ]
-    if different and not fresh:
-        raise ContainerMismatch(
-            f"container {record.name!r} was made with other parameters: "
-            f"{'; '.join(different)}; choose another container with -c NAME, "
-            "or begin this one anew with --fresh"
-        )
-
-
-def prepare(
-    workflow: Workflow,
-    store: Store,
-    container: ContainerRecord,
-    options: Options,
-    *,
-    bus: Bus,
-    deadline: Callable[[], float],
-) -> Loop:
-    """Make the loop of a run that holds its container, from what is stored."""
-    plan = plan_of(type(workflow))
-    clock = options.clock
-    now = clock()
-    stored = store.tasks(container.uid)
-    if options.fresh and stored:
-        # Whoever looks after a crash in between must not see a complete container.
-        store.save(replace(container, status=Status.PENDING))
-        erase = [Change(task, None) for task in stored]
-        store.commit(container.uid, erase, fence=container.fence)
-        stored = []
-    again = [options.from_step] if options.from_step else []
-    resumption = resume(plan, container, stored, now=now, again=again)
-    container = replace(
-        container,
-        workflow=plan.workflow,
-        plan=plan.summary(),
-        params=json.dumps(workflow.encoded_parameters(), ensure_ascii=False),
-        target=options.target or container.target,
-        status=Status.RUNNING,
-        finish_reason=None,
-        started_at=now if options.fresh else container.started_at or now,
-        ended_at=None,
-    )
-    store.save(container)
-    if resumption.removed:
-        names = ", ".join(resumption.removed)
-        text = f"not in the workflow any more, and ignored: {names}"
-        bus.emit(Notice(at=now, text=text))
-    loop = Loop(
-        workflow=workflow,
-        plan=plan,
-        store=store,
-        container=container,
-        resumption=resumption,
-        clock=clock,
-        jobs=options.jobs or default_jobs(),
-        bus=bus,
-        only=options.only,
-        executor=options.executor or plan.executor,
-        deadline=deadline,
-    )
-    if bus:
-        bus.emit(RunStarted(at=now, container=container, tasks=stored))
-    return loop
-
-
 def conclude(loop: Loop, ended: int | None, options: Options, reopen: Reopen) -> Report:
     """Record how the container stands, give the lease back, and report."""
+    for text in loop.records.workdirs.close():
+        loop.bus.emit(Notice(at=loop.clock(), text=text))
     schedule = loop.schedule
     complete = schedule.succeeded()
     failed = [t for t in loop.tasks.values() if t.has_failed and schedule.knows(t.name)]
@@ -355,7 +250,7 @@ def conclude(loop: Loop, ended: int | None, options: Options, reopen: Reopen) ->
         owner=None,
         leased_till=None,
     )
-    if not loop.patiently(lambda: loop.store.release(record)):
+    if not loop.records.patiently(lambda: loop.store.release(record)):
         raise LeaseLost(
             f"container {record.name!r}: another runner took it over at the end; "
             "what was recorded is safe, run again"

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 
 from ptsflow.model import Status
 from ptsflow.plan import Plan, PlanStep, item_name
+from ptsflow.ready import Line, Ready
 from ptsflow.tally import allowed_failures
 
 
@@ -25,12 +26,12 @@ class StepState:
     """How far one step is."""
 
     __slots__ = (
-        "active",
         "failed",
-        "held",
+        "followers",
         "index",
         "is_open",
         "items",
+        "line",
         "open_needs",
         "satisfied",
         "settled",
@@ -38,8 +39,12 @@ class StepState:
         "unsettled",
     )
 
-    def __init__(self, step: PlanStep) -> None:
+    def __init__(self, step: PlanStep, line: Line) -> None:
         self.step = step
+        #: Where its tasks stand when they are ready.
+        self.line = line
+        #: The steps that fan out over it.
+        self.followers: list[StepState] = []
         #: Names of its tasks; None until a fan-out's list is known.
         self.items: list[str] | None = None if step.each else [step.name]
         #: The place of each item among the step's, made when first asked for.
@@ -50,9 +55,6 @@ class StepState:
         self.failed = 0
         self.settled = False
         self.satisfied = False
-        self.active = 0
-        #: Ready items that its `limit` holds back.
-        self.held: deque[str] = deque()
 
 
 class Schedule:
@@ -60,7 +62,10 @@ class Schedule:
 
     def __init__(self, plan: Plan, only: Iterable[str] | None = None) -> None:
         self.plan = plan
-        self.steps = {step.name: StepState(step) for step in plan.steps}
+        self._ready = Ready(plan.limits)
+        self.steps = {
+            step.name: StepState(step, self._ready.line_of(step)) for step in plan.steps
+        }
         #: Status of every task that is complete, by name.
         self.complete: dict[str, Status] = {}
         #: Fan-out steps whose list is stored and whose items are not known yet.
@@ -72,13 +77,9 @@ class Schedule:
         self.is_stopping = False
         self._only = None if only is None else frozenset(only)
         self._owner_of: dict[str, StepState] = {}
-        self._ready: deque[str] = deque()
-        #: Held back by a `limit` before, and first to start now.
-        self._released: deque[str] = deque()
         self._waiting: list[tuple[int, str]] = []
         self._waits: dict[str, int] = {}
         self._dependents: dict[str, list[StepState]] = defaultdict(list)
-        self._chained: dict[str, list[StepState]] = defaultdict(list)
         self._barriers: dict[int, list[StepState]] = defaultdict(list)
         self._prefix = 0
         self._always = False
@@ -87,7 +88,7 @@ class Schedule:
             for name in step.needs:
                 self._dependents[name].append(state)
             if step.each is not None:
-                self._chained[step.each].append(state)
+                self.steps[step.each].followers.append(state)
             else:
                 self._owner_of[step.name] = state
             if step.above is not None and step.above > 0:
@@ -120,16 +121,16 @@ class Schedule:
         state.unsettled = len(items)
         for item in items:
             self._owner_of[item] = state
-        for item in items:
+        for place, item in enumerate(items):
             if item in self.complete:
                 self._count(state, item, self.complete[item])
             elif state.is_open:
-                self._offer(state, item)
+                self._offer(state, item, place)
         if not items:
             self._settle_step(state)
         expanded = [(name, key, item) for key, item in zip(keys, items, strict=True)]
         # Only now: what is chained behind looks at what became of the items above.
-        for follower in self._chained[name]:
+        for follower in state.followers:
             expanded += self.expand(follower.step.name, keys)
         return expanded
 
@@ -143,7 +144,7 @@ class Schedule:
         self._count(state, name, Status.FAILED)
         if state.satisfied:
             # It is optional: what is chained behind it has nothing to do.
-            for follower in self._chained[name]:
+            for follower in state.followers:
                 self.expand(follower.step.name, ())
 
     def settle(self, task: str, status: Status) -> None:
@@ -166,32 +167,22 @@ class Schedule:
         """A step said that the rest is not needed; what runs may end."""
         self.is_finished = True
         self._ready.clear()
-        self._released.clear()
         self._waiting.clear()
         self.to_expand.clear()
-        for state in self.steps.values():
-            state.held.clear()
 
     # -- what is next -----------------------------------------------------------
 
     def take(self, free: int, now: int) -> list[str]:
-        """Return up to `free` tasks to start now, oldest ready first."""
+        """Return up to `free` tasks to start now, in the order of `ready`."""
         if self.is_stopping:
             return []
         while self._waiting and self._waiting[0][0] <= now:
             _, task = heapq.heappop(self._waiting)
-            self._ready.append(task)
-        taken: list[str] = []
-        while (self._released or self._ready) and len(taken) < free:
-            task = (self._released or self._ready).popleft()
             state = self._owner_of[task]
-            limit = state.step.limit
-            if limit is not None and state.active >= limit:
-                state.held.append(task)
-                continue
-            state.active += 1
-            self.running.add(task)
-            taken.append(task)
+            place = self._index(state, task)
+            self._ready.add(task, state.line, state.step.index, place)
+        taken = self._ready.take(free)
+        self.running.update(taken)
         return taken
 
     def next_due(self) -> int | None:
@@ -204,8 +195,7 @@ class Schedule:
             return False
         if self.is_stopping:
             return True
-        startable = self._released or self._ready
-        return not (startable or self._waiting or self.to_expand)
+        return not (self._ready.count or self._waiting or self.to_expand)
 
     def start_always(self) -> bool:
         """Open the steps that always run; False where that was done before."""
@@ -269,55 +259,55 @@ class Schedule:
     def _leave(self, task: str, state: StepState) -> None:
         if task in self.running:
             self.running.remove(task)
-            state.active -= 1
-            if state.held:
-                self._released.append(state.held.popleft())
+            if state.line.wants:
+                self._ready.give_back(state.line)
 
     def _count(self, state: StepState, task: str, status: Status) -> None:
         state.unsettled -= 1
         if status is Status.FAILED:
             state.failed += 1
-        if state.step.each is not None:
+        if state.followers and state.step.each is not None:
             self._pass_on(state, task, status)
         if state.unsettled == 0:
             self._settle_step(state)
 
     def _pass_on(self, state: StepState, task: str, status: Status) -> None:
         """Let the items behind this one start, or see them skipped."""
-        for follower in self._chained[state.step.name]:
+        for follower in state.followers:
             if follower.items is None or not follower.is_open:
                 continue
-            child = follower.items[self._index(state, task)]
-            if child not in self.complete:
-                self._offer_child(state, follower, child, status)
+            place = self._index(state, task)
+            self._offer_behind(state, follower, place, status)
 
-    def _offer(self, state: StepState, item: str) -> None:
+    def _offer(self, state: StepState, item: str, place: int) -> None:
         """Make an item of an open step ready, where the item before it lets it."""
         parent = self.steps[state.step.each] if state.step.each else None
         if parent is None or parent.step.each is None:
-            self._make_ready(state, item)
+            self._make_ready(state, item, place)
             return
-        before = (parent.items or [])[self._index(state, item)]
-        status = self.complete.get(before)
+        status = self.complete.get((parent.items or [])[place])
         if status is not None:
-            self._offer_child(parent, state, item, status)
+            self._offer_behind(parent, state, place, status)
 
-    def _offer_child(
-        self, parent: StepState, state: StepState, item: str, status: Status
+    def _offer_behind(
+        self, parent: StepState, state: StepState, place: int, status: Status
     ) -> None:
+        item = (state.items or [])[place]
+        if item in self.complete:
+            return
         if status is Status.DONE:
-            self._make_ready(state, item)
+            self._make_ready(state, item, place)
         elif status is Status.SKIPPED or parent.step.optional or parent.satisfied:
             self.to_skip.append(item)
 
-    def _make_ready(self, state: StepState, task: str) -> None:
+    def _make_ready(self, state: StepState, task: str, place: int = 0) -> None:
         if self.is_finished and not state.step.always:
             return
         if self._only is not None and state.step.name not in self._only:
             return
         due = self._waits.get(task)
         if due is None:
-            self._ready.append(task)
+            self._ready.add(task, state.line, state.step.index, place)
         else:
             heapq.heappush(self._waiting, (due, task))
 
@@ -344,7 +334,7 @@ class Schedule:
 
     def _skip_behind(self, state: StepState) -> None:
         """The failed items of `state` are accepted: nothing comes for those behind."""
-        for follower in self._chained[state.step.name]:
+        for follower in state.followers:
             if not follower.is_open or follower.items is None:
                 continue
             for before, item in zip(state.items or [], follower.items, strict=True):
@@ -386,8 +376,8 @@ class Schedule:
                 self._make_ready(state, step.name)
             return
         if state.items is not None:
-            for item in state.items:
+            for place, item in enumerate(state.items):
                 if item not in self.complete:
-                    self._offer(state, item)
+                    self._offer(state, item, place)
         elif self.steps[step.each].step.each is None:
             self.to_expand.append(step.name)

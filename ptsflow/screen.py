@@ -7,7 +7,7 @@ then items. Live screen and `status` are the same picture.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ptsflow import asjson, tally, view
 from ptsflow.board import Board, StepBoard
@@ -50,7 +50,7 @@ def page(
     width: int,
     eta_ms: int | None,
     stands: Piece,
-    remark: str,
+    remarks: Iterable[str],
 ) -> list[Line]:
     """Return a container as it is stored, in as many lines as it takes.
 
@@ -60,7 +60,7 @@ def page(
         width: in how many columns.
         eta_ms: how long the rest takes, if that is known.
         stands: its status.
-        remark: what else to say of it: who runs it, what to do.
+        remarks: what else to say of it: who runs it, what to do; empty ones are left out.
     """
     container = board.container
     if container is None:
@@ -73,8 +73,10 @@ def page(
         stands,
         Piece(f"   {view.percent(percentage)}{eta}"),
     ]
-    remarks: list[Line] = [[Piece(f" {view.clean(remark)}", "dim")]] if remark else []
-    return [head, *_steps(board, now, width, None), *remarks]
+    said: list[Line] = [
+        [Piece(f" {view.clean(remark)}", "dim")] for remark in remarks if remark
+    ]
+    return [head, *_steps(board, now, width, None), *said]
 
 
 def _header(board: Board, container: ContainerRecord) -> Line:

@@ -7,12 +7,28 @@ seen when the class is made (`workflow`).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Mapping
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    TypeVar,
+    overload,
+)
 
-from ptsflow import amounts
+from ptsflow import checks
 from ptsflow.errors import DeclarationError
 from ptsflow.retry import Retry
+
+if TYPE_CHECKING:
+    import concurrent.futures
+
+    #: Where bodies run: a name, an address, or what makes a pool.
+    Executor = str | Callable[[], concurrent.futures.Executor]
+else:  # At run time annotations are looked up, and that module takes long to load.
+    Executor = str | Callable[[], Any]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,16 +47,19 @@ class Options:
         "at_most_once",
         "each",
         "executor",
+        "keep_workdir",
         "key",
         "limit",
         "memory",
         "optional",
         "parallel",
+        "priority",
         "references",
         "retry",
         "stall",
         "timeout",
         "tolerate",
+        "uses",
         "version",
         "weight",
     )
@@ -53,22 +72,26 @@ class Options:
         #: The steps that these two name, to see whether they are of the same class.
         self.references = [("after", step) for step in after or ()]
         self.references += [] if each is None else [("each", each)]
-        self.parallel = _flag(label, "parallel", given["parallel"])
-        self.always = _flag(label, "always", given["always"])
-        self.optional = _flag(label, "optional", given["optional"])
-        self.at_most_once = _flag(label, "at_most_once", given["at_most_once"])
+        self.parallel = checks.flag(label, "parallel", given["parallel"])
+        self.always = checks.flag(label, "always", given["always"])
+        self.optional = checks.flag(label, "optional", given["optional"])
+        self.at_most_once = checks.flag(label, "at_most_once", given["at_most_once"])
         # What may run at most once is not tried again unless that is asked for.
         retries = 0 if self.at_most_once and given["retry"] is None else given["retry"]
-        self.retry = _retry(label, retries)
-        self.key: Key | None = _key(label, given["key"])
-        self.limit: int | None = _limit(label, given["limit"])
-        self.tolerate: int | str = _tolerate(label, given["tolerate"])
-        self.weight = _weight(label, given["weight"])
-        self.version = _version(label, given["version"])
+        self.retry = checks.retry(label, retries)
+        self.key: Key | None = checks.key(label, given["key"])
+        self.limit: int | None = checks.limit(label, given["limit"])
+        self.tolerate: int | str = checks.tolerate(label, given["tolerate"])
+        self.weight = checks.weight(label, given["weight"])
+        self.version = checks.version(label, given["version"])
         self.executor = _executor(label, given["executor"])
-        self.timeout = _duration(label, "timeout", given["timeout"])
-        self.stall = _duration(label, "stall", given["stall"])
-        self.memory = _memory(label, given["memory"])
+        self.timeout = checks.duration(label, "timeout", given["timeout"])
+        self.stall = checks.duration(label, "stall", given["stall"])
+        self.memory = checks.memory(label, given["memory"])
+        #: How much of each of the class's `limits` one task of it takes.
+        self.uses = checks.uses(label, given["uses"])
+        self.priority = checks.priority(label, given["priority"])
+        self.keep_workdir = checks.flag(label, "keep_workdir", given["keep_workdir"])
         self._check_together(label)
 
     def _check_together(self, label: str) -> None:
@@ -162,6 +185,9 @@ def step(
     timeout: float | str | None = None,
     stall: float | str | None = None,
     memory: int | str | None = None,
+    uses: str | Mapping[str, int] | None = None,
+    priority: int = 0,
+    keep_workdir: bool = False,
 ) -> Callable[[Callable[Concatenate[Any, P], R]], Step[P, R]]: ...
 def step(function: Any = None, /, **given: Any) -> Any:
     """Declare a method as a step of its workflow.
@@ -187,10 +213,14 @@ def step(function: Any = None, /, **given: Any) -> Any:
         version: change it to have the step, and what depends on it, run again.
         at_most_once: found running after a crash, it is not repeated: a person says
             with `ptsflow mark` whether it did its work.
-        executor: where its bodies run: "thread" or "process".
+        executor: where its bodies run: "thread", "process" or "dask".
         timeout: the longest that an attempt may take, in seconds or as "2h".
         stall: the longest that an attempt may go on without reporting progress.
         memory: the most memory that an attempt in a process may ask for, as "2GB".
+        uses: what it takes of the class's `limits` while it runs: `{"db": 2}`, or "db"
+            for one.
+        priority: of what is ready, the higher starts first.
+        keep_workdir: leave `task.workdir` there when the task is done.
 
     Raises:
         DeclarationError: an option has a wrong type or value, or contradicts another.
@@ -224,11 +254,10 @@ _DEFAULTS: dict[str, Any] = {
     "timeout": None,
     "stall": None,
     "memory": None,
+    "uses": None,
+    "priority": 0,
+    "keep_workdir": False,
 }
-
-
-def _refuse(label: str, option: str, expected: str, found: object) -> DeclarationError:
-    return DeclarationError(f"{label}: {option}= expects {expected}, found {found!r}")
 
 
 def _steps(label: str, value: object) -> tuple[Step[..., Any], ...] | None:
@@ -251,82 +280,51 @@ def _step(label: str, option: str, value: object) -> Step[..., Any]:
     )
 
 
-def _flag(label: str, option: str, value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise _refuse(label, option, "True or False", value)
+#: Where bodies can run, by name.
+EXECUTORS = ("thread", "process", "dask")
 
 
-def _retry(label: str, value: object) -> Retry:
-    if value is None:
-        return Retry()
-    if isinstance(value, Retry):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return Retry(value)
-    raise _refuse(label, "retry", "a Retry or a number of retries", value)
+def check_executor(value: object) -> str | None:
+    """Return what is wrong with where the bodies of a run are to run; None if nothing.
 
-
-def _key(label: str, value: object) -> Any:
-    if value is None or callable(value) or (isinstance(value, str) and value):
-        return value
-    raise _refuse(label, "key", "the name of a field or a function of the item", value)
-
-
-def _limit(label: str, value: object) -> int | None:
-    if value is None:
+    A name of `EXECUTORS`, "dask://HOST:PORT", or a callable without parameters that
+    returns a `concurrent.futures.Executor`.
+    """
+    if isinstance(value, str):
+        is_right = value in EXECUTORS or _is_address(value)
+    else:
+        is_right = callable(value) and _takes_nothing(value)
+    if is_right:
         return None
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-        return value
-    raise _refuse(label, "limit", "a whole number of 1 or more", value)
+    names = ", ".join(map(repr, EXECUTORS))
+    return (
+        f"expected {names}, 'dask://HOST:PORT' or a callable without parameters "
+        f"that returns a concurrent.futures.Executor, found {value!r}"
+    )
 
 
-def _tolerate(label: str, value: object) -> int | str:
-    expected = 'a number of items, 0 or more, or a share such as "2%"'
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    if isinstance(value, str) and value.endswith("%"):
-        try:
-            share = float(value[:-1])
-        except ValueError:
-            raise _refuse(label, "tolerate", expected, value) from None
-        if 0 <= share <= 100:  # noqa: PLR2004 - percent
-            return value
-    raise _refuse(label, "tolerate", expected, value)
+def _is_address(text: str) -> bool:
+    place = text.removeprefix("dask://")
+    host, _, port = place.rpartition(":")
+    return place != text and host != "" and port.isdecimal() and 0 < int(port) < 2**16
 
 
-def _weight(label: str, value: object) -> float:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if number and 0 < value < float("inf"):  # type: ignore[operator] # a number
-        return float(value)  # type: ignore[arg-type] # a number
-    raise _refuse(label, "weight", "a number above 0", value)
-
-
-def _version(label: str, value: object) -> str:
-    if isinstance(value, (str, int)) and not isinstance(value, bool):
-        return str(value)
-    raise _refuse(label, "version", "a str or an int", value)
-
-
-#: Where bodies can run.
-EXECUTORS = ("thread", "process")
+def _takes_nothing(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return False
+    except ValueError:
+        return True  # Made in C, so nobody knows.
+    return True
 
 
 def _executor(label: str, value: object) -> str | None:
-    if value is None or value in EXECUTORS:
+    if value is None or (isinstance(value, str) and value in EXECUTORS):
         return value
-    raise _refuse(label, "executor", " or ".join(map(repr, EXECUTORS)), value)
+    raise checks.refuse(label, "executor", _either(EXECUTORS), value)
 
 
-def _duration(label: str, option: str, value: object) -> float | None:
-    found = amounts.seconds(value)
-    if found is None and value is not None:
-        raise _refuse(label, option, 'seconds above 0, or a text such as "2h"', value)
-    return found
-
-
-def _memory(label: str, value: object) -> int | None:
-    found = amounts.size(value)
-    if found is None and value is not None:
-        raise _refuse(label, "memory", 'bytes above 0, or a text such as "2GB"', value)
-    return found
+def _either(names: tuple[str, ...]) -> str:
+    *first, last = map(repr, names)
+    return f"{', '.join(first)} or {last}"

@@ -10,7 +10,15 @@ from msgspec.structs import replace
 
 from ptsflow import asjson, tally, view
 from ptsflow.board import Board
-from ptsflow.model import ContainerRecord, Status, StepSummary, Tally, TaskRecord
+from ptsflow.model import (
+    Attempt,
+    ContainerRecord,
+    Ending,
+    Status,
+    StepSummary,
+    Tally,
+    TaskRecord,
+)
 from ptsflow.resume import Forecast
 from ptsflow.view import SYMBOLS, Line, Piece
 
@@ -204,6 +212,41 @@ def fields(record: TaskRecord) -> list[Line]:
         for name, value in asjson.task(record).items()
     ]
     return view.columns(rows)
+
+
+def attempts(made: Iterable[Attempt]) -> list[Line]:
+    """Return a table of the attempts of a task, with the traceback of the last error."""
+    made = list(made)
+    titles = ("ATTEMPT", "ENDED", "BEGAN", "TOOK", "BY", "")
+    rows = [[Piece(title, "title") for title in titles]]
+    rows += [
+        [
+            Piece(str(attempt.number)),
+            Piece(attempt.ending, _ENDINGS[attempt.ending]),
+            Piece(view.date_time(attempt.began_at)),
+            Piece(view.duration(attempt.ended_at - attempt.began_at)),
+            Piece(view.clean(attempt.ran_by)),
+            Piece(view.clean(attempt.error), "dim"),
+        ]
+        for attempt in made
+    ]
+    lines = view.columns(rows)
+    failed = [attempt for attempt in made if attempt.traceback]
+    if failed:
+        lines += [[], [Piece(f"attempt {failed[-1].number}:", "title")]]
+        text = failed[-1].traceback.rstrip("\n")
+        lines += [[Piece(view.clean(row), "dim")] for row in text.split("\n")]
+    return lines
+
+
+_ENDINGS = {
+    Ending.DONE: "done",
+    Ending.FAILED: "failed",
+    Ending.CRASHED: "failed",
+    Ending.SKIPPED: "skipped",
+    Ending.POSTPONED: "waiting",
+    Ending.INTERRUPTED: "waiting",
+}
 
 
 # -- dry run ----------------------------------------------------------------

@@ -21,16 +21,11 @@ from ptsflow.events import Bus, Listener
 from ptsflow.fields import check_name
 from ptsflow.lease import acquire, this_process
 from ptsflow.loop import Job, Loop
+from ptsflow.options import Options, check_options
 from ptsflow.outcomes import Ended
+from ptsflow.preparation import check_fits, prepare
 from ptsflow.report import Report
-from ptsflow.runner import (
-    Options,
-    check_fits,
-    check_options,
-    conclude,
-    planned,
-    prepare,
-)
+from ptsflow.runner import conclude, planned
 from ptsflow.stores.memory import MemoryStore
 from ptsflow.workflow import Workflow
 
@@ -102,10 +97,13 @@ def run_inline(  # noqa: PLR0913 - the options of run that make sense here
     check_fits(seen, plan, workflow.encoded_parameters(), fresh=False)
     claimed, _ = acquire(store, seen, this_process(clock), 60_000)
     bus = Bus(options.listeners)
+    loop: Loop | None = None
     try:
         loop = prepare(workflow, store, claimed, options, bus=bus, deadline=lambda: 0.0)
         _drive(loop, clock)
     except BaseException:
+        if loop is not None:
+            loop.records.workdirs.close()
         with contextlib.suppress(Exception):
             store.release(claimed)
         raise

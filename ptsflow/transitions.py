@@ -52,8 +52,10 @@ def cut(text: str, limit: int) -> str:
     return f"{text[:half]} ... {text[-half:]}"
 
 
-def start(task: TaskRecord, *, now: int, fence: int) -> TaskRecord:
-    """A new attempt begins."""
+def start(
+    task: TaskRecord, *, now: int, fence: int, ran_by: str = ""
+) -> TaskRecord:
+    """A new attempt begins, in the process `ran_by`: `host:pid`."""
     _expect(task, "start", *_STARTABLE)
     return replace(
         task,
@@ -64,6 +66,7 @@ def start(task: TaskRecord, *, now: int, fence: int) -> TaskRecord:
         invoke_count=task.invoke_count + 1,
         began_at=now if task.began_at is None else task.began_at,
         last_invoked_at=now,
+        ran_by=ran_by,
         due=None,
         error=None,
         cause=Cause.NONE,
@@ -73,7 +76,12 @@ def start(task: TaskRecord, *, now: int, fence: int) -> TaskRecord:
 
 
 def succeed(
-    task: TaskRecord, *, now: int, result: str, code_version: str = ""
+    task: TaskRecord,
+    *,
+    now: int,
+    result: str,
+    code_version: str = "",
+    code_hash: str = "",
 ) -> TaskRecord:
     """The attempt returned; `result` is what the codec made of the value.
 
@@ -88,19 +96,27 @@ def succeed(
         task_ended_at=now,
         task_duration_ms=_duration(task, now),
         code_version=code_version,
+        code_hash=code_hash,
         result=None if result == NULL else result,
     )
 
 
 def finish(
-    task: TaskRecord, *, now: int, why: str, code_version: str = ""
+    task: TaskRecord,
+    *,
+    now: int,
+    why: str,
+    code_version: str = "",
+    code_hash: str = "",
 ) -> TaskRecord:
     """The body said that the rest of the workflow is not needed.
 
     The mark is part of the task, so that finish and reason are recorded in one write.
     """
     _expect(task, "finish", Status.RUNNING)
-    done = succeed(task, now=now, result=NULL, code_version=code_version)
+    done = succeed(
+        task, now=now, result=NULL, code_version=code_version, code_hash=code_hash
+    )
     return replace(done, cause=Cause.FINISH, status_text=cut(why, TEXT_LIMIT))
 
 
@@ -269,6 +285,7 @@ def reset(task: TaskRecord, *, fence: int) -> TaskRecord:
         error=None,
         cause=Cause.NONE,
         code_version="",
+        code_hash="",
         processing_data=None,
         result=None,
     )

@@ -186,6 +186,11 @@ def date_time(ms: int | None) -> str:
     return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def stamp(ms: int) -> str:
+    """Return date and time to the millisecond, where whoever looks is."""
+    return f"{date_time(ms)}.{ms % 1000:03}"
+
+
 def tries(task: TaskRecord) -> str:
     """Return `try 2/4`, or nothing for a first attempt that is under way."""
     last = max(task.max_retries + 1, task.attempt)

@@ -13,27 +13,19 @@ from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, get_origin
+from typing import Any, ClassVar, Self, get_origin
 
 from msgspec import Struct
 
 from ptsflow import codec
+from ptsflow.bindings import Binding, bind_all, check_limits
 from ptsflow.errors import DeclarationError, FrozenWorkflow, ParameterError
 from ptsflow.loading import similar
 from ptsflow.model import NAME_LIMIT
 from ptsflow.parameters import convert
-from ptsflow.step import EXECUTORS, Step
+from ptsflow.step import Executor, Step, check_executor
 
 _MISSING: Any = object()
-
-
-class Binding(Struct, frozen=True):
-    """What one parameter of a step's method receives."""
-
-    parameter: str
-    kind: Literal["task", "item", "result"]
-    #: The earlier step whose result it is.
-    step: str = ""
 
 
 class Parameter(Struct, frozen=True):
@@ -63,8 +55,12 @@ class Workflow:
     #: Template of the container's name, e.g. `"epf:{hour:%Y%m%dT%H}"`.
     container: ClassVar[str] = ""
 
-    #: Where bodies run unless their step says otherwise: "thread" or "process".
-    executor: ClassVar[str] = "thread"
+    #: Where bodies run unless their step says otherwise: "thread", "process", "dask",
+    #: "dask://HOST:PORT", or `staticmethod` of what makes a `concurrent.futures.Executor`.
+    executor: ClassVar[Executor] = "thread"
+
+    #: How much there is of what steps share, e.g. `{"db": 2}`; see `@step(uses=...)`.
+    limits: ClassVar[Mapping[str, int]] = {}
 
     #: Steps in the order in which they are declared, those that always run at the end.
     declared_steps: ClassVar[dict[str, Step[..., Any]]] = {}
@@ -75,9 +71,10 @@ class Workflow:
         super().__init_subclass__(**kwargs)
         cls.declared_steps = _collect_steps(cls)
         cls.declared_parameters = _collect_parameters(cls)
-        cls.declared_bindings = _bind_all(cls)
+        cls.declared_bindings = bind_all(cls, cls.declared_steps)
         _check_template(cls)
         _check_executor(cls)
+        check_limits(cls.__name__, cls.limits, cls.declared_steps)
 
     def __init__(self, **parameters: Any) -> None:
         declared = type(self).declared_parameters
@@ -249,6 +246,7 @@ _RESERVED = frozenset(
     {"task", "container", "parameters", "container_name", "encoded_parameters"}
     | {
         "executor",
+        "limits",
         "from_encoded",
         "declared_steps",
         "declared_bindings",
@@ -314,107 +312,13 @@ def _check_template(cls: type[Workflow]) -> None:
 
 
 def _check_executor(cls: type[Workflow]) -> None:
-    if cls.executor not in EXECUTORS:
-        raise DeclarationError(
-            f"{cls.__name__}.executor: expected {' or '.join(map(repr, EXECUTORS))}, "
-            f"found {cls.executor!r}"
-        )
+    wrong = check_executor(cls.executor)
+    if wrong is not None:
+        raise DeclarationError(f"{cls.__name__}.executor: {wrong}")
     for name, step in cls.declared_steps.items():
         where = step.options.executor or cls.executor
-        if step.options.memory is not None and where != "process":
+        if step.options.memory is not None and where == "thread":
             raise DeclarationError(
                 f"{cls.__name__}.{name}: memory= limits a process; add "
                 'executor="process", or leave memory= out'
             )
-
-
-def _bind_all(cls: type[Workflow]) -> dict[str, tuple[Binding, ...]]:
-    bindings: dict[str, tuple[Binding, ...]] = {}
-    earlier: set[str] = set()
-    for name, step in cls.declared_steps.items():
-        label = f"{cls.__name__}.{name}"
-        _check_references(cls, label, step, earlier)
-        bindings[name] = _bind(label, step, earlier)
-        earlier.add(name)
-    return bindings
-
-
-def _check_references(
-    cls: type[Workflow], label: str, step: Step[..., Any], earlier: set[str]
-) -> None:
-    options = step.options
-    for option, named in options.references:
-        name = named.name
-        declared = cls.declared_steps.get(name)
-        own = any(vars(base).get(name) is named for base in cls.__mro__)
-        if own and name in earlier:
-            continue
-        if declared is None or not own:
-            reason = "is not a step of this class"
-        elif declared.options.always:
-            reason = "always runs last, so nothing can wait for it"
-        else:
-            reason = "is not declared above it"
-        raise DeclarationError(
-            f"{label}: {option}= names {name!r}, which {reason}; "
-            f"it may name {', '.join(sorted(earlier)) or 'no step, as it is the first'}"
-        )
-    source = cls.declared_steps.get(options.each or "")
-    if options.key is not None and source is not None and source.options.each:
-        raise DeclarationError(
-            f"{label}: key= has no use, as an item of {source.name} keeps its key "
-            "behind it; leave key= out"
-        )
-
-
-def _bind(label: str, step: Step[..., Any], earlier: set[str]) -> tuple[Binding, ...]:
-    parameters = list(inspect.signature(step.function).parameters.values())
-    first = parameters[0] if parameters else None
-    if first is None or first.kind not in _PLACED or first.name in {"task", *earlier}:
-        raise DeclarationError(
-            f"{label}: a step is a method, its first parameter is self; "
-            f"write def {step.name}(self, ...)"
-        )
-    bindings: list[Binding] = []
-    item_taken = step.options.each is None
-    for parameter in parameters[1:]:
-        name = parameter.name
-        if parameter.kind not in _NAMED:
-            empty = inspect.Parameter.empty
-            bare = parameter.replace(annotation=empty, default=empty)
-            raise DeclarationError(
-                f"{label}: the parameter {bare} cannot be filled in; "
-                f"name each: {_allowed(earlier, item=not item_taken)}"
-            )
-        if name == "task":
-            bindings.append(Binding(name, "task"))
-        elif name in earlier:
-            bindings.append(Binding(name, "result", name))
-        elif not item_taken:
-            item_taken = True
-            bindings.append(Binding(name, "item"))
-        else:
-            raise DeclarationError(
-                f"{label}: the parameter {name!r} is no step above it"
-                f"{similar(name, earlier)}; allowed: "
-                f"{_allowed(earlier, item=step.options.each is not None)}"
-            )
-    if item_taken:
-        return tuple(bindings)
-    # Where nothing else is the item, what is named like the step it comes from is.
-    source = Binding(step.options.each or "", "result", step.options.each or "")
-    item = Binding(source.parameter, "item")
-    return tuple(item if binding == source else binding for binding in bindings)
-
-
-_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-_PLACED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-
-
-def _allowed(earlier: set[str], *, item: bool) -> str:
-    allowed = ["task"]
-    if item:
-        allowed.append("one name for the item")
-    if earlier:
-        allowed.append(f"the steps above it ({', '.join(sorted(earlier))})")
-    return ", ".join(allowed)

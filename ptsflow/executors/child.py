@@ -8,34 +8,40 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from io import TextIOWrapper
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ptsflow import attempt, codec
+from ptsflow import attempt, capture, codec
 from ptsflow.attempt import Call, Element, Value, Values
+from ptsflow.bindings import Binding
 from ptsflow.clock import system_clock
 from ptsflow.context import TaskHandle
 from ptsflow.errors import LeaseLost
 from ptsflow.executors.wire import (
     Assignment,
+    Began,
     Cancel,
     Checkpoint,
     Ended,
     Kept,
     Progressing,
     Setting,
+    frame,
     pack,
     read_task,
 )
 from ptsflow.loading import Reference
 from ptsflow.loading import find as find_class
-from ptsflow.model import TaskRecord
+from ptsflow.model import LogLine, TaskRecord
 from ptsflow.plan import Plan, PlanStep, plan_of
-from ptsflow.workflow import Binding, Workflow
+from ptsflow.workflow import Workflow
+
+if TYPE_CHECKING:
+    import logging
 
 _LINES: dict[str, Any] = {"errors": "backslashreplace", "line_buffering": True}
 #: Progress is passed on so often at the most, in seconds.
@@ -49,28 +55,49 @@ def find(reference: str) -> type[Workflow]:
     return kind
 
 
+class _Outlet(capture.Outlet):
+    """A stream on which nothing is printed of a record that was logged already."""
+
+    def write(self, text: str) -> int:
+        return len(text) if capture.is_handled() else super().write(text)
+
+
+_outlets = (_Outlet(sys.stdout), _Outlet(sys.stderr))
+
+
+def cover_streams() -> None:
+    """Stand before the streams, so that a child's are also those of old handlers."""
+    for name, outlet in zip(("stdout", "stderr"), _outlets, strict=True):
+        if outlet.stream is not None:
+            setattr(sys, name, outlet)
+
+
 def serve(workflow: type[Workflow], connection: int, output: int) -> None:
     """Make attempts until the runner closes the connection."""
     with open(os.devnull) as nothing:  # noqa: PTH123 - a descriptor is wanted
         os.dup2(nothing.fileno(), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    os.close(output)
     # New ones, as the nursery's may be of a file; a line reaches the runner at once, so
     # that it has it when the process dies.
-    sys.stdout, sys.stderr = (
-        TextIOWrapper(os.fdopen(number, "wb", closefd=False), **_LINES)
-        for number in (1, 2)
-    )
-    Child(workflow, Connection(connection)).serve()
+    for number, outlet in enumerate(_outlets, 1):
+        outlet.stream = TextIOWrapper(os.fdopen(number, "wb", closefd=False), **_LINES)
+    sys.stdout, sys.stderr = _outlets
+    child = Child(workflow, Connection(connection), output)
+    capture.LogHook(child.log).begin()
+    child.serve()
 
 
 class Child:
     """The child's side of the connection; its main thread runs the bodies."""
 
-    def __init__(self, workflow: type[Workflow], connection: Connection) -> None:
+    def __init__(
+        self, workflow: type[Workflow], connection: Connection, output: int
+    ) -> None:
         self._plan: Plan = plan_of(workflow)
         self._connection = connection
+        #: Where it prints to, whatever bodies do to the streams.
+        self._output = output
         self._sending = threading.Lock()
         setting = read_task(connection.recv_bytes())
         assert isinstance(setting, Setting)  # noqa: S101 - the runner sends it first
@@ -88,6 +115,7 @@ class Child:
 
     def serve(self) -> None:
         """Run bodies as they are assigned."""
+        self._send(Began(os.getpid()))
         threading.Thread(target=self._listen, daemon=True).start()
         while True:
             self._has_work.acquire()
@@ -120,7 +148,7 @@ class Child:
         except (EOFError, OSError):
             os._exit(0)
 
-    def _send(self, message: Checkpoint | Ended) -> None:
+    def _send(self, message: Began | Checkpoint | Ended) -> None:
         with self._sending:
             self._connection.send_bytes(pack(message))
 
@@ -146,6 +174,17 @@ class Child:
         if not self._is_kept:
             raise LeaseLost(f"the checkpoint of {name} was not saved, as the run ended")
 
+    def log(self, record: logging.LogRecord) -> None:
+        """Write a record among what is printed."""
+        self.logged("", capture.lines_of(record))
+
+    def logged(self, _name: str, lines: Sequence[LogLine]) -> None:
+        """Write logged lines among what is printed."""
+        data = b"".join(frame(line) for line in lines)
+        with contextlib.suppress(OSError):  # the runner is gone: seen next
+            while data:
+                data = data[os.write(self._output, data) :]
+
     # -- the attempt ----------------------------------------------------------------
 
     def _attempt(self, given: Assignment) -> attempt.Outcome:
@@ -157,6 +196,7 @@ class Child:
             self._setting.container,
             task,
             saved=given.saved,
+            folder=given.folder,
             reporter=self,
             cancelled=lambda: self._is_cancelled,
         )

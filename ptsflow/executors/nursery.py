@@ -4,7 +4,7 @@ It has imported the workflow once, so that a child starts in milliseconds. It ha
 thread, so forking is safe. It ends when its runner does, however that ends, as its
 socket closes then: it kills its children, even those that hold the interpreter in C or
 were stopped, with all processes that they started. Should it be killed itself, the
-kernel kills its children.
+kernel kills its children; should it be stopped, the kernel wakes it when the runner ends.
 """
 
 from __future__ import annotations
@@ -19,24 +19,54 @@ import sys
 import traceback
 from select import select
 
+from ptsflow import loading, transitions
+from ptsflow.errors import PtsflowError
 from ptsflow.executors import child
-from ptsflow.executors.wire import Exited, Kill, pack, read_order
+from ptsflow.executors.wire import Exited, Failed, Kill, pack, read_order
+from ptsflow.workflow import Workflow
 
 #: prctl(2): the signal that the kernel sends to a process when its parent ends.
 _PR_SET_PDEATHSIG = 1
+#: How long what is said of a failed import may be, in characters.
+_WHY = 800
 
 
 def main() -> None:
     """Serve the runner at the other end of the socket that the command line names."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # Ctrl-C is the runner's to handle
-    descriptor, lock, reference = sys.argv[1:]
+    lock, reference, descriptor = sys.argv[1:]
     runner = socket.socket(fileno=int(descriptor))
     runner.set_inheritable(False)
+    # Stopped, it would not see that the runner ended. No SIGKILL, as it has to end what
+    # its children started. Of a runner that ended before, the socket is closed already.
+    _ask_kernel(signal.SIGCONT)
     # Its children inherit the lock, and so hold it from their first moment on.
     holder = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(holder, fcntl.LOCK_SH)
-    _Nursery(runner, child.find(reference)).serve()
+    child.cover_streams()
+    _Nursery(runner, _imported(reference, runner)).serve()
+
+
+def _imported(reference: str, runner: socket.socket) -> type[Workflow]:
+    """Return the workflow; tell the runner, and end, where it cannot be imported."""
+    loading.is_for_bodies = True
+    try:
+        return child.find(reference)
+    except BaseException as error:  # noqa: BLE001 - importing runs a user's code
+        why = str(error).split("\n")[0]
+        if not isinstance(error, PtsflowError):
+            why = f"importing the workflow failed: {type(error).__name__}: {why}"
+        with contextlib.suppress(OSError):
+            runner.sendall(pack(Failed(transitions.cut(why, _WHY))))
+        os._exit(1)  # whatever threads the import began
+    finally:
+        loading.is_for_bodies = False
+
+
+def _ask_kernel(number: int) -> None:
+    """Have the kernel send this process a signal when its parent ends."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 class _Nursery:
@@ -59,7 +89,9 @@ class _Nursery:
                 self._obey()
 
     def _obey(self) -> None:
-        data, descriptors, _, _ = socket.recv_fds(self._runner, 4096, 2)
+        data, descriptors = b"", list[int]()
+        with contextlib.suppress(OSError):  # it ended before it had read all
+            data, descriptors, _, _ = socket.recv_fds(self._runner, 4096, 2)
         if not data:
             self._end()
         order = read_order(data)
@@ -108,8 +140,7 @@ class _Nursery:
     def _be_child(self, parent: int, connection: int, output: int) -> None:
         code = 1
         try:
-            libc = ctypes.CDLL(None, use_errno=True)
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            _ask_kernel(signal.SIGKILL)
             if os.getppid() != parent:  # it ended before the kernel was asked
                 os._exit(0)
             signal.set_wakeup_fd(-1)

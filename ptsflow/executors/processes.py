@@ -2,16 +2,14 @@
 
 The thread that would run a body supervises a child instead: it passes the attempt on,
 takes in what the child reports, and sees it end, however it ends. Children are used
-again; one that died or was killed is replaced by a fork of the nursery.
+again; one that died or was killed is replaced by a fork of the nursery, and a nursery
+that died by another one.
 """
 
 from __future__ import annotations
 
-import contextlib
+import json
 import os
-import signal
-import socket
-import subprocess
 import sys
 import threading
 from multiprocessing.connection import Connection, wait
@@ -21,21 +19,22 @@ from msgspec.json import encode
 
 from ptsflow import attempt
 from ptsflow.attempt import Call, Element, Outcome, Value, Values
+from ptsflow.clock import since_boot, system_clock
 from ptsflow.context import TaskHandle
 from ptsflow.errors import LeaseLost, ProcessDied, TimedOut
+from ptsflow.executors.forks import Child, Nursery, how_ended
 from ptsflow.executors.wire import (
     Assignment,
+    Began,
     Cancel,
     Checkpoint,
     Ended,
-    Exited,
     Kept,
-    Kill,
+    Lines,
+    Output,
     Progressing,
     Setting,
-    Spawn,
     pack,
-    read_exit,
     read_report,
 )
 from ptsflow.loading import Reference, refer
@@ -43,46 +42,13 @@ from ptsflow.workflow import Workflow
 
 #: How often a supervisor looks whether the run is cancelled, in seconds.
 _LOOK_EVERY = 0.25
-#: How much of what a body printed last is kept, in bytes.
-_TAIL = 4_000
-#: How many parts of what a body printed are taken in before looking at it again.
-_DRAIN = 16
-#: How long the nursery may take to end, in seconds.
-_END = 10.0
+#: How long a nursery that could not import the workflow is not begun anew, in seconds.
+_AGAIN = 5.0
 #: Starts the nursery with the import path of this process, and its environment.
 _NURSERY = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
     "from ptsflow.executors.nursery import main; main()"
 )
-
-
-class Child:
-    """The runner's side of one child process."""
-
-    def __init__(self, number: int, connection: Connection, output: int) -> None:
-        self.number = number
-        self.connection = connection
-        self.output = output
-        self.printed = b""
-        #: Whether it has closed its output; there is nothing to wait for, then.
-        self.is_silent = False
-        self.exited: Exited | None = None
-        self.has_exited = threading.Event()
-
-    def drain(self) -> None:
-        """Take in what it printed; not for ever, as it may print all the time."""
-        with contextlib.suppress(BlockingIOError):
-            for _ in range(_DRAIN):
-                part = os.read(self.output, 65536)
-                if not part:
-                    self.is_silent = True
-                    return
-                self.printed = (self.printed + part)[-_TAIL:]
-
-    def close(self) -> None:
-        """Let go of it; it ends by itself."""
-        self.connection.close()
-        os.close(self.output)
 
 
 def begin(workflow: Workflow, container: str, lock: Path) -> Processes:
@@ -110,141 +76,89 @@ class Processes:
     """
 
     def __init__(self, reference: Reference, setting: Setting, lock: Path) -> None:
+        told = [json.dumps(sys.path), str(lock), encode(reference).decode()]
+        self._command = [sys.executable, "-c", _NURSERY, *told]
         self._setting = setting
         self._lock = threading.Lock()
         self._idle: list[Child] = []
-        self._children: dict[int, Child] = {}
-        self._next = 0
-        #: Whether the nursery has ended: nobody tells of a child's end any more.
-        self._is_gone = False
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket = ours
-        command = [sys.executable, "-c", _NURSERY, encode(sys.path).decode()]
-        told = [str(theirs.fileno()), str(lock), encode(reference).decode()]
-        self._nursery = subprocess.Popen(  # noqa: S603 - this very interpreter
-            [*command, *told], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-        )
-        theirs.close()
-        self._hearing = threading.Thread(
-            target=self._hear, name="ptsflow-nursery", daemon=True
-        )
-        self._hearing.start()
+        self._is_stopped = False
+        self._nursery = Nursery(self._command, setting)
 
     def run(self, call: Call) -> Outcome:
         """Have a child make the attempt; return how it ended."""
         try:
-            child = self._take()
+            nursery, child = self._take()
         except OSError as error:
-            status = self._nursery.poll()
-            why = str(error)
-            if status is not None:
-                why = f"their nursery ended with exit status {status}"
-            text = f"no process could be started for it: {why}"
-            return attempt.failed(call, ProcessDied(text))
-        supervision = _Supervision(self, child, call)
+            return attempt.failed(call, _unstarted(str(error)))
+        supervision = _Supervision(nursery, child, call)
         outcome = supervision.run()
         if outcome is not None:
             with self._lock:
                 self._idle.append(child)
             return outcome
-        ended = self._autopsy(child)
+        ended = supervision.autopsy()
         if supervision.overdue:
             return attempt.failed(call, TimedOut(supervision.overdue + ended))
-        return attempt.failed(call, ProcessDied(_how(child.exited) + ended))
-
-    def kill(self, child: Child) -> None:
-        """End a child at once."""
-        with contextlib.suppress(OSError):
-            self._socket.sendall(pack(Kill(child.number)))
+        if child.exited is None and nursery.problem:
+            return attempt.failed(call, _unstarted(nursery.problem))
+        return attempt.failed(call, ProcessDied(_how(child, nursery) + ended))
 
     def stop(self) -> None:
         """End the nursery, and its children with it; they are gone when this returns."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        try:
-            self._nursery.wait(timeout=_END)
-        except subprocess.TimeoutExpired:
-            self._nursery.kill()
-            self._nursery.wait()
-        self._hearing.join()
-        self._socket.close()
+        with self._lock:
+            self._is_stopped = True
+        self._nursery.stop()
         with self._lock:
             # The others are closed by the threads that supervise them.
             for child in self._idle:
                 child.close()
             self._idle.clear()
 
-    def _take(self) -> Child:
+    def _take(self) -> tuple[Nursery, Child]:
         with self._lock:
             while self._idle:
                 child = self._idle.pop()
-                if child.exited is None:
-                    return child
+                if not child.has_exited.is_set():
+                    return self._nursery, child
                 child.close()
-            if self._is_gone:
-                raise OSError("the nursery of child processes has ended")
-            ours, theirs = socket.socketpair()
-            read, write = os.pipe()
-            self._next += 1
-            child = Child(self._next, Connection(ours.detach()), read)
-            os.set_blocking(read, False)
-            self._children[child.number] = child
             try:
-                order = [pack(Spawn(child.number))]
-                socket.send_fds(self._socket, order, [theirs.fileno(), write])
-                child.connection.send_bytes(pack(self._setting))
-            except OSError:
-                del self._children[child.number]
-                child.close()
-                raise
-            finally:
-                theirs.close()
-                os.close(write)
-        return child
+                return self._nursery, self._nursery.spawn()
+            except BrokenPipeError:
+                self._nursery.has_ended.wait()
+                self._begin_anew()
+                return self._nursery, self._nursery.spawn()
 
-    def _hear(self) -> None:
-        """Take in which children ended; in a thread of its own."""
-        with contextlib.suppress(OSError):
-            while data := self._socket.recv(4096):
-                exited = read_exit(data)
-                with self._lock:
-                    child = self._children.pop(exited.number)
-                child.exited = exited
-                child.has_exited.set()
-        # Without the nursery they are ended by the kernel.
-        with self._lock:
-            self._is_gone = True
-            for child in self._children.values():
-                child.has_exited.set()
-
-    def _autopsy(self, child: Child) -> str:
-        """Return what is known of a child's end, beside how it ended."""
-        child.has_exited.wait()  # nobody may begin the task again before
-        child.drain()
-        child.close()
-        text = ""
-        if child.exited is not None:
-            text += f"; peak memory {child.exited.memory / 1e6:.0f} MB"
-        printed = child.printed.decode(errors="backslashreplace").strip()
-        return f"{text}; it printed last: {printed[-500:]}" if printed else text
+    def _begin_anew(self) -> None:
+        """Replace the nursery that has ended, and its children with it."""
+        ended = self._nursery
+        if self._is_stopped:
+            raise OSError("the run has ended")
+        # It would most likely fail again; of a wide fan-out every item would wait for it.
+        if ended.problem and since_boot() < ended.began + _AGAIN:
+            raise OSError(ended.problem)
+        ended.stop()
+        self._nursery = Nursery(self._command, self._setting)
 
 
-def _how(exited: Exited | None) -> str:
-    if exited is None:
-        return "the process ended with the nursery of child processes"
-    if exited.status < 0:
-        name = signal.Signals(-exited.status).name
-        return f"the process was killed by {name}"
-    return f"the process ended with exit status {exited.status}"
+def _unstarted(why: str) -> ProcessDied:
+    return ProcessDied(f"no process could be started for it: {why}")
+
+
+def _how(child: Child, nursery: Nursery) -> str:
+    if child.exited is not None:
+        return f"the process {how_ended(child.exited.status)}"
+    how = nursery.how_it_ended()
+    return f"the process ended with the nursery of child processes, which {how}"
 
 
 class _Supervision:
     """One attempt in a child, from the runner's side."""
 
-    def __init__(self, pool: Processes, child: Child, call: Call) -> None:
-        self._pool = pool
+    def __init__(self, nursery: Nursery, child: Child, call: Call) -> None:
+        self._nursery = nursery
         self._child = child
         self._call = call
+        self._output = Output()
         self._told = False
         #: Why the child was killed, if it was.
         self.overdue = ""
@@ -253,9 +167,9 @@ class _Supervision:
         """Return the outcome, or None if the child died before there was one."""
         child, connection = self._child, self._child.connection
         try:
-            child.drain()
-            child.printed = b""
+            child.drain()  # what threads of earlier bodies printed is nobody's
             connection.send_bytes(pack(self._assignment()))
+            self._begin()
             while True:
                 has_exited = child.has_exited.is_set()
                 watched: list[Connection | int] = [connection]
@@ -263,10 +177,11 @@ class _Supervision:
                     watched.append(child.output)
                 ready = wait(watched, timeout=0 if has_exited else _LOOK_EVERY)
                 if child.output in ready:
-                    child.drain()
+                    self._drain()
                 if connection in ready:
                     message = read_report(connection.recv_bytes())
                     if isinstance(message, Ended):
+                        self._drain(is_last=True)
                         return self._judged(message.outcome)
                     self._take_in(message)
                 elif has_exited:
@@ -275,6 +190,37 @@ class _Supervision:
         except (EOFError, OSError):
             return None
 
+    def autopsy(self) -> str:
+        """Return what is known of a child's end, beside how it ended."""
+        child = self._child
+        child.has_exited.wait()  # nobody may begin the task again before
+        self._drain(is_last=True)
+        child.close()
+        text = ""
+        if child.exited is not None:
+            text += f"; peak memory {child.exited.memory / 1e6:.0f} MB"
+        last = self._output.last
+        return f"{text}; it printed last: {last}" if last else text
+
+    def _begin(self) -> None:
+        """Count the time from now on; who runs the body may not be known yet."""
+        handle = self._call.handle
+        handle.watch.begin()
+        if self._child.pid is not None:
+            handle.ran_by = f"{os.uname().nodename}:{self._child.pid}"
+
+    def _drain(self, *, is_last: bool = False) -> None:
+        """Pass on what it printed."""
+        at = system_clock()
+        self._pass_on(self._output.feed(self._child.drain(), at))
+        if is_last:
+            self._pass_on(self._output.end(at))
+
+    def _pass_on(self, lines: Lines) -> None:
+        if lines:
+            handle = self._call.handle
+            handle.reporter.logged(handle.name, lines)
+
     def _judged(self, outcome: Outcome) -> Outcome | None:
         """Return what an outcome that came counts for; None if its child dies."""
         if self.overdue:
@@ -282,9 +228,14 @@ class _Supervision:
         overdue = self._call.handle.watch.overdue()
         return attempt.failed(self._call, TimedOut(overdue)) if overdue else outcome
 
-    def _take_in(self, message: Progressing | Checkpoint) -> None:
+    def _take_in(self, message: Began | Progressing | Checkpoint) -> None:
         handle = self._call.handle
-        handle.watch.hear()
+        # Not `hear`: the message may have waited for this process, not for the body.
+        handle.watch.excuse()
+        if isinstance(message, Began):
+            self._child.pid = message.pid
+            self._begin()
+            return
         if isinstance(message, Progressing):
             handle.reporter.progressed(handle.name, message.percentage, message.text)
             return
@@ -299,9 +250,11 @@ class _Supervision:
         """See whether it takes too long, or is to be cancelled."""
         if self.overdue:
             return
+        if self._child.pid is None:
+            self._begin()
         self.overdue = self._call.handle.watch.overdue()
         if self.overdue:
-            self._pool.kill(self._child)
+            self._nursery.kill(self._child)
         elif self._call.handle.cancelled and not self._told:
             self._told = True
             self._child.connection.send_bytes(pack(Cancel()))
@@ -321,6 +274,7 @@ class _Supervision:
                 if not isinstance(source, TaskHandle)
             },
             saved=handle.saved,
+            folder=handle.folder,
             memory=call.step.memory,
         )
 

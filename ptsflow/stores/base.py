@@ -17,7 +17,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from ptsflow.model import Change, ContainerRecord, Owner, Progress, Tally, TaskRecord
+from ptsflow.model import (
+    Attempt,
+    Change,
+    ContainerRecord,
+    LogChunk,
+    Owner,
+    Progress,
+    Stop,
+    Tally,
+    TaskRecord,
+)
 
 
 class Store(Protocol):
@@ -84,6 +94,16 @@ class Store(Protocol):
         Return False, and write nothing, where the lease was lost already.
         """
 
+    def ask_to_stop(self, uid: str, fence: int, how: Stop) -> bool:
+        """Leave word for the owner of the lease of that fence, in `stop_asked`.
+
+        Return False where it is not held under that fence any more. A claim and a
+        release take the word away; `save` leaves it. NOW is not taken back by GENTLY.
+        """
+
+    def stop_asked(self, uid: str, fence: int) -> Stop | None:
+        """Return how the owner of that fence was asked to stop, or None; cheaply."""
+
     # -- tasks --------------------------------------------------------------
 
     def tasks(
@@ -118,6 +138,9 @@ class Store(Protocol):
         With a `fence`, the caller holds the lease. With None, it is a client: the
         container must not be leased by anybody.
 
+        An attempt that ended (`Change.ended`) is added to the ledger of the task, in
+        the same commit; the ledger goes with its task when that is deleted.
+
         In SQLite and memory all of it happens or nothing. In MongoDB each task is
         swapped by itself, in order; since all of a batch is written under one fence,
         what a loser wrote before it lost is what its owner decided. A batch under
@@ -139,5 +162,51 @@ class Store(Protocol):
             LeaseLost: the fence is not the container's.
         """
 
+    def attempts(self, uid: str, name: str) -> list[Attempt]:
+        """Return the last `LEDGER_LENGTH` attempts in a task's ledger, oldest first."""
+
+    def logs(self) -> LogStore:
+        """Return a connection to what bodies log, for another thread.
+
+        It is made where there is nothing yet when the first line is put there. Lines
+        are no state: they are not guarded by a fence, and a power cut may take the last.
+        """
+
     def tallies(self, uids: Iterable[str]) -> Mapping[str, list[Tally]]:
         """Return, for each container, its tasks counted by step and status."""
+
+
+class LogStore(Protocol):
+    """What bodies logged and printed, kept in chunks beside their tasks.
+
+    Deleting a container deletes its lines. Every call may raise `StoreUnavailable`.
+    """
+
+    def put(self, uid: str, chunks: Sequence[LogChunk]) -> None:
+        """Add chunks; those of attempts before the last `LEDGER_LENGTH` are dropped."""
+
+    def trim(self, uid: str, task: str, attempt: int, first: int, last: int) -> None:
+        """Drop the chunks of an attempt whose numbers are `first` to `last`."""
+
+    def read(
+        self,
+        uid: str,
+        *,
+        task: str | None = None,
+        attempt: int | None = None,
+        after: str | None = None,
+    ) -> tuple[list[LogChunk], str | None]:
+        """Return chunks in the order in which they were put, and a mark of the last.
+
+        Args:
+            uid: the container's.
+            task: of this task alone.
+            attempt: of this attempt alone.
+            after: a mark that this returned: only what was put since.
+        """
+
+    def forget(self, uid: str) -> None:
+        """Drop all of a container."""
+
+    def close(self) -> None:
+        """Let go of files and sockets; a second call does nothing."""

@@ -11,19 +11,25 @@ from msgspec.structs import replace
 
 from ptsflow.clock import Clock, system_clock
 from ptsflow.model import (
+    Attempt,
     Change,
     ContainerRecord,
     Owner,
     Progress,
     Status,
+    Stop,
     Tally,
     TaskRecord,
 )
+from ptsflow.stores.memory_logs import Lines, MemoryLogs
 from ptsflow.stores.rules import (
+    asked_to_stop,
     check_writer,
     claimed,
+    given_back,
     is_held,
     is_leased,
+    ledger_of,
     raise_lost,
     recognise,
     saved,
@@ -33,20 +39,23 @@ from ptsflow.stores.rules import (
 class _Shelf:
     """One container with its tasks, payloads included."""
 
-    __slots__ = ("next_position", "record", "tasks")
+    __slots__ = ("ledgers", "next_position", "record", "tasks")
 
     def __init__(self, record: ContainerRecord) -> None:
         self.record = record
         self.tasks: dict[str, TaskRecord] = {}
+        #: The attempts of those tasks that have any.
+        self.ledgers: dict[str, list[Attempt]] = {}
         self.next_position = 0
 
 
 class _Data:
     """What siblings share. Uids are counted, so that none is ever used again."""
 
-    __slots__ = ("lock", "shelves", "uids")
+    __slots__ = ("lines", "lock", "shelves", "uids")
 
     def __init__(self) -> None:
+        self.lines = Lines()
         self.lock = Lock()
         self.shelves: dict[str, _Shelf] = {}
         self.uids = 0
@@ -113,7 +122,8 @@ class MemoryStore:
             if shelf is None or is_leased(shelf.record, self.now()):
                 return False
             del self._data.shelves[uid]
-            return True
+        self.logs().forget(uid)
+        return True
 
     def claim(
         self, uid: str, owner: Owner, lease_ms: int, *, dead: int | None = None
@@ -152,10 +162,25 @@ class MemoryStore:
             if shelf is None or shelf.record.fence != record.fence:
                 return False
             if shelf.record.owner is not None:
-                shelf.record = replace(
-                    saved(shelf.record, record), owner=None, leased_till=None
-                )
+                shelf.record = given_back(shelf.record, record)
             return True
+
+    def ask_to_stop(self, uid: str, fence: int, how: Stop) -> bool:
+        """Leave word for the owner of the lease of that fence, in `stop_asked`."""
+        with self._data.lock:
+            shelf = self._data.shelves.get(uid)
+            if shelf is None or not is_held(shelf.record, fence):
+                return False
+            shelf.record = asked_to_stop(shelf.record, how)
+            return True
+
+    def stop_asked(self, uid: str, fence: int) -> Stop | None:
+        """Return how the owner of that fence was asked to stop, or None."""
+        with self._data.lock:
+            shelf = self._data.shelves.get(uid)
+            if shelf is None or not is_held(shelf.record, fence):
+                return None
+            return shelf.record.stop_asked
 
     # -- tasks --------------------------------------------------------------
 
@@ -222,6 +247,16 @@ class MemoryStore:
                         task, percentage_complete=each.percentage, status_text=each.text
                     )
 
+    def attempts(self, uid: str, name: str) -> list[Attempt]:
+        """Return the last attempts in a task's ledger, oldest first."""
+        with self._data.lock:
+            shelf = self._data.shelves.get(uid)
+            return list(shelf.ledgers.get(name, ())) if shelf else []
+
+    def logs(self) -> MemoryLogs:
+        """Return another view of the lines that siblings share."""
+        return MemoryLogs(self._data.lines)
+
     def tallies(self, uids: Iterable[str]) -> Mapping[str, list[Tally]]:
         """Return, for each container, its tasks counted by step and status."""
         with self._data.lock:
@@ -231,13 +266,14 @@ class MemoryStore:
 class _Batch:
     """Changes that were matched, kept aside until all of them are."""
 
-    __slots__ = ("fence", "next_position", "shelf", "staged")
+    __slots__ = ("fence", "ledgers", "next_position", "shelf", "staged")
 
     def __init__(self, shelf: _Shelf, fence: int | None) -> None:
         self.shelf = shelf
         self.fence = fence
         self.next_position = shelf.next_position
         self.staged: dict[str, TaskRecord | None] = {}
+        self.ledgers: dict[str, list[Attempt]] = {}
 
     def add(self, change: Change) -> None:
         """Stage one change, or raise Conflict."""
@@ -254,10 +290,14 @@ class _Batch:
                 at_after=taken,
             )
             return
+        ledger = self._ledger(before.name) if before else []
         if before is not None and (after is None or renames):
             self.staged[before.name] = None
+            self.ledgers[before.name] = []
         if after is not None:
             self.staged[after.name] = self._merged(before, after, stored)
+            ended = [] if change.ended is None else [change.ended]
+            self.ledgers[after.name] = ledger_of(ledger + ended)
 
     def apply(self) -> None:
         """Put everything that was staged where everybody sees it."""
@@ -267,12 +307,21 @@ class _Batch:
                 tasks.pop(name, None)
             else:
                 tasks[name] = task
+        for name, ledger in self.ledgers.items():
+            if ledger:
+                self.shelf.ledgers[name] = ledger
+            else:
+                self.shelf.ledgers.pop(name, None)
         self.shelf.next_position = self.next_position
 
     def _get(self, name: str) -> TaskRecord | None:
         if name in self.staged:
             return self.staged[name]
         return self.shelf.tasks.get(name)
+
+    def _ledger(self, name: str) -> list[Attempt]:
+        found = self.ledgers.get(name)
+        return self.shelf.ledgers.get(name, []) if found is None else found
 
     def _merged(
         self, before: TaskRecord | None, after: TaskRecord, stored: TaskRecord | None

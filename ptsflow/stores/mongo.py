@@ -3,8 +3,7 @@
 Each state change is one conditional write to one document; there are no transactions,
 so a standalone server is as good as a replica set. What guards a task against an owner
 who lost the lease is the field `held` in the task itself: a claim puts its fence into
-every open task before it returns, and whoever holds an older one matches nothing. The
-lease is compared with and set from the server's clock, within the server.
+every open task before it returns, and whoever holds an older one matches nothing.
 """
 
 from __future__ import annotations
@@ -13,20 +12,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from bson import ObjectId
-from bson.datetime_ms import DatetimeMS
-from msgspec import Struct, to_builtins
-from msgspec.structs import replace
-from pymongo import ReturnDocument
+from msgspec import Struct
 from pymongo.errors import DuplicateKeyError
 
 from ptsflow.clock import Clock
-from ptsflow.errors import Conflict, StoreDamaged, StoreUnavailable
+from ptsflow.errors import Conflict, ContainerNotFound, StoreDamaged, StoreUnavailable
 from ptsflow.model import (
     SCHEMA,
+    Attempt,
     Change,
     ContainerRecord,
     Owner,
     Progress,
+    Stop,
     Tally,
     TaskRecord,
 )
@@ -37,17 +35,11 @@ from ptsflow.stores.mongo_changes import (
     given_back,
     is_guarded,
     not_made,
-    places_task,
 )
 from ptsflow.stores.mongo_connection import Connection
-from ptsflow.stores.mongo_documents import (
-    ContainerDocument,
-    MetaDocument,
-    Raw,
-    container_record,
-    new_container,
-    saved_fields,
-)
+from ptsflow.stores.mongo_containers import MongoContainers
+from ptsflow.stores.mongo_documents import LogDocument, MetaDocument, object_id
+from ptsflow.stores.mongo_logs import MongoLogs
 from ptsflow.stores.mongo_tasks import MongoTasks
 from ptsflow.stores.rules import check_writer, raise_lost
 
@@ -75,8 +67,9 @@ class MongoStore:
         self._link = Connection(url)
         self.url = self._link.url
         self._meta = self._link.collection(MetaDocument.collection_name())
-        self._containers = self._link.collection(ContainerDocument.collection_name())
+        self._containers = MongoContainers(self._link, clock)
         self._tasks = MongoTasks(self._link)
+        self._lines = self._link.collection(LogDocument.collection_name())
         # What calls wrote, or not, whose answer was lost.
         self._unsure: _Unsure | None = None
         self._made: dict[str, ObjectId] = {}
@@ -89,7 +82,7 @@ class MongoStore:
 
     def now(self) -> int:
         """Return the server's time, or the given clock's."""
-        return self._link.now() if self._clock is None else self._clock()
+        return self._containers.now()
 
     def sibling(self) -> MongoStore:
         """Return another store with a client of its own."""
@@ -105,11 +98,10 @@ class MongoStore:
         found = SCHEMA if meta is None else meta.get("schema")
         if found != SCHEMA:
             raise StoreDamaged(
-                f"store {self.url!r}: expected schema {SCHEMA}, found {found!r}; "
-                f"use the version of ptsflow that wrote it, or another database"
+                f"store {self.url!r}: expected schema {SCHEMA}, found {_layout(found)}"
             )
         with self._link.call():
-            ContainerDocument.ensure_indexes_in(self._containers)
+            self._containers.ensure_indexes()
             self._tasks.ensure_indexes()
             if meta is None:
                 with suppress(DuplicateKeyError):
@@ -122,38 +114,30 @@ class MongoStore:
         # Kept until the answer is known: whose document it is shows in its `_id`.
         uid = self._made.setdefault(name, ObjectId())
         with self._link.call():
-            while (raw := self._named(name)) is None:
-                document = new_container(uid, name, self.now())
-                with suppress(DuplicateKeyError):
-                    self._containers.insert_one(document)
+            record = self._containers.add(uid, name)
         del self._made[name]
-        return container_record(raw), raw["_id"] == uid
+        return record, record.uid == str(uid)
 
     def container(self, name: str) -> ContainerRecord | None:
         """Return the container of that name as it is now, or None."""
-        with self._link.call():
-            raw = self._named(name)
-        return None if raw is None else container_record(raw)
+        return self._containers.named(name)
 
     def containers(self) -> list[ContainerRecord]:
         """Return all containers, oldest first."""
-        query = ContainerDocument.within(self._containers)
-        with self._link.call():
-            raws = list(query.order_by("created_at", "id").as_pymongo())
-        return [container_record(raw) for raw in raws]
+        return self._containers.all()
 
     def delete(self, uid: str) -> bool:
         """Delete a container that nobody leases, with its tasks."""
-        container = _object_id(uid)
+        container = object_id(uid)
         again = uid in self._deleted
         self._deleted.add(uid)
         with self._link.call():
-            free = {"_id": container, "$or": self._free()}
-            gone = self._containers.delete_one(free).deleted_count == 1
+            gone = self._containers.delete(container)
             if not gone and again:
-                gone = self._by_uid(container) is None
+                gone = self._containers.get(container) is None
             if gone:
                 self._tasks.delete(container)
+                self._lines.delete_many({"container": container})
         self._deleted.discard(uid)
         return gone
 
@@ -161,65 +145,42 @@ class MongoStore:
         self, uid: str, owner: Owner, lease_ms: int, *, dead: int | None = None
     ) -> ContainerRecord | None:
         """Take the lease for `owner`, the fence grown by one, or return None."""
-        container = _object_id(uid)
-        free = self._free()
-        if dead is not None:
-            free.append({"fence": dead, "owner.id": {"$ne": owner.id}})
-        take = {
-            # Without $literal, a host named "$name" would be read as a field.
-            "owner": {"$literal": to_builtins(owner)},
-            "fence": {"$add": ["$fence", 1]},
-            "leased_till": {"$add": [self._time(), lease_ms]},
-        }
-        with self._link.call():
-            raw = self._containers.find_one_and_update(
-                {"_id": container, "$or": free},
-                [{"$set": take}],
-                return_document=ReturnDocument.AFTER,
-            ) or self._claimed_before(container, owner)
-        if raw is None:
-            return None
-        record = container_record(raw)
-        with self._link.call():
+        container = object_id(uid)
+        record = self._containers.claim(container, owner, lease_ms, dead)
+        if record is not None:
             self._tasks.hold(container, record.fence)
         return record
 
-    def _claimed_before(self, container: ObjectId, owner: Owner) -> Raw | None:
-        return self._containers.find_one({"_id": container, "owner.id": owner.id})
-
     def renew(self, uid: str, fence: int, lease_ms: int) -> bool:
         """Move the end of the lease to now + `lease_ms`; False if it was lost."""
-        till = {"leased_till": {"$add": [self._time(), lease_ms]}}
-        with self._link.call():
-            result = self._containers.update_one(
-                _held(_object_id(uid), fence), [{"$set": till}]
-            )
-        return result.matched_count == 1
+        return self._containers.renew(object_id(uid), fence, lease_ms)
 
     def save(self, record: ContainerRecord) -> None:
         """Write all but the lease of a container that is held."""
-        container = _object_id(record.uid)
+        container = object_id(record.uid)
         with self._link.call():
-            result = self._containers.update_one(
-                _held(container, record.fence), {"$set": saved_fields(record)}
-            )
-            if result.matched_count == 0:
-                raise_lost(record.name, record.fence, self._by_uid(container))
+            if not self._containers.save(container, record):
+                stored = self._containers.get(container)
+                raise_lost(record.name, record.fence, stored)
 
     def release(self, record: ContainerRecord) -> bool:
         """Do what `save` does and give the lease back, in one write."""
-        container = _object_id(record.uid)
-        fields = saved_fields(record) | {"owner": None, "leased_till": None}
+        container = object_id(record.uid)
         with self._link.call():
-            result = self._containers.update_one(
-                _held(container, record.fence), {"$set": fields}
-            )
-            if result.matched_count == 0:
-                stored = self._by_uid(container)
+            if not self._containers.release(container, record):
+                stored = self._containers.get(container)
                 if stored is None or stored.fence != record.fence:
                     return False
             self._tasks.let_go(container, record.fence)
         return True
+
+    def ask_to_stop(self, uid: str, fence: int, how: Stop) -> bool:
+        """Leave word for the owner of the lease of that fence, in `stop_asked`."""
+        return self._containers.ask_to_stop(object_id(uid), fence, how)
+
+    def stop_asked(self, uid: str, fence: int) -> Stop | None:
+        """Return how the owner of that fence was asked to stop, or None."""
+        return self._containers.stop_asked(object_id(uid), fence)
 
     # -- tasks --------------------------------------------------------------
 
@@ -231,19 +192,27 @@ class MongoStore:
         payloads: bool = False,
     ) -> list[TaskRecord]:
         """Return tasks by position: all, or those of `names` that exist."""
-        return self._tasks.read(_object_id(uid), names, payloads=payloads)
+        return self._tasks.read(object_id(uid), names, payloads=payloads)
 
     def next_open(
         self, uid: str, *, unleased_at: int | None = None
     ) -> TaskRecord | None:
         """Return the first task that is not complete, with payloads, or None."""
-        return self._tasks.first_open(_object_id(uid), unleased_at)
+        return self._tasks.first_open(object_id(uid), unleased_at)
 
     def commit(self, uid: str, changes: Sequence[Change], *, fence: int | None) -> None:
         """Swap every task from `before` to `after`, each by itself, in order."""
-        if fence is not None:
-            self._swap(uid, changes, Writer(fence))
-            return
+        try:
+            if fence is None:
+                self._commit_as_client(uid, changes)
+            else:
+                self._swap(uid, changes, Writer(fence))
+        except ContainerNotFound:
+            # What was inserted after the deletion, nobody would ever list.
+            self._tasks.delete(object_id(uid))
+            raise
+
+    def _commit_as_client(self, uid: str, changes: Sequence[Change]) -> None:
         known, self._unsure = self._unsure, None
         again = (
             known is not None and known.uid == uid and known.changes == tuple(changes)
@@ -251,38 +220,49 @@ class MongoStore:
         write = known.write if known is not None and again else ObjectId()
         try:
             self._swap(uid, changes, Writer(None, write, again))
+            if any(change.before is None for change in changes):
+                self._check_still_there(uid, None)
         except StoreUnavailable:
             self._unsure = _Unsure(uid, tuple(changes), write)
             raise
 
     def touch(self, uid: str, progress: Sequence[Progress], *, fence: int) -> None:
         """Note progress of running tasks, no version moved; late ones are dropped."""
-        container = _object_id(uid)
+        container = object_id(uid)
         with self._link.call():
             if not progress or not self._tasks.touch(container, progress, fence):
-                stored = self._by_uid(container)
+                stored = self._containers.get(container)
                 if stored is None or stored.fence != fence or stored.owner is None:
                     raise_lost(stored.name if stored else uid, fence, stored)
 
+    def attempts(self, uid: str, name: str) -> list[Attempt]:
+        """Return the last attempts in a task's ledger, oldest first."""
+        return self._tasks.ledger(object_id(uid), name)
+
+    def logs(self) -> MongoLogs:
+        """Return a connection to what bodies log, with a client of its own."""
+        return MongoLogs(self._source)
+
     def tallies(self, uids: Iterable[str]) -> Mapping[str, list[Tally]]:
         """Return, for each container, its tasks counted by step and status."""
-        return self._tasks.tallies({uid: _object_id(uid) for uid in uids})
+        return self._tasks.tallies({uid: object_id(uid) for uid in uids})
 
     # -- within -------------------------------------------------------------
 
     def _swap(self, uid: str, changes: Sequence[Change], writer: Writer) -> None:
-        container = _object_id(uid)
+        container = object_id(uid)
         if writer.again and not (changes := self._left(uid, changes, writer)):
             return
         strict = writer.fence is not None and all(map(is_guarded, changes))
         bound: float | None = writer.fence
         if not strict or not changes:
-            fence, changes = self._admitted(uid, changes, writer)
+            with self._link.call():
+                fence, changes = self._containers.admit(uid, changes, writer)
             bound = given_back(fence) if writer.fence is None else fence
         for _ in range(_ROUNDS):
             if self._tasks.swap(container, changes, writer, bound, strict=strict):
                 if not strict and writer.fence is not None:
-                    self._check_held(uid, writer.fence)
+                    self._check_still_there(uid, writer.fence)
                 return
             changes = self._left(uid, changes, writer)
             if not changes:
@@ -295,49 +275,17 @@ class MongoStore:
             f"swapped; read them again"
         )
 
-    def _admitted(
-        self, uid: str, changes: Sequence[Change], writer: Writer
-    ) -> tuple[int, Sequence[Change]]:
-        """Return the container's fence, and the changes with positions given.
-
-        It is one round trip that finds out whether the writer may write at all.
-        """
-        container = _object_id(uid)
-        allowed: Raw = (
-            {"_id": container, "$or": self._free()}
-            if writer.fence is None
-            else _held(container, writer.fence)
-        )
-        lowest, missing = places_task(changes)
-        first = {"$max": ["$next_position", lowest]}
-        with self._link.call():
-            while True:
-                if lowest or missing:
-                    raw = self._containers.find_one_and_update(
-                        allowed,
-                        [{"$set": {"next_position": {"$add": [first, missing]}}}],
-                        projection={"fence": True, "next_position": True},
-                        return_document=ReturnDocument.AFTER,
-                    )
-                else:
-                    raw = self._containers.find_one(allowed, {"fence": True})
-                if raw is not None:
-                    break
-                check_writer(self._by_uid(container), uid, writer.fence, self.now())
-        if missing:
-            changes = _placed(changes, raw["next_position"] - missing)
-        return raw["fence"], changes
-
-    def _check_held(self, uid: str, fence: int) -> None:
-        """Raise if the lease was lost between the look at it and the write."""
-        with self._link.call():
-            check_writer(self._by_uid(_object_id(uid)), uid, fence, now=0)
+    def _check_still_there(self, uid: str, fence: int | None) -> None:
+        """Raise if container or lease were lost between the look and the write."""
+        record = self._containers.get(object_id(uid))
+        if record is None or fence is not None:
+            check_writer(record, uid, fence, now=0)
 
     def _left(
         self, uid: str, changes: Sequence[Change], writer: Writer
     ) -> Sequence[Change]:
         """Return which changes are still to be made, or raise where one cannot be."""
-        container = _object_id(uid)
+        container = object_id(uid)
         stored = self._tasks.stored(container, changes)
         left = [
             adopted(change, stored, writer)
@@ -345,57 +293,20 @@ class MongoStore:
         ]
         if left:
             with self._link.call():
-                record = self._by_uid(container)
+                record = self._containers.get(container)
                 check_writer(record, uid, writer.fence, self.now())
             expect_ready(record.name if record else "", left, stored, writer.fence)
         return left
-
-    def _named(self, name: str) -> Raw | None:
-        # Without $eq, what is no text could be an operator.
-        query = ContainerDocument.within(self._containers)
-        query = query.filter(__raw__={"name": {"$eq": name}})
-        raw: Raw | None = query.as_pymongo().first()
-        return raw
-
-    def _by_uid(self, container: ObjectId) -> ContainerRecord | None:
-        raw = self._containers.find_one({"_id": container})
-        return None if raw is None else container_record(raw)
-
-    def _time(self) -> str | Raw:
-        """Return the expression that is now on the server."""
-        if self._clock is None:
-            return "$$NOW"
-        return {"$literal": DatetimeMS(self._clock())}
-
-    def _free(self) -> list[Raw]:
-        """Return the alternatives of which one is true where no lease is live."""
-        return [
-            {"owner": None},
-            {"leased_till": None},
-            {"$expr": {"$lte": ["$leased_till", self._time()]}},
-        ]
 
 
 #: How often a commit is tried where tasks changed between its write and its look.
 _ROUNDS = 5
 
 
-def _held(container: ObjectId, fence: int) -> Raw:
-    return {"_id": container, "fence": fence, "owner": {"$ne": None}}
-
-
-def _object_id(uid: str) -> ObjectId:
-    # What no store gave becomes an id that no document has.
-    return ObjectId(uid) if ObjectId.is_valid(uid) else ObjectId()
-
-
-def _placed(changes: Sequence[Change], position: int) -> list[Change]:
-    """Return the changes with positions given where none was."""
-    placed = []
-    for change in changes:
-        after = change.after
-        if after is not None and after.position < 0:
-            after = replace(after, position=position)
-            position += 1
-        placed.append(Change(change.before, after))
-    return placed
+def _layout(found: object) -> str:
+    if isinstance(found, int) and 0 < found < SCHEMA:
+        return (
+            f"{found!r}, made by an earlier version of ptsflow; finish what is in it "
+            f"with that version, or choose another database"
+        )
+    return f"{found!r}; use the version of ptsflow that wrote it, or another database"

@@ -15,11 +15,17 @@ from itertools import groupby
 
 from bson import ObjectId
 from msgspec import Struct
+from msgspec.structs import replace
 from pymongo import DeleteMany, DeleteOne, InsertOne, UpdateMany, UpdateOne
 
 from ptsflow.errors import Conflict
-from ptsflow.model import Change, TaskRecord
-from ptsflow.stores.mongo_documents import Raw, changed_fields, new_task
+from ptsflow.model import LEDGER_LENGTH, Change, TaskRecord
+from ptsflow.stores.mongo_documents import (
+    Raw,
+    changed_fields,
+    ledger_entry,
+    new_task,
+)
 from ptsflow.stores.rules import recognise
 
 #: What is asked of MongoDB for one or more changes.
@@ -31,6 +37,8 @@ class Write(Struct, frozen=True):
 
     query: Raw | None
     fields: Raw | None
+    #: What is added to the ledger.
+    ended: Raw | None = None
 
 
 class Writer(Struct, frozen=True):
@@ -77,7 +85,7 @@ def adopted(change: Change, stored: Mapping[str, Stored], writer: Writer) -> Cha
     # What was there when the lease was claimed has the writer's own fence by now.
     is_late = found.held is not None and found.held < writer.fence
     is_new = found.task.version == 1 and not found.task.is_complete
-    return Change(found.task, change.after) if is_late and is_new else change
+    return replace(change, before=found.task) if is_late and is_new else change
 
 
 def places_task(changes: Iterable[Change]) -> tuple[int, int]:
@@ -101,6 +109,8 @@ def write_of(
     before, after = change.before, change.after
     if before is None:
         fields = {} if after is None else new_task(container, after, writer.fence)
+        if change.ended is not None:
+            fields["ledger"] = [ledger_entry(change.ended)]
         _mark(fields, writer)
         return Write(None, fields)
     query = {
@@ -116,7 +126,8 @@ def write_of(
     if not after.is_complete and writer.fence is not None and held != writer.fence:
         fields["held"] = writer.fence
     _mark(fields, writer)
-    return Write(query, fields)
+    ended = None if change.ended is None else ledger_entry(change.ended)
+    return Write(query, fields, ended)
 
 
 def requests_of(writes: Iterable[Write]) -> list[tuple[Request, int]]:
@@ -126,7 +137,7 @@ def requests_of(writes: Iterable[Write]) -> list[tuple[Request, int]]:
     is about half the work of many updates.
     """
     requests: list[tuple[Request, int]] = []
-    for (template, fields), group in groupby(writes, _template):
+    for (template, fields, ended), group in groupby(writes, _template):
         names = [write.query["name"] for write in group if write.query is not None]
         if template is None:
             requests.append((InsertOne(fields or {}), 1))
@@ -137,16 +148,24 @@ def requests_of(writes: Iterable[Write]) -> list[tuple[Request, int]]:
         if fields is None:
             request = DeleteOne(query) if is_one else DeleteMany(query)
         else:
-            update = {"$set": fields}
+            update = _update(fields, ended)
             request = UpdateOne(query, update) if is_one else UpdateMany(query, update)
         requests.append((request, len(names)))
     return requests
 
 
-def _template(write: Write) -> tuple[Raw | None, Raw | None]:
+def _template(write: Write) -> tuple[Raw | None, Raw | None, Raw | None]:
     """Return what writes have in common that can be one request."""
-    query, fields = write.query, write.fields
-    return (None if query is None else query | {"name": None}), fields
+    query = None if write.query is None else write.query | {"name": None}
+    return query, write.fields, write.ended
+
+
+def _update(fields: Raw, ended: Raw | None) -> Raw:
+    if ended is None:
+        return {"$set": fields}
+    # The query's version keeps a repeated request from noting it twice.
+    ledger = {"$each": [ended], "$slice": -LEDGER_LENGTH}
+    return {"$set": fields, "$push": {"ledger": ledger}}
 
 
 def _mark(fields: Raw, writer: Writer) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pymongo
+from bson import decode_all
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
 from pymongo import MongoClient, ReadPreference, uri_parser
@@ -42,6 +43,7 @@ DEADLINE = 5.0
 _OLDEST_WIRE_VERSION = 9
 
 _DURABLE = WriteConcern(w="majority", j=True, wtimeout=int(DEADLINE * 1000))
+_LIGHT = WriteConcern(w=1, j=False)
 _CODEC = CodecOptions[Raw](
     tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_MS
 )
@@ -122,15 +124,38 @@ class Connection:
         with contextlib.suppress(PyMongoError), pymongo.timeout(1):
             self._client.close()
 
-    def collection(self, name: str) -> Collection[Raw]:
-        """Return a collection whose writes are durable, whatever the URL says."""
+    def collection(self, name: str, *, durable: bool = True) -> Collection[Raw]:
+        """Return a collection whose writes are durable, whatever the URL says.
+
+        Where they need not be, the primary alone confirms them, from its memory.
+        """
         return self._database.get_collection(
             name,
             codec_options=_CODEC,
             read_preference=ReadPreference.PRIMARY,
-            write_concern=_DURABLE,
+            write_concern=_DURABLE if durable else _LIGHT,
             read_concern=ReadConcern(),
         )
+
+    def find_all(
+        self,
+        collection: Collection[Raw],
+        query: Raw,
+        projection: Raw | None = None,
+        sort: str | None = None,
+    ) -> list[Raw]:
+        """Return all documents, each batch of them under a deadline of its own."""
+        raws: list[Raw] = []
+        found = collection.find_raw_batches(query, projection)
+        if sort is not None:
+            found = found.sort(sort).allow_disk_use(allow_disk_use=True)
+        with contextlib.closing(found) as batches:
+            while True:
+                with self.call():
+                    batch: Any = next(batches, None)
+                if batch is None:
+                    return raws
+                raws += decode_all(batch, collection.codec_options)
 
     def now(self) -> int:
         """Return the server's time in milliseconds since the epoch."""

@@ -5,6 +5,7 @@
 | `ptsflow_containers` | a container, with its lease                                 |
 | `ptsflow_tasks`      | a task, with its payloads where they are small              |
 | `ptsflow_payloads`   | a payload over 1 MiB: three of 8 MiB do not fit a document  |
+| `ptsflow_logs`       | some lines that an attempt logged                           |
 | `ptsflow_meta`       | the version of this layout                                  |
 
 A payload field holds JSON text, or the id of a document of `ptsflow_payloads`. Times are
@@ -18,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from bson import ObjectId
+from bson import ObjectId, Timestamp
 from bson.datetime_ms import DatetimeMS
 from mongoengine import Document
 from mongoengine.base import BaseField
@@ -33,13 +34,23 @@ from mongoengine.fields import (
     StringField,
 )
 from mongoengine.queryset import QuerySet
-from msgspec import UNSET, ValidationError, convert, to_builtins
+from msgspec import UNSET, DecodeError, ValidationError, convert, to_builtins
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 from msgspec.structs import astuple
 from pymongo.collection import Collection
 
 from ptsflow.clock import to_datetime
 from ptsflow.errors import StoreDamaged
-from ptsflow.model import PAYLOADS, ContainerRecord, TaskRecord
+from ptsflow.model import (
+    PAYLOADS,
+    Attempt,
+    ContainerRecord,
+    LogChunk,
+    LogLine,
+    Stop,
+    TaskRecord,
+)
 
 #: What collections hold, as pymongo hands it out.
 Raw = dict[str, Any]
@@ -96,6 +107,7 @@ class ContainerDocument(StoreDocument):
     fence = IntField(default=0)
     owner = DictField(default=None)
     leased_till = DateTimeField()
+    stop_asked = StringField()
     created_at = DateTimeField()
     started_at = DateTimeField()
     ended_at = DateTimeField()
@@ -140,6 +152,8 @@ class TaskDocument(StoreDocument):
     error = StringField()
     cause = StringField()
     code_version = StringField()
+    code_hash = StringField()
+    ran_by = StringField()
     #: JSON text, or the `_id` of a `PayloadDocument`.
     task_data = BaseField()
     processing_data = BaseField()
@@ -150,6 +164,8 @@ class TaskDocument(StoreDocument):
     held = IntField()
     #: The commit of a client that wrote it last: how it recognises its own write.
     write = ObjectIdField()
+    #: Attempts that ended, the last ones, in the order in which they were noted.
+    ledger = ListField(DictField())
 
 
 class PayloadDocument(StoreDocument):
@@ -162,6 +178,27 @@ class PayloadDocument(StoreDocument):
 
     container = ObjectIdField(required=True)
     text = StringField(required=True)
+
+
+class LogDocument(StoreDocument):
+    """A chunk of lines of an attempt."""
+
+    meta: ClassVar[Raw] = {
+        "collection": "ptsflow_logs",
+        "indexes": [
+            {"fields": ["container", "mark"]},
+            {"fields": ["container", "task", "attempt", "mark"]},
+        ],
+    }
+
+    container = ObjectIdField(required=True)
+    task = StringField(required=True)
+    attempt = IntField()
+    number = IntField()
+    #: JSON text.
+    lines = StringField()
+    #: Given by the server: a BSON timestamp, greater than all that it gave before.
+    mark = BaseField()
 
 
 class MetaDocument(StoreDocument):
@@ -186,12 +223,25 @@ _SAVED = (
 )
 
 
+def object_id(uid: str) -> ObjectId:
+    """Return the `_id` of a uid; of what no store gave, one that no document has."""
+    return ObjectId(uid) if ObjectId.is_valid(uid) else ObjectId()
+
+
 def container_record(raw: Raw) -> ContainerRecord:
     """Return the record of a container's document."""
     _dates_to_millis(raw)
     raw["uid"] = str(raw["_id"])
     try:
         return convert(raw, ContainerRecord)
+    except ValidationError as error:
+        raise _damaged("container", raw, error) from error
+
+
+def stop_word(raw: Raw) -> Stop | None:
+    """Return how the owner of a container's document was asked to stop."""
+    try:
+        return convert(raw.get("stop_asked"), Stop | None)
     except ValidationError as error:
         raise _damaged("container", raw, error) from error
 
@@ -260,6 +310,49 @@ def changed_fields(before: TaskRecord, after: TaskRecord, fence: int | None) -> 
     return fields
 
 
+def ledger_entry(attempt: Attempt) -> Raw:
+    """Return what a task's ledger keeps of an attempt."""
+    fields: Raw = to_builtins(attempt)
+    _millis_to_dates(fields)
+    return fields
+
+
+def ledger_entries(raw: Raw) -> list[Attempt]:
+    """Return the attempts in the ledger of a task's document, as they were noted."""
+    entries = raw.get("ledger") or []
+    try:
+        for entry in entries:
+            _dates_to_millis(entry)
+        return convert(entries, list[Attempt])
+    except (AttributeError, ValidationError) as error:
+        raise _damaged("the ledger of task", raw, error) from error
+
+
+def new_lines(uid: ObjectId, container: ObjectId, chunk: LogChunk) -> Raw:
+    """Return the document of a chunk that is put now."""
+    return {
+        "_id": uid,
+        "container": container,
+        "task": chunk.task,
+        "attempt": chunk.attempt,
+        "number": chunk.number,
+        "lines": to_json(chunk.lines).decode(),
+        # What is empty is replaced by the server.
+        "mark": Timestamp(0, 0),
+    }
+
+
+def log_chunk(raw: Raw) -> LogChunk:
+    """Return the chunk of a document."""
+    try:
+        lines = from_json(raw["lines"], type=tuple[LogLine, ...])
+        return convert(raw | {"lines": lines}, LogChunk)
+    except (DecodeError, KeyError, TypeError) as error:
+        raise _damaged(
+            "log lines of task", raw | {"name": raw.get("task")}, error
+        ) from error
+
+
 def is_large(payload: object) -> bool:
     """Whether a payload is kept in a document of its own."""
     return (
@@ -293,7 +386,7 @@ def _millis_to_dates(fields: Raw) -> None:
             fields[name] = DatetimeMS(millis)
 
 
-def _damaged(kind: str, raw: Raw, error: ValidationError) -> StoreDamaged:
+def _damaged(kind: str, raw: Raw, error: Exception) -> StoreDamaged:
     return StoreDamaged(
         f"expected {kind} {raw.get('name')!r} in MongoDB as ptsflow writes it, found "
         f"something else: {error}; restore it from a backup"

@@ -8,19 +8,24 @@ nothing refers to, until the container is deleted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
 from operator import attrgetter
-from typing import Any
 
-from bson import ObjectId, decode_all
+from bson import ObjectId
 from bson.datetime_ms import DatetimeMS
 from msgspec import UNSET
 from pymongo import UpdateOne
-from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
 from ptsflow.errors import StoreDamaged
-from ptsflow.model import PAYLOADS, Change, Progress, Status, Tally, TaskRecord
+from ptsflow.model import (
+    PAYLOADS,
+    Attempt,
+    Change,
+    Progress,
+    Status,
+    Tally,
+    TaskRecord,
+)
 from ptsflow.stores.mongo_changes import (
     Request,
     Stored,
@@ -37,16 +42,19 @@ from ptsflow.stores.mongo_documents import (
     Raw,
     TaskDocument,
     is_large,
+    ledger_entries,
     references,
     task_record,
 )
+from ptsflow.stores.rules import ledger_of
 
 #: How many writes go to the server at once, under one deadline.
 _PART = 5_000
 
 _DUPLICATE = 11000
 
-_WITHOUT_PAYLOADS = dict.fromkeys(PAYLOADS, False)
+_WITHOUT_LEDGER = {"ledger": False}
+_WITHOUT_PAYLOADS = dict.fromkeys(PAYLOADS, False) | _WITHOUT_LEDGER
 
 
 class MongoTasks:
@@ -71,7 +79,8 @@ class MongoTasks:
         query: Raw = {"container": container}
         if names is not None:
             query["name"] = {"$in": list(names)}
-        raws = self._all(self._tasks, query, None if payloads else _WITHOUT_PAYLOADS)
+        left_out = _WITHOUT_LEDGER if payloads else _WITHOUT_PAYLOADS
+        raws = self._link.find_all(self._tasks, query, left_out)
         if payloads:
             raws = self._with_payloads(raws)
         records = [task_record(raw) for raw in raws]
@@ -88,7 +97,8 @@ class MongoTasks:
             query = query.filter(
                 __raw__={"$or": [{"leased_till": None}, {"leased_till": ended}]}
             )
-        query = query.order_by("position", "name").limit(1).as_pymongo()
+        query = query.order_by("position", "name").limit(1)
+        query = query.exclude("ledger").as_pymongo()
         with self._link.call():
             raws = list(query)
         raws = self._with_payloads(raws)
@@ -99,11 +109,18 @@ class MongoTasks:
     ) -> dict[str, Stored]:
         """Return the tasks that changes are about, by name, as they are now."""
         query = {"container": container, "name": {"$in": list(names_of(changes))}}
-        raws = self._all(self._tasks, query, _WITHOUT_PAYLOADS)
+        raws = self._link.find_all(self._tasks, query, _WITHOUT_PAYLOADS)
         return {
             raw["name"]: Stored(task_record(raw), raw.get("write"), raw.get("held"))
             for raw in raws
         }
+
+    def ledger(self, container: ObjectId, name: str) -> list[Attempt]:
+        """Return the last attempts in a task's ledger, oldest first."""
+        query = {"container": container, "name": {"$eq": name}}
+        with self._link.call():
+            raw = self._tasks.find_one(query, {"name": True, "ledger": True})
+        return [] if raw is None else ledger_of(ledger_entries(raw))
 
     def tallies(self, containers: Mapping[str, ObjectId]) -> dict[str, list[Tally]]:
         """Return the tasks of containers counted by step and status."""
@@ -130,19 +147,6 @@ class MongoTasks:
             )
         return {uid: found.get(container, []) for uid, container in containers.items()}
 
-    def _all(
-        self, collection: Collection[Raw], query: Raw, projection: Raw | None
-    ) -> list[Raw]:
-        """Return all documents, each batch of them under a deadline of its own."""
-        raws: list[Raw] = []
-        with closing(collection.find_raw_batches(query, projection)) as batches:
-            while True:
-                with self._link.call():
-                    batch: Any = next(batches, None)
-                if batch is None:
-                    return raws
-                raws += decode_all(batch, collection.codec_options)
-
     def _with_payloads(self, raws: list[Raw]) -> list[Raw]:
         """Return tasks with texts in place of the ids of their large payloads."""
         for _ in range(_ROUNDS):
@@ -151,7 +155,7 @@ class MongoTasks:
                 return raws
             texts = {
                 raw["_id"]: raw["text"]
-                for raw in self._all(
+                for raw in self._link.find_all(
                     self._payloads, {"_id": {"$in": list(wanted)}}, None
                 )
             }
@@ -161,7 +165,9 @@ class MongoTasks:
             if not gone:
                 return raws
             # Tasks that were swapped since they were read; one is read again.
-            fresh = self._all(self._tasks, {"_id": {"$in": gone}}, None)
+            fresh = self._link.find_all(
+                self._tasks, {"_id": {"$in": gone}}, _WITHOUT_LEDGER
+            )
             raws = [raw for raw in raws if raw["_id"] not in gone] + fresh
         raise StoreDamaged(
             f"expected the payloads of task {raws[-1]['name']!r} in MongoDB, found "
@@ -274,7 +280,7 @@ class MongoTasks:
             "name": {"$in": list(names)},
             "$or": [{name: {"$type": "objectId"}} for name in PAYLOADS],
         }
-        raws = self._all(self._tasks, query, dict.fromkeys(PAYLOADS, True))
+        raws = self._link.find_all(self._tasks, query, dict.fromkeys(PAYLOADS, True))
         return {ref for raw in raws for _, ref in references(raw)}
 
 

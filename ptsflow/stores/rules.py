@@ -6,13 +6,23 @@ MongoDB asks the same questions inside its filters.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Never
 
 from msgspec.structs import replace
 
 from ptsflow.clock import to_datetime
 from ptsflow.errors import Conflict, ContainerBusy, ContainerNotFound, LeaseLost
-from ptsflow.model import Change, ContainerRecord, Owner, TaskRecord
+from ptsflow.model import (
+    LEDGER_LENGTH,
+    Attempt,
+    Change,
+    ContainerRecord,
+    LogChunk,
+    Owner,
+    Stop,
+    TaskRecord,
+)
 
 
 def is_leased(stored: ContainerRecord, now: int) -> bool:
@@ -30,7 +40,11 @@ def claimed(
         if stored.fence != dead:
             return None
     return replace(
-        stored, owner=owner, fence=stored.fence + 1, leased_till=now + lease_ms
+        stored,
+        owner=owner,
+        fence=stored.fence + 1,
+        leased_till=now + lease_ms,
+        stop_asked=None,
     )
 
 
@@ -52,6 +66,36 @@ def saved(stored: ContainerRecord, wanted: ContainerRecord) -> ContainerRecord:
         started_at=wanted.started_at,
         ended_at=wanted.ended_at,
     )
+
+
+def given_back(stored: ContainerRecord, wanted: ContainerRecord) -> ContainerRecord:
+    """Return `stored` as its holder leaves it, the lease free for others."""
+    return replace(saved(stored, wanted), owner=None, leased_till=None, stop_asked=None)
+
+
+def asked_to_stop(stored: ContainerRecord, how: Stop) -> ContainerRecord:
+    """Return `stored` with word for its holder; NOW is not taken back by GENTLY."""
+    if stored.stop_asked is Stop.NOW:
+        return stored
+    return replace(stored, stop_asked=how)
+
+
+def ledger_of(entries: Iterable[Attempt]) -> list[Attempt]:
+    """Return the last attempts by number, of two of a number the later entry."""
+    found = {attempt.number: attempt for attempt in entries}
+    return [found[number] for number in sorted(found)[-LEDGER_LENGTH:]]
+
+
+def outlived(chunks: Sequence[LogChunk]) -> dict[str, int]:
+    """Return the last attempt of which no lines are kept now, where a task has one."""
+    newest: dict[str, int] = {}
+    for chunk in chunks:
+        newest[chunk.task] = max(chunk.attempt, newest.get(chunk.task, 0))
+    return {
+        task: attempt - LEDGER_LENGTH
+        for task, attempt in newest.items()
+        if attempt > LEDGER_LENGTH
+    }
 
 
 def check_writer(

@@ -1,4 +1,4 @@
-"""The connection to a SQLite store's file: transactions, patience, and no forks."""
+"""A connection to a file of SQLite: transactions, patience, and no forks."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, ParamSpec, TypeVar
+from typing import ClassVar, Never, ParamSpec, TypeVar
 from weakref import WeakSet
 
 import apsw
+from msgspec import Struct
 
-from ptsflow.errors import PtsflowError, StoreDamaged
-from ptsflow.stores.sqlite_file import connect, prepare, refusal
+from ptsflow.errors import PtsflowError, StoreDamaged, StoreError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,30 +34,45 @@ _OUTSIDE = (
 )
 
 
+class Kind(Struct, frozen=True):
+    """How one kind of file is made and opened, and what its errors mean."""
+
+    #: Makes sure that there is a file that is worth opening.
+    prepare: Callable[[Path], None]
+    #: Opens it within some seconds, or raises what SQLite says of it.
+    connect: Callable[[Path, float], apsw.Connection]
+    #: Says what an error of SQLite, with the system's number, means to a user.
+    refusal: Callable[[Path, apsw.Error, int], StoreError]
+    #: What to do about a file that is damaged.
+    cure: str
+
+
 class Database:
     """One connection to the file, for one thread at a time.
 
     Args:
         path: Absolute; the file is made where there is none.
+        kind: What is in it.
         patience: For how many seconds to wait while other processes write.
     """
 
     #: Those open in this process, or in the one that it is a fork of.
     _instances: ClassVar[WeakSet[Database]] = WeakSet()
 
-    def __init__(self, path: Path, patience: float) -> None:
+    def __init__(self, path: Path, kind: Kind, patience: float) -> None:
         self.path = path
-        self._patience = patience
+        self._kind = kind
+        self.patience = patience
         self.pid = os.getpid()
         self._errno = 0
         for other in self._instances:
             # SQLite's notes of this file's locks came over the fork, the locks did not.
             if other.path == path and other.pid:
                 other.check_use()
-        prepare(path)
+        kind.prepare(path)
         # The owner of a store and the run it was given to may call it at once.
         self._turn = threading.RLock()
-        self.connection = self.read(connect, path, patience)
+        self.connection = self.read(kind.connect, path, patience)
         self._inode = path.stat().st_ino
         self.execute = self.connection.cursor().execute
         self.changes = self.connection.changes
@@ -66,7 +81,7 @@ class Database:
     def another(self) -> Database:
         """Return another connection to the same file."""
         self.check_use()
-        return Database(self.path, self._patience)
+        return Database(self.path, self._kind, self.patience)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
@@ -88,15 +103,24 @@ class Database:
 
     def check_place(self) -> None:
         """Raise if the file was removed or replaced: what is written would be lost."""
-        try:
-            is_there = self.path.stat().st_ino == self._inode
-        except OSError:
-            is_there = False
-        if not is_there:
+        if not self.is_in_place():
             raise StoreDamaged(
                 f"{self.path}: expected the file that was opened, found it removed or "
                 "replaced; stop what did that, and run again"
             )
+
+    def is_in_place(self) -> bool:
+        """Whether the file that was opened is still the one of that name."""
+        try:
+            return self.path.stat().st_ino == self._inode
+        except OSError:
+            return False
+
+    def raise_damaged(self, what: str) -> Never:
+        """Raise for what was read and is not what was written."""
+        raise StoreDamaged(
+            f"{self.path}: {what} does not fit its check value; {self._kind.cure}"
+        )
 
     def read(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do it, again and again while others hold the file and patience lasts.
@@ -111,13 +135,13 @@ class Database:
                     return action(*args, **kwargs)
             except _OUTSIDE as error:
                 now = time.monotonic()
-                end = end or now + self._patience
+                end = end or now + self.patience
                 if not isinstance(error, _BUSY) or now >= end:
-                    raise refusal(self.path, error, self._errno) from error
+                    raise self._kind.refusal(self.path, error, self._errno) from error
             except UnicodeDecodeError as error:
                 raise StoreDamaged(
                     f"{self.path}: expected text, found a row that cannot be decoded; "
-                    "restore the file from a copy"
+                    f"{self._kind.cure}"
                 ) from error
             time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - no secret.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 from uuid import uuid4
@@ -24,6 +25,7 @@ from ptsflow.errors import (
     StoreURLError,
 )
 from ptsflow.model import SCHEMA
+from ptsflow.stores.sqlite_database import Kind
 
 #: "ptsf", in the file's header: what it is, whatever its name.
 APPLICATION_ID = 0x70747366
@@ -35,6 +37,9 @@ NETWORK = frozenset(
     | {"fuse.smbnetfs", "fuse.sshfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs"}
     | {"nfs", "nfs4", "ocfs2", "smb2", "smb3", "smbfs", "virtiofs"}
 )
+
+_WHAT = "a ptsflow store"
+_CURE = "restore the file from a copy"
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _SMALLEST_PAGE = 512
@@ -53,6 +58,7 @@ TABLES = (
     fence INTEGER NOT NULL,
     owner TEXT,
     leased_till INTEGER,
+    stop_asked TEXT,
     created_at INTEGER NOT NULL,
     started_at INTEGER,
     ended_at INTEGER,
@@ -85,6 +91,8 @@ TABLES = (
     error TEXT,
     cause TEXT NOT NULL,
     code_version TEXT NOT NULL,
+    code_hash TEXT NOT NULL,
+    ran_by TEXT NOT NULL,
     checksum INTEGER NOT NULL
 ) STRICT""",
     "CREATE UNIQUE INDEX tasks_by_name ON tasks (container, name)",
@@ -95,6 +103,13 @@ TABLES = (
     checksum INTEGER NOT NULL,
     text TEXT NOT NULL,
     PRIMARY KEY (task, field)
+) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE attempts (
+    task INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    entry TEXT NOT NULL,
+    PRIMARY KEY (task, number)
 ) STRICT, WITHOUT ROWID""",
 )
 
@@ -158,15 +173,15 @@ def prepare(path: Path) -> None:
         _make_folder(folder)
         if _MOUNTS.exists():
             _refuse_network(path, _MOUNTS.read_text("utf-8", "replace"))
-        if not _exists(path):
-            _make_file(path)
+        if not exists(path, _WHAT):
+            make_file(path, _fill)
         if not all(os.access(p, os.W_OK, effective_ids=True) for p in (path, folder)):
             raise StoreUnavailable(
                 f"{path}: expected a file in a folder that can both be written, found "
                 "that one cannot; change their permissions"
             )
     except OSError as error:
-        raise _refusal(path, error) from error
+        raise unmade(path, error) from error
 
 
 def _make_folder(folder: Path) -> None:
@@ -185,7 +200,12 @@ def _refuse_network(path: Path, mountinfo: str) -> None:
         )
 
 
-def _exists(path: Path) -> bool:
+def exists(path: Path, what: str) -> bool:
+    """Return whether there is a file, which may be `what` by its looks.
+
+    Raises:
+        StoreError: what is there is none, or cannot be.
+    """
     wal = path.with_name(path.name + "-wal")
     try:
         found = path.stat()
@@ -206,13 +226,13 @@ def _exists(path: Path) -> bool:
     if found.st_size < _SMALLEST_PAGE:
         size = f"a file of {found.st_size} bytes" if found.st_size else "an empty file"
         raise StoreDamaged(
-            f"{path}: expected a ptsflow store, found {size}; "
+            f"{path}: expected {what}, found {size}; "
             "restore it, or remove it to start over"
         )
     return True
 
 
-def _make_file(path: Path) -> None:
+def make_file(path: Path, fill: Callable[[Path], None]) -> None:
     """Make the file complete under another name, then give it its own.
 
     Of several processes at once one gives the name and the others use that file.
@@ -220,7 +240,7 @@ def _make_file(path: Path) -> None:
     draft = path.with_name(f".{path.name}.{uuid4().hex}")
     os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     try:
-        _fill(draft)
+        fill(draft)
         try:
             os.link(draft, path)
         except FileExistsError:
@@ -290,9 +310,8 @@ def _check(path: Path, connection: apsw.Connection) -> None:
         )
     version = connection.pragma("user_version")
     if version != SCHEMA:
-        cure = "upgrade ptsflow" if version > SCHEMA else "restore the file from a copy"
         raise StoreDamaged(
-            f"{path}: expected layout {SCHEMA}, found layout {version}; {cure}"
+            f"{path}: expected layout {SCHEMA}, found layout {_layout(version)}"
         )
     found = connection.execute(
         "SELECT sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite%' ORDER BY rowid"
@@ -302,6 +321,17 @@ def _check(path: Path, connection: apsw.Connection) -> None:
             f"{path}: expected the tables of layout {SCHEMA}, found others; "
             "restore the file from a copy"
         )
+
+
+def _layout(version: int) -> str:
+    if version > SCHEMA:
+        return f"{version}; upgrade ptsflow"
+    if version < 1:
+        return f"{version}; restore the file from a copy"
+    return (
+        f"{version}, made by an earlier version of ptsflow; finish what is in it with "
+        "that version, or choose another file"
+    )
 
 
 def _check_length(path: Path, connection: apsw.Connection) -> None:
@@ -331,8 +361,15 @@ def _set_up(path: Path, connection: apsw.Connection) -> None:
     connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
 
 
-def refusal(path: Path, error: apsw.Error, system: int = 0) -> StoreError:
-    """Return what an error of SQLite means to whoever uses the store."""
+def refusal(
+    path: Path,
+    error: apsw.Error,
+    system: int = 0,
+    *,
+    what: str = _WHAT,
+    cure: str = _CURE,
+) -> StoreError:
+    """Return what an error of SQLite means to whoever uses the file."""
     if isinstance(error, apsw.FullError) or (
         isinstance(error, apsw.IOError) and system in _NO_ROOM
     ):
@@ -345,16 +382,14 @@ def refusal(path: Path, error: apsw.Error, system: int = 0) -> StoreError:
             f"{path}: another process holds it; try again, or find it with `fuser`"
         )
     if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
-        return StoreDamaged(
-            f"{path}: expected a ptsflow store, found that {error}; "
-            "restore the file from a copy"
-        )
+        return StoreDamaged(f"{path}: expected {what}, found that {error}; {cure}")
     return StoreUnavailable(
         f"{path}: cannot be read and written ({error}); check the disk and permissions"
     )
 
 
-def _refusal(path: Path, error: OSError) -> StoreError:
+def unmade(path: Path, error: OSError) -> StoreError:
+    """Return what an error of the system means where a file was to be made."""
     if error.errno in _NO_ROOM:
         return StoreFull(
             f"{path}: the disk is full and the file cannot be made; make room"
@@ -363,3 +398,7 @@ def _refusal(path: Path, error: OSError) -> StoreError:
         f"{path}: cannot be made or opened ({error.strerror}); "
         "check the folder and its permissions, or choose another file"
     )
+
+
+#: A store's file, for `Database`.
+STORE = Kind(prepare, connect, refusal, _CURE)

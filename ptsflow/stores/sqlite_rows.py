@@ -15,11 +15,14 @@ from msgspec.json import encode as to_json
 from msgspec.msgpack import encode
 
 from ptsflow.model import (
+    LEDGER_LENGTH,
+    Attempt,
     Cause,
     ContainerRecord,
     Owner,
     Status,
     StepSummary,
+    Stop,
     TaskRecord,
 )
 
@@ -28,13 +31,14 @@ Row = tuple[Any, ...]
 
 CONTAINER = (
     "uid, name, workflow, params, plan, status, finish_reason, target, "
-    "fence, owner, leased_till, created_at, started_at, ended_at, next_position, checksum"
+    "fence, owner, leased_till, stop_asked, created_at, started_at, ended_at, "
+    "next_position, checksum"
 )
 TASK = (
     "container, name, position, is_open, step, key, status, version, fence, attempt, "
     "invoke_count, percentage_complete, status_text, due, began_at, last_invoked_at, "
     "task_ended_at, task_duration_ms, leased_till, max_retries, "
-    "delay_between_retries, error, cause, code_version, checksum"
+    "delay_between_retries, error, cause, code_version, code_hash, ran_by, checksum"
 )
 #: How many columns of a task there are, the check value included.
 WIDTH = len(TASK.split(", "))
@@ -51,17 +55,20 @@ def _marks(columns: str) -> str:
 # -- statements: assembled from the constants above alone -----------------------
 
 CONTAINERS = f"SELECT {CONTAINER} FROM containers"  # noqa: S608
-NEW_CONTAINER = (
-    "INSERT INTO containers (name, plan, status, fence, created_at, next_position, "
-    "checksum) VALUES (?, '', '', 0, 0, 0, 0)"
-)
+LAST_UID = "SELECT seq FROM sqlite_sequence WHERE name = 'containers'"
+NEW_CONTAINER = f"INSERT INTO containers ({CONTAINER}) VALUES ({_marks(CONTAINER)})"  # noqa: S608
 DELETE_CONTAINER = (
     "DELETE FROM payloads WHERE task IN (SELECT id FROM tasks WHERE container = ?)",
+    "DELETE FROM attempts WHERE task IN (SELECT id FROM tasks WHERE container = ?)",
     "DELETE FROM tasks WHERE container = ?",
     "DELETE FROM containers WHERE uid = ?",
 )
 UPDATE_CONTAINER = f"UPDATE containers SET {_assign(CONTAINER)} WHERE uid = ?"  # noqa: S608
 WRITER = "SELECT fence, owner IS NULL FROM containers WHERE uid = ?"
+STOP_ASKED = (
+    "SELECT stop_asked IS NOT NULL FROM containers "
+    "WHERE uid = ? AND fence = ? AND owner IS NOT NULL"
+)
 
 _MATCH = "WHERE container = ? AND name = ? AND version = ? AND fence = ?"
 INSERT = (
@@ -75,6 +82,10 @@ TURN = f"UPDATE tasks SET {_assign(TASK.split(', ', 3)[3])} {_MATCH}"  # noqa: S
 #: Renames, or gives another position.
 MOVE = f"UPDATE OR IGNORE tasks SET {_assign(TASK.split(', ', 1)[1])} {_MATCH}"  # noqa: S608
 DELETE = f"DELETE FROM tasks {_MATCH} RETURNING id"  # noqa: S608
+DELETE_PARTS = (
+    "DELETE FROM payloads WHERE task = ?",
+    "DELETE FROM attempts WHERE task = ?",
+)
 TOUCH = (
     "UPDATE tasks SET percentage_complete = ?, status_text = ?, checksum = ? "
     "WHERE container = ? AND name = ?"
@@ -106,6 +117,21 @@ PUT_PAYLOAD = (
 DROP_PAYLOAD = (
     "DELETE FROM payloads WHERE field = ? "
     "AND task = (SELECT id FROM tasks WHERE container = ? AND name = ?)"
+)
+ATTEMPTS = (
+    "SELECT number, CAST(entry AS BLOB), checksum FROM attempts WHERE task = "
+    "(SELECT id FROM tasks WHERE container = ? AND name = ?) ORDER BY number"
+)
+PUT_ATTEMPT = (
+    "INSERT INTO attempts (task, number, entry, checksum) "
+    "SELECT id, ?, ?, ? FROM tasks WHERE container = ? AND name = ? "
+    "ON CONFLICT (task, number) DO UPDATE "
+    "SET entry = excluded.entry, checksum = excluded.checksum RETURNING task"
+)
+DROP_ATTEMPTS = (
+    "DELETE FROM attempts WHERE task = ?1 AND number <= "  # noqa: S608
+    "(SELECT number FROM attempts "
+    f"WHERE task = ?1 ORDER BY number DESC LIMIT 1 OFFSET {LEDGER_LENGTH})"
 )
 TALLIES = (
     "SELECT container, step, status, count(*), sum(percentage_complete) FROM tasks "
@@ -140,6 +166,7 @@ def container_row(record: ContainerRecord, next_position: int) -> Row:
         record.fence,
         None if record.owner is None else to_json(record.owner).decode(),
         record.leased_till,
+        record.stop_asked,
         record.created_at,
         record.started_at,
         record.ended_at,
@@ -163,9 +190,10 @@ def container_of(row: Row) -> ContainerRecord:
         fence=row[8],
         owner=None if owner is None else from_json(owner, type=Owner),
         leased_till=row[10],
-        created_at=row[11],
-        started_at=row[12],
-        ended_at=row[13],
+        stop_asked=None if row[11] is None else Stop(row[11]),
+        created_at=row[12],
+        started_at=row[13],
+        ended_at=row[14],
     )
 
 
@@ -196,6 +224,8 @@ def task_row(container: int, task: TaskRecord, position: int) -> Row:
         task.error,
         task.cause,
         task.code_version,
+        task.code_hash,
+        task.ran_by,
     )
     return (*row, crc32(encode(row)))
 
@@ -229,6 +259,8 @@ def task_of(row: Row, payloads: Row) -> TaskRecord:
         error=row[21],
         cause=_CAUSE[row[22]],
         code_version=row[23],
+        code_hash=row[24],
+        ran_by=row[25],
         task_data=payloads[0],
         processing_data=payloads[1],
         result=payloads[2],
@@ -243,6 +275,12 @@ def progressed(row: Row, percentage: float, text: str) -> Row:
     """Return what `TOUCH` writes to an intact row: percentage, text and check value."""
     moved = (*row[:11], percentage + 0.0, text, *row[13:-1])
     return moved[11], text, crc32(encode(moved))
+
+
+def attempt_row(attempt: Attempt) -> Row:
+    """Return the columns of an attempt but its task, the check value last."""
+    entry = to_json(attempt)
+    return attempt.number, entry.decode(), crc32(encode((attempt.number, entry)))
 
 
 def payloads_of(cells: Row) -> Row | None:

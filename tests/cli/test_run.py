@@ -181,8 +181,8 @@ _REFUSED = [
     pytest.param(
         ["rnu"],
         2,
-        "ptsflow: there is no command 'rnu' (did you mean 'run'?); there are graph, "
-        "list, mark, reset, retry, run, show, status; see ptsflow --help",
+        "ptsflow: there is no command 'rnu' (did you mean 'run'?); there are "
+        "cancel, graph, list, logs, mark, reset, retry, run, show, status; see ptsflow --help",
         id="unknown command",
     ),
 ]

@@ -10,8 +10,17 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from ptsflow.model import Change, ContainerRecord, Owner, Progress, Tally, TaskRecord
-from ptsflow.stores.base import Store
+from ptsflow.model import (
+    Attempt,
+    Change,
+    ContainerRecord,
+    Owner,
+    Progress,
+    Stop,
+    Tally,
+    TaskRecord,
+)
+from ptsflow.stores.base import LogStore, Store
 
 T = TypeVar("T")
 
@@ -112,6 +121,9 @@ class FaultyStore:
             lambda: self._store.commit(uid, some, fence=fence),
         )
 
+    def ask_to_stop(self, uid: str, fence: int, how: Stop) -> bool:
+        return self._write(lambda: self._store.ask_to_stop(uid, fence, how))
+
     def touch(self, uid: str, progress: Sequence[Progress], *, fence: int) -> None:
         self._write(lambda: self._store.touch(uid, progress, fence=fence))
 
@@ -145,6 +157,15 @@ class FaultyStore:
         self, uid: str, *, unleased_at: int | None = None
     ) -> TaskRecord | None:
         return self._store.next_open(uid, unleased_at=unleased_at)
+
+    def stop_asked(self, uid: str, fence: int) -> Stop | None:
+        return self._store.stop_asked(uid, fence)
+
+    def attempts(self, uid: str, name: str) -> list[Attempt]:
+        return self._store.attempts(uid, name)
+
+    def logs(self) -> LogStore:
+        return self._store.logs()
 
     def tallies(self, uids: Iterable[str]) -> Mapping[str, list[Tally]]:
         return self._store.tallies(uids)

@@ -14,13 +14,20 @@ from bson.datetime_ms import DatetimeMS
 from msgspec.structs import replace
 from pymongo import WriteConcern
 
-from ptsflow import lease, runner, transitions
+from ptsflow import lease, preparation, transitions
 from ptsflow.clock import system_clock
-from ptsflow.loop import Loop
+from ptsflow.loop import Job, Loop
 from ptsflow.model import TaskRecord
 from ptsflow.plan import Plan
 from ptsflow.resume import Resumption, resume
-from ptsflow.stores import mongo, mongo_connection, mongo_tasks, rules, sqlite
+from ptsflow.stores import (
+    mongo_connection,
+    mongo_containers,
+    mongo_tasks,
+    rules,
+    sqlite,
+    sqlite_tasks,
+)
 
 #: How wrong the clock of a runner is that has a wrong one, in milliseconds.
 SKEW = 3_600_000
@@ -37,10 +44,10 @@ def _plain() -> None:
 
 def _no_fence() -> None:
     """The fence is not in the filter: whoever holds the container may write."""
-    for place in (sqlite, rules):
+    for place in (sqlite, sqlite_tasks, rules):
         _put(place, "is_held", lambda stored, _fence: stored is not None)
-    _put(sqlite.SqliteStore, "_check_writer", lambda *_: None)
-    _put(mongo, "_held", lambda container, _fence: {"_id": container})
+    _put(sqlite_tasks.SqliteTasks, "_check_writer", lambda *_: None)
+    _put(mongo_containers, "_held", lambda container, _fence: {"_id": container})
     _put(mongo_tasks.MongoTasks, "hold", lambda *_: None)
 
 
@@ -58,7 +65,11 @@ def _skewed() -> None:
 def _own_clock() -> None:
     """The lease is compared with the runner's wrong clock, not the server's."""
     _skewed()
-    _put(mongo.MongoStore, "_time", lambda _: {"$literal": DatetimeMS(system_clock())})
+    _put(
+        mongo_containers.MongoContainers,
+        "_time",
+        lambda _: {"$literal": DatetimeMS(system_clock())},
+    )
 
 
 def _no_crash_count() -> None:
@@ -73,13 +84,22 @@ def _no_crash_count() -> None:
 
 def _launch_first() -> None:
     """Bodies start before the commit that says so."""
-    commit = Loop._commit
+    turn = Loop.turn
 
-    def late(loop: Loop) -> None:
-        if loop.is_over or not loop.schedule.running:
-            commit(loop)
+    def early(loop: Loop) -> list[Job]:
+        commit = loop.records.commit
 
-    _put(Loop, "_commit", late)
+        def late() -> None:
+            if loop.is_over or not loop.schedule.running:
+                commit()
+
+        _put(loop.records, "commit", late)
+        try:
+            return turn(loop)
+        finally:
+            _put(loop.records, "commit", commit)
+
+    _put(Loop, "turn", early)
 
 
 def _no_deadline() -> None:
@@ -99,7 +119,7 @@ def _no_resume() -> None:
         given["again"] = list(plan.by_name)
         return resume(plan, container, tasks, **given)
 
-    _put(runner, "resume", forgetful)
+    _put(preparation, "resume", forgetful)
 
 
 MUTANTS: Mapping[str, Callable[[], None]] = {

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ptsflow import Client, Workflow, lease, runner
+from ptsflow import Client, Workflow, lease, options, runner
 from ptsflow.errors import PtsflowError
 from ptsflow.stores import open_store
 from tests.crash.faulty import Fault, FaultyStore
@@ -159,7 +159,7 @@ def _be_runner(spec: Spec) -> None:
 
 def _run(spec: Spec) -> int:
     # Leases that end within a test.
-    runner.SHORTEST_LEASE = 0  # type: ignore[misc, unused-ignore]
+    options.SHORTEST_LEASE = 0  # type: ignore[misc, unused-ignore]
     if spec.host:
         host = spec.host
         lease._host = lambda: host

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -24,8 +24,8 @@ import ptsflow
 from ptsflow.client import Client
 from ptsflow.context import TaskHandle
 from ptsflow.errors import Fail, RetryLater
-from ptsflow.events import Event
-from ptsflow.model import Status, TaskRecord
+from ptsflow.events import Event, TaskChanged
+from ptsflow.model import LogLine, Status, TaskRecord
 from ptsflow.task import Task
 from ptsflow.testing import run_inline
 
@@ -64,6 +64,19 @@ def client() -> Iterator[Client]:
 
 
 @pytest.fixture
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of a store that keeps the files of tasks from one run to the next."""
+    folder = tmp_path_factory.mktemp("store")
+    with ptsflow.connect(f"sqlite:///{folder}/store.db") as connected:
+        yield connected
+
+
+def partial_archives(client: Client) -> list[Path]:
+    folder = Path(client.store.url.removeprefix("sqlite:///")).parent
+    return list(folder.rglob("*.tbz"))
+
+
+@pytest.fixture
 def feed() -> Iterator[Any]:
     with feed_example.FeedServer(hour=HOUR, scale=SCALE) as server:
         yield server
@@ -99,14 +112,18 @@ class Saved(list[str]):
     def save(self, name: str, text: str) -> None:  # noqa: ARG002 - a Reporter's
         self.append(text)
 
+    def logged(self, name: str, lines: Sequence[LogLine]) -> None:
+        """Keep nothing."""
 
-def handle(saved: Saved, *, cancelled: bool = False) -> TaskHandle:
+
+def handle(saved: Saved, folder: Path, *, cancelled: bool = False) -> TaskHandle:
     return TaskHandle(
         "c",
         TaskRecord(name="t", step="t", version=1, fence=1),
         saved=None,
         reporter=saved,
         cancelled=lambda: cancelled,
+        folder=str(folder / "workdir"),
     )
 
 
@@ -301,15 +318,46 @@ def test_a_feed_that_is_late_is_asked_again_until_it_has_posted(tmp_path: Path) 
     assert stored(tmp_path / "epf.db") == posted(HOUR)
 
 
+def test_four_archives_are_fetched_at_a_time_and_unpacked_by_other_processes(
+    tmp_path: Path, feed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running: set[str] = set()
+    together: list[int] = []
+    unpacked_by: set[str] = set()
+
+    def look(event: Event) -> None:
+        if not isinstance(event, TaskChanged) or event.after is None:
+            return
+        task = event.after
+        if task.step == "download":
+            running.add(task.name)
+            if task.status is not Status.RUNNING:
+                running.remove(task.name)
+            together.append(len(running))
+        if task.step == "unpack" and task.status is Status.DONE:
+            unpacked_by.add(task.ran_by.rpartition(":")[2])
+
+    monkeypatch.syspath_prepend(ROOT / "examples")  # so that processes find it
+    upto = ["check", "download", "unpack"]
+    report = ptsflow.run(
+        import_of(feed, tmp_path), "memory:", jobs=8, only=upto, listeners=[look]
+    )
+
+    assert report.failed == []
+    assert max(together) == 4
+    assert unpacked_by
+    assert str(os.getpid()) not in unpacked_by
+
+
 def test_an_archive_that_is_cut_goes_on_where_it_was_cut(
-    tmp_path: Path, client: Client, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, lasting: Client, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with feed_example.FeedServer(hour=HOUR, scale=SCALE, kinds=["cut"]) as server:
         work = import_of(server, tmp_path)
-        run_inline(work, client=client, only=["check"])
+        run_inline(work, client=lasting, only=["check"])
         server.faults = 1
-        assert not run_inline(work, client=client, only=["download"]).ok
-        container = client.get_task_container(work.container_name)
+        assert not run_inline(work, client=lasting, only=["download"]).ok
+        container = lasting.get_task_container(work.container_name)
         assert container
         task = container.get_task("download[character.tbz]")
         assert task
@@ -322,7 +370,7 @@ def test_an_archive_that_is_cut_goes_on_where_it_was_cut(
         server.faults = 0
         server.verbose = True
         capfd.readouterr()
-        assert run_inline(work, client=client).ok
+        assert run_inline(work, client=lasting).ok
         log = capfd.readouterr().err
 
     assert f'"GET /{HOUR}/character.tbz HTTP/1.1" 206' in log
@@ -331,39 +379,40 @@ def test_an_archive_that_is_cut_goes_on_where_it_was_cut(
 
 
 def test_a_part_that_is_shorter_than_was_noted_is_fetched_from_its_end(
-    tmp_path: Path, client: Client
+    tmp_path: Path, lasting: Client
 ) -> None:
     # As after a power cut on a disc that lied, or by hand.
     with feed_example.FeedServer(hour=HOUR, scale=SCALE, kinds=["cut"]) as server:
         work = import_of(server, tmp_path)
-        run_inline(work, client=client, only=["check"])
+        run_inline(work, client=lasting, only=["check"])
         server.faults = 1
-        run_inline(work, client=client, only=["download"])
-        for part in (tmp_path / HOUR / "archives").iterdir():
+        run_inline(work, client=lasting, only=["download"])
+        parts = partial_archives(lasting)
+        assert sorted(part.stem for part in parts) == sorted(TABLES)
+        for part in parts:
             os.truncate(part, 10)
         server.faults = 0
         server.asked.clear()
 
-        assert run_inline(work, client=client).ok
+        assert run_inline(work, client=lasting).ok
     assert [server.asked[f"/{HOUR}/{table}.tbz"] for table in TABLES] == [1] * 5
     assert stored(tmp_path / "epf.db") == posted(HOUR)
 
 
 def test_a_wrong_checksum_lets_nothing_through_and_is_asked_for_again(
-    tmp_path: Path, client: Client
+    tmp_path: Path, lasting: Client
 ) -> None:
     with feed_example.FeedServer(hour=HOUR, scale=SCALE, kinds=["md5"]) as server:
         work = import_of(server, tmp_path)
         server.faults = 1
-        report = run_inline(work, client=client)
+        report = run_inline(work, client=lasting)
         assert report.failed == [f"download[{table}.tbz]" for table in TABLES]
-        names = {path.suffix for path in (tmp_path / HOUR / "archives").iterdir()}
-        assert names == {".part"}
+        assert not (tmp_path / HOUR).exists()
         assert server.asked[f"/{HOUR}/category.tbz"] == 11
         assert server.asked[f"/{HOUR}/category.tbz.md5"] == 11
 
         server.faults = 0
-        assert run_inline(work, client=client).ok
+        assert run_inline(work, client=lasting).ok
     assert stored(tmp_path / "epf.db") == posted(HOUR)
 
 
@@ -375,7 +424,7 @@ def test_how_far_an_archive_is_fetched_is_noted_on_the_way(
     work, saved = import_of(feed, tmp_path), Saved()
     character = work.check()[0]
     assert 9000 < character.size < 12000
-    work.download(character, handle(saved))
+    work.download(character, handle(saved, tmp_path))
 
     assert saved == ["3000", "6000", "9000", str(character.size)]
 
@@ -387,23 +436,23 @@ def test_an_archive_that_is_fetched_when_the_run_is_stopped_goes_on_from_there(
     work, saved = import_of(feed, tmp_path), Saved()
     character = work.check()[0]
     with pytest.raises(RetryLater, match="stopped at 1,000 of "):
-        work.download(character, handle(saved, cancelled=True))
+        work.download(character, handle(saved, tmp_path, cancelled=True))
 
     assert saved == ["1000"]
 
 
 def test_an_archive_that_is_posted_anew_and_shorter_is_fetched_from_its_beginning(
-    tmp_path: Path, client: Client
+    tmp_path: Path, lasting: Client
 ) -> None:
     large = feed_example.FeedServer(hour=HOUR, scale=4 * SCALE, kinds=["cut"])
     with large:
         work = import_of(large, tmp_path)
-        run_inline(work, client=client, only=["check"])
+        run_inline(work, client=lasting, only=["check"])
         large.faults = 1
-        run_inline(work, client=client, only=["download"])
+        run_inline(work, client=lasting, only=["download"])
         large.scale, large.faults = SCALE, 0
 
-        assert run_inline(work, client=client).ok
+        assert run_inline(work, client=lasting).ok
     assert stored(tmp_path / "epf.db") == posted(HOUR)
 
 
@@ -411,8 +460,8 @@ def test_an_archive_that_is_posted_anew_and_shorter_is_fetched_from_its_beginnin
 
 
 @pytest.fixture
-def task() -> TaskHandle:
-    return handle(Saved())
+def task(tmp_path: Path) -> TaskHandle:
+    return handle(Saved(), tmp_path)
 
 
 @pytest.fixture
@@ -550,14 +599,15 @@ def test_a_table_is_loaded_from_the_beginning_whatever_was_left(
     work: Any, task: TaskHandle, left: str
 ) -> None:
     write_flat(work, FLAT)
-    part = work.staging("category").with_name("category.db.part")
     work.load_categories(task)
-    work.staging("category").rename(part)
+    place = work.staging("category")
     if left == "rubbish":
-        part.write_bytes(b"x" * 5000)
+        place.write_bytes(b"x" * 5000)
 
     assert work.load_categories(task).rows == 2
-    assert not part.exists()
+    assert list(place.parent.iterdir()) == [place]
+    with closing(sqlite3.connect(place)) as db:
+        assert db.execute("SELECT count(*) FROM category").fetchone() == (2,)
 
 
 def test_a_primary_key_that_comes_twice_is_refused(work: Any, task: TaskHandle) -> None:
@@ -587,4 +637,23 @@ def test_a_merged_database_that_lacks_a_row_is_not_published(
     assert stored(tmp_path / "epf.db") == posted(HOUR_BEFORE)
 
     assert run_inline(work, client=client, from_step="merge").ok
+    assert stored(tmp_path / "epf.db") == posted(HOUR)
+
+
+def test_a_publication_that_fails_after_it_was_seen_is_no_harm(
+    tmp_path: Path, feed: Any, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError("the disc is gone")
+
+    work = import_of(feed, tmp_path)
+    every = list(example.EpfImport.declared_steps)
+    run_inline(work, client=client, only=every[: every.index("publish")])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(OSError, match="disc is gone"):
+            work.publish()
+    work.clean_up()
+
+    assert run_inline(work, client=client).ok
     assert stored(tmp_path / "epf.db") == posted(HOUR)

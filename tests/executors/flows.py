@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -13,6 +14,9 @@ from pathlib import Path
 from ptsflow import Retry, TaskHandle, Workflow, step
 
 ONCE_MORE = Retry(1, delay=0)
+
+LOG = logging.getLogger("tests.feed")
+LOG.setLevel(logging.DEBUG)
 
 
 def raises() -> None:
@@ -286,3 +290,77 @@ class Chatty(Workflow):
             task.progress(count % 100)
             time.sleep(max(0.0, begun + count / 10_000 - time.monotonic()))
         return count
+
+
+class Orphaned(Workflow):
+    """A body that kills the process that its own and its neighbour's were forked by."""
+
+    executor = "process"
+
+    times: int = 1
+
+    @step(parallel=True, retry=ONCE_MORE)
+    def kills(self, task: TaskHandle) -> str:
+        if task.attempt <= self.times:
+            time.sleep(0.3)
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(60)
+        return "done"
+
+    @step(parallel=True, retry=Retry(5, delay=0))
+    def bystands(self, task: TaskHandle) -> str:
+        if task.attempt <= self.times:
+            time.sleep(60)
+        return "done"
+
+    @step(retry=0)
+    def after(self) -> str:
+        return "done"
+
+
+class Telling(Workflow):
+    """Prints and logs, in turn; the first attempt fails."""
+
+    @step(retry=ONCE_MORE)
+    def tells(self, task: TaskHandle) -> None:
+        print("one", end=" ")  # noqa: T201 - what is tested
+        print("line")  # noqa: T201 - what is tested
+        LOG.debug("%d of %d", 1, 2)
+        print("error", file=sys.stderr)  # noqa: T201 - what is tested
+        task.log.info("by the task")
+        if task.attempt == 1:
+            try:
+                raises()
+            except RuntimeError:
+                LOG.exception("it failed")
+            raise OSError("try again")
+        print("no end", end="")  # noqa: T201 - what is tested
+
+
+class Dying(Workflow):
+    """Its last words are kept."""
+
+    executor = "process"
+
+    act: str
+
+    @step(retry=0)
+    def dies(self) -> None:
+        print("printed")  # noqa: T201 - what is tested
+        LOG.error("logged")
+        print("no end", end="", flush=True)  # noqa: T201 - what is tested
+        if self.act == "closes_its_output":
+            closes_its_output()
+            LOG.error("without a stream")
+            return
+        ACTS[self.act]()
+
+
+class Whose(Workflow):
+    """Returns which process ran it."""
+
+    executor = "process"
+
+    @step
+    def work(self) -> int:
+        return os.getpid()

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.stores.mongo_fixtures import new_database_url
+
 ROOT = Path(__file__).resolve().parents[2]
 FLOW = """
 import os, time
@@ -46,12 +48,12 @@ class Heavy(Workflow):
 """
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
+def start(folder: Path, store: str | None = None) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "ptsflow", "run", "flow.py", "-j", "4", "-q"]
     env = os.environ | {
         "PYTHONPATH": str(ROOT),
         "TMPDIR": str(folder),
-        "PTSFLOW_STORE": f"sqlite:///{folder}/pts.db",
+        "PTSFLOW_STORE": store or f"sqlite:///{folder}/pts.db",
     }
     return subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.DEVNULL)
 
@@ -71,15 +73,17 @@ def alive(pids: set[int]) -> set[int]:
     return {pid for pid in pids if Path(f"/proc/{pid}").exists()}
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_no_body_outlives_it_and_none_overlaps_its_repetition(
-    tmp_path: Path, seed: int
-) -> None:
-    (tmp_path / "flow.py").write_text(FLOW)
+#: How often it is killed at the most before it is let end.
+KILLS = 12
+
+
+def check_killed_at_random(folder: Path, seed: int, store: str | None = None) -> None:
+    """Kill runners at random moments until one ends; see that nothing overlapped."""
+    (folder / "flow.py").write_text(FLOW)
     rng = random.Random(seed)  # noqa: S311 - moments, no secrets
     code = None
-    for _ in range(12):
-        runner = start(tmp_path)
+    for _ in range(KILLS):
+        runner = start(folder, store)
         try:
             code = runner.wait(timeout=rng.uniform(0.4, 1.2))
         except subprocess.TimeoutExpired:
@@ -88,16 +92,17 @@ def test_no_body_outlives_it_and_none_overlaps_its_repetition(
         else:
             break
     else:
-        code = start(tmp_path).wait(timeout=60)
+        code = start(folder, store).wait(timeout=60)
     deadline = time.monotonic() + 2
-    while alive(bodies(tmp_path)) and time.monotonic() < deadline:
+    while alive(bodies(folder)) and time.monotonic() < deadline:
         time.sleep(0.02)
 
     assert code == 0
-    assert alive(bodies(tmp_path)) == set()
-    assert not list(tmp_path.glob("ptsflow-*/*.lock"))
+    assert alive(bodies(folder)) == set()
+    assert not list(folder.glob("ptsflow-*/*"))
+    assert not list(folder.glob("*.work"))
     for number in range(8):
-        mine = [entry for entry in entries(tmp_path) if entry[1] == number]
+        mine = [entry for entry in entries(folder) if entry[1] == number]
         running: set[int] = set()
         for what, _, pid, _ in mine:
             if what == "start":
@@ -106,6 +111,24 @@ def test_no_body_outlives_it_and_none_overlaps_its_repetition(
             else:
                 running.discard(pid)
         assert mine[-1][0] == "end"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_body_outlives_it_and_none_overlaps_its_repetition(
+    tmp_path: Path, seed: int
+) -> None:
+    check_killed_at_random(tmp_path, seed)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_nor_on_mongodb(tmp_path: Path, seed: int, mongod_rs_url: str) -> None:
+    check_killed_at_random(tmp_path, seed, new_database_url(mongod_rs_url))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(100, 150))
+def test_nor_in_fifty_more_rounds(tmp_path: Path, seed: int) -> None:
+    check_killed_at_random(tmp_path, seed)
 
 
 def alive_then(

@@ -6,7 +6,16 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from ptsflow.model import Change, ContainerRecord, Owner, TaskRecord
+from ptsflow.model import (
+    Attempt,
+    Change,
+    ContainerRecord,
+    Ending,
+    LogChunk,
+    LogLine,
+    Owner,
+    TaskRecord,
+)
 from ptsflow.stores.base import Store
 
 #: Where processes of tests start, so that they find this package.
@@ -42,6 +51,30 @@ def swap(before: TaskRecord, **fields: object) -> Change:
 
 def drop(before: TaskRecord) -> Change:
     return Change(before, None)
+
+
+def ended(change: Change, number: int, **fields: object) -> Change:
+    """Have an attempt end with the change."""
+    return replace(change, ended=attempt(number, **fields))
+
+
+def attempt(number: int, **fields: object) -> Attempt:
+    """Return an attempt that failed after a second."""
+    made = Attempt(
+        number=number,
+        began_at=1_700_000_000_000 + number * 2000,
+        ended_at=1_700_000_001_000 + number * 2000,
+        ending=Ending.FAILED,
+    )
+    return replace(made, **fields)
+
+
+def chunk(
+    text: str, *, task: str = "load", attempt: int = 1, number: int = 0
+) -> LogChunk:
+    """Return one line of an attempt."""
+    line = LogLine(at=1_700_000_000_000, level="INFO", text=text)
+    return LogChunk(task=task, attempt=attempt, number=number, lines=(line,))
 
 
 def filled(store: Store, *names: str) -> str:

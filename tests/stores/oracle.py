@@ -15,7 +15,7 @@ from ptsflow.errors import (
     LeaseLost,
     PtsflowError,
 )
-from ptsflow.model import Change, Status, TaskRecord
+from ptsflow.model import LEDGER_LENGTH, Change, Status, Stop, TaskRecord
 
 Refusal = type[PtsflowError]
 
@@ -35,7 +35,10 @@ class Oracle:
         self.owner: str | None = None
         self.till = 0
         self.reason: str | None = None
+        self.stop: Stop | None = None
         self.tasks: list[TaskRecord] = []
+        #: The numbers of the attempts in the ledgers of tasks.
+        self.ledgers: dict[str, list[int]] = {}
 
     @property
     def is_leased(self) -> bool:
@@ -63,7 +66,7 @@ class Oracle:
         if self.is_leased and self.fence != dead:
             return None
         self.fence += 1
-        self.owner, self.till = owner, self.now + lease
+        self.owner, self.till, self.stop = owner, self.now + lease, None
         return self.fence
 
     def holds(self, fence: int) -> bool:
@@ -85,8 +88,18 @@ class Oracle:
         if not self.exists or self.fence != fence:
             return False
         if self.owner is not None:
-            self.owner, self.reason = None, reason
+            self.owner, self.reason, self.stop = None, reason, None
         return True
+
+    def ask_to_stop(self, fence: int, how: Stop) -> bool:
+        if not self.holds(fence):
+            return False
+        if self.stop is not Stop.NOW:
+            self.stop = how
+        return True
+
+    def stop_asked(self, fence: int) -> Stop | None:
+        return self.stop if self.holds(fence) else None
 
     def touch(self, fence: int, name: str, percentage: float) -> Refusal | None:
         if not self.holds(fence):
@@ -113,6 +126,7 @@ class Oracle:
         is_free = new is None or (before is not None and new is old)
         if is_match and is_free:
             self._put(old, after and _merged(old, after))
+            self._enter(change)
             return None
         is_ours = fence is not None and (
             old is None
@@ -120,6 +134,15 @@ class Oracle:
             else new is not None and _alike(new) == _alike(after)
         )
         return None if is_ours else Conflict
+
+    def _enter(self, change: Change) -> None:
+        before, after = change.before, change.after
+        ledger = self.ledgers.pop(before.name, []) if before else []
+        if change.ended is not None:
+            entries = {*ledger, change.ended.number}
+            ledger = sorted(entries)[-LEDGER_LENGTH:]
+        if after is not None and ledger:
+            self.ledgers[after.name] = ledger
 
     def _put(self, old: TaskRecord | None, new: TaskRecord | None) -> None:
         if old is None:

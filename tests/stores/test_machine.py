@@ -28,10 +28,18 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from ptsflow.errors import ContainerNotFound, LeaseLost, PtsflowError
-from ptsflow.model import Change, ContainerRecord, Progress, Status, Tally, TaskRecord
+from ptsflow.model import (
+    Change,
+    ContainerRecord,
+    Progress,
+    Status,
+    Stop,
+    Tally,
+    TaskRecord,
+)
 from ptsflow.stores import open_store
 from ptsflow.stores.base import Store
-from tests.stores.making import Ticker, owner
+from tests.stores.making import Ticker, attempt, owner
 from tests.stores.oracle import Oracle
 
 LEASE = 100
@@ -154,6 +162,14 @@ class Machine(RuleBasedStateMachine):
 
             assert self.store.release(record) is expected
 
+    @rule(by=actors, how=st.sampled_from(Stop))
+    def ask_to_stop(self, by: str, how: Stop) -> None:
+        fence = self.fences.get(by, 0)
+        expected = self.oracle.ask_to_stop(fence, how)
+
+        assert self.store.ask_to_stop(self.uid, fence, how) is expected
+        assert self.store.stop_asked(self.uid, fence) is self.oracle.stop_asked(fence)
+
     def _record(self, by: str, reason: str) -> ContainerRecord:
         fence = self.fences.get(by, 0)
         return ContainerRecord(
@@ -180,6 +196,12 @@ class Machine(RuleBasedStateMachine):
         for task in self._seen(by, turn):
             self._commit(by, task, _next(task, status=status, result=text))
 
+    @rule(by=writers, turn=turns, status=statuses)
+    def end_an_attempt(self, by: str, turn: int, status: Status) -> None:
+        for task in self._seen(by, turn):
+            after = _next(task, status=status, invoke_count=task.invoke_count + 1)
+            self._commit(by, task, after, ends=True)
+
     @rule(by=writers, turn=turns, to=task_names)
     def rename(self, by: str, turn: int, to: str) -> None:
         for task in self._seen(by, turn):
@@ -202,12 +224,18 @@ class Machine(RuleBasedStateMachine):
         return [seen[turn % len(seen)]] if seen else []
 
     def _commit(
-        self, by: str, before: TaskRecord | None, after: TaskRecord | None
+        self,
+        by: str,
+        before: TaskRecord | None,
+        after: TaskRecord | None,
+        *,
+        ends: bool = False,
     ) -> None:
         who = self._who(by)
         if who not in clients and after is not None:
             after = replace(after, fence=self.fences.get(who, 0))
-        self.last = who, Change(before, after)
+        ended = attempt(after.invoke_count) if ends and after is not None else None
+        self.last = who, Change(before, after, ended)
         self._send(*self.last)
 
     def _send(self, by: str, change: Change, *, again: bool = False) -> None:
@@ -252,6 +280,9 @@ class Machine(RuleBasedStateMachine):
         assert [replace(task, position=-1) for task in found] == [
             replace(task, position=-1) for task in oracle.tasks
         ]
+        assert {
+            task.name: numbers for task in found if (numbers := self._ledger(task.name))
+        } == oracle.ledgers
         opened = next((task for task in found if not task.is_complete), None)
         assert self.store.next_open(self.uid) == opened
         assert _counts(self.store.tallies([self.uid])[self.uid]) == _expected(oracle)
@@ -263,8 +294,12 @@ class Machine(RuleBasedStateMachine):
         assert oracle.exists
         assert (holder, record.leased_till) == (oracle.owner, till)
         assert (record.fence, record.finish_reason) == (oracle.fence, oracle.reason)
+        assert record.stop_asked is oracle.stop
         assert record.fence >= self.highest
         self.highest = record.fence
+
+    def _ledger(self, name: str) -> list[int]:
+        return [each.number for each in self.store.attempts(self.uid, name)]
 
 
 def _next(task: TaskRecord, **fields: Any) -> TaskRecord:

@@ -14,18 +14,20 @@ import mongoengine
 import pytest
 from bson import ObjectId
 from msgspec.structs import replace
+from pymongo import monitoring
 from pymongo.database import Database
 from pymongo.errors import WriteError
 
 from ptsflow.errors import (
     Conflict,
     ContainerBusy,
+    ContainerNotFound,
     LeaseLost,
     StoreDamaged,
     StoreError,
     StoreFull,
 )
-from ptsflow.model import ContainerRecord, Progress, Status, TaskRecord
+from ptsflow.model import ContainerRecord, Progress, Status, Stop, TaskRecord
 from ptsflow.stores.mongo import MongoStore
 from ptsflow.stores.mongo_changes import Writer
 from ptsflow.stores.mongo_documents import (
@@ -33,7 +35,19 @@ from ptsflow.stores.mongo_documents import (
     ContainerDocument,
     TaskDocument,
 )
-from tests.stores.making import LEASE, drop, filled, held, names, new, one, owner, swap
+from tests.stores.making import (
+    LEASE,
+    chunk,
+    drop,
+    ended,
+    filled,
+    held,
+    names,
+    new,
+    one,
+    owner,
+    swap,
+)
 from tests.stores.mongo_fixtures import (
     Raw,
     listening,
@@ -108,6 +122,7 @@ def test_every_write_is_journaled_by_a_majority_whatever_the_url_says(
         running = replace(a, version=2, fence=1, status=Status.RUNNING, result=big)
         store.commit(uid, [swap(a, fence=1, **_given(running)), drop(b)], fence=1)
         store.touch(uid, [Progress("a", 5.0, "")], fence=1)
+        store.ask_to_stop(uid, 1, Stop.NOW)
         store.release(record)
         store.delete(uid)
         store.close()
@@ -170,6 +185,169 @@ def test_a_batch_that_no_task_guards_is_a_write_between_two_looks_at_the_lease(
         store.commit(uid, [new(f"t{i}", fence=1) for i in range(100)], fence=1)
         assert ear.names == ["findAndModify", "insert", "find"]
         store.close()
+
+
+def test_an_attempt_is_entered_by_the_very_update_that_ends_it(url: str) -> None:
+    with listening() as ear:
+        store = MongoStore(url)
+        uid = filled(store, "a", "b", "c", "d")
+        held(store, uid)
+        batch = [swap(task, fence=1) for task in store.tasks(uid)]
+        ear.commands.clear()
+        first = [ended(change, 1) for change in batch[:3]]
+        store.commit(uid, [*first, ended(batch[3], 2)], fence=1)
+        store.close()
+
+    assert ear.names == ["update"]
+    alike, other = ear.commands[0]["updates"]
+    assert alike["q"]["name"] == {"$in": ["a", "b", "c"]}
+    assert other["q"]["name"] == "d"
+    pushed = alike["u"]["$push"]["ledger"]
+    assert pushed["$slice"] == -20
+    assert [entry["number"] for entry in pushed["$each"]] == [1]
+
+
+def test_the_ledger_is_read_with_no_task(url: str, database: Database[Raw]) -> None:
+    store = MongoStore(url)
+    uid = filled(store, "a")
+    store.commit(uid, [ended(swap(one(store, uid, "a")), 1)], fence=None)
+    (raw,) = database["ptsflow_tasks"].find()
+    assert raw["ledger"][0]["began_at"].tzinfo is not None
+    database["ptsflow_tasks"].update_one({}, {"$set": {"ledger": [{"number": "x"}]}})
+
+    assert one(store, uid, "a", payloads=True).version == 2
+    assert store.next_open(uid) is not None
+    with pytest.raises(StoreDamaged) as caught:
+        store.attempts(uid, "a")
+    assert str(caught.value) == (
+        "expected the ledger of task 'a' in MongoDB as ptsflow writes it, found "
+        "something else: Expected `int`, got `str` - at `$[0].number`; restore it from "
+        "a backup"
+    )
+    store.close()
+
+
+def test_looking_for_a_word_reads_nothing_else(url: str) -> None:
+    with listening() as ear:
+        store = MongoStore(url)
+        uid = filled(store)
+        held(store, uid)
+        ear.commands.clear()
+        store.stop_asked(uid, 1)
+        store.close()
+
+    (find,) = ear.commands
+    assert find["projection"] == {"name": True, "stop_asked": True}
+
+
+def test_a_word_for_the_holder_that_nobody_wrote_is_damage(
+    store: MongoStore, database: Database[Raw]
+) -> None:
+    uid = filled(store)
+    held(store, uid)
+    database["ptsflow_containers"].update_one({}, {"$set": {"stop_asked": "later"}})
+
+    with pytest.raises(StoreDamaged) as caught:
+        store.stop_asked(uid, 1)
+    assert str(caught.value) == (
+        "expected container 'feed' in MongoDB as ptsflow writes it, found something "
+        "else: Invalid enum value 'later'; restore it from a backup"
+    )
+
+
+def test_lines_wait_for_the_primary_alone(url: str) -> None:
+    with listening() as ear:
+        store = MongoStore(url)
+        uid = filled(store)
+        logs = store.logs()
+        ear.commands.clear()
+        logs.put(uid, [chunk("one"), chunk("two", number=1)])
+        logs.put(uid, [chunk("three", attempt=21)])
+        logs.close()
+        store.close()
+
+    assert ear.names == ["createIndexes"] * 2 + ["insert", "insert", "delete"]
+    for command in ear.commands:
+        assert command["writeConcern"] == {"w": 1, "j": False}
+
+
+def test_lines_are_put_in_order_by_the_server(
+    store: MongoStore, database: Database[Raw]
+) -> None:
+    uid = filled(store)
+    logs = store.logs()
+    logs.put(uid, [chunk("one")])
+    # As if the clock of who put it had been ahead.
+    (raw,) = database["ptsflow_logs"].find()
+    database["ptsflow_logs"].delete_one({})
+    database["ptsflow_logs"].insert_one(raw | {"_id": ObjectId(b"\xff" * 12)})
+    _, mark = logs.read(uid)
+    logs.put(uid, [chunk("two", number=1)])
+
+    assert [each.number for each in logs.read(uid)[0]] == [0, 1]
+    assert [each.number for each in logs.read(uid, after=mark)[0]] == [1]
+    logs.close()
+
+
+def test_lines_that_nobody_put_are_damage(
+    store: MongoStore, database: Database[Raw]
+) -> None:
+    uid = filled(store)
+    logs = store.logs()
+    logs.put(uid, [chunk("one")])
+    database["ptsflow_logs"].update_one({}, {"$set": {"lines": "[[1"}})
+
+    with pytest.raises(StoreDamaged) as caught:
+        logs.read(uid)
+    assert str(caught.value) == (
+        "expected log lines of task 'load' in MongoDB as ptsflow writes it, found "
+        "something else: Input data was truncated; restore it from a backup"
+    )
+    logs.close()
+
+
+class Meddler(monitoring.CommandListener):
+    """Does something once, just before tasks are inserted."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self.act: Callable[[], object] | None = act
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        if event.command.get("insert") == "ptsflow_tasks" and self.act is not None:
+            act, self.act = self.act, None
+            act()
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        """Do nothing."""
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize("by_runner", [False, True])
+def test_an_insert_that_meets_a_deletion_leaves_nothing(
+    store: MongoStore, url: str, database: Database[Raw], *, by_runner: bool
+) -> None:
+    uid = filled(store, "a")
+    fence = held(store, uid).fence if by_runner else None
+
+    def delete() -> None:
+        database["ptsflow_containers"].update_one({}, {"$set": {"owner": None}})
+        assert store.delete(uid)
+
+    meddler = Meddler(delete)
+    listeners = monitoring._LISTENERS.command_listeners
+    monitoring.register(meddler)
+    writer = MongoStore(url)
+    listeners.remove(meddler)
+    batch = [new("b", fence=fence or 0, result=f'"{"x" * INLINE_LIMIT}"')]
+
+    with pytest.raises(ContainerNotFound):
+        writer.commit(uid, batch, fence=fence)
+    assert meddler.act is None
+    assert database["ptsflow_tasks"].count_documents({}) == 0
+    assert database["ptsflow_payloads"].count_documents({}) == 0
+    writer.close()
 
 
 def test_only_what_changed_is_written_and_progress(url: str) -> None:
@@ -582,9 +760,26 @@ def test_a_name_that_is_no_text_finds_nothing(store: MongoStore, name: Any) -> N
     assert store.container(name) is None
 
 
-@pytest.mark.parametrize("found", [2, 99, "1", None])
+_OF_ANOTHER = "; use the version of ptsflow that wrote it, or another database"
+_OF_BEFORE = (
+    ", made by an earlier version of ptsflow; finish what is in it with that version, "
+    "or choose another database"
+)
+
+
+@pytest.mark.parametrize(
+    ("found", "cure"),
+    [
+        (1, _OF_BEFORE),
+        (3, _OF_ANOTHER),
+        (99, _OF_ANOTHER),
+        (0, _OF_ANOTHER),
+        ("2", _OF_ANOTHER),
+        (None, _OF_ANOTHER),
+    ],
+)
 def test_a_store_of_another_schema_is_refused(
-    url: str, database: Database[Raw], found: object
+    url: str, database: Database[Raw], found: object, cure: str
 ) -> None:
     database["ptsflow_meta"].insert_one({"_id": "schema", "schema": found})
 
@@ -592,8 +787,7 @@ def test_a_store_of_another_schema_is_refused(
         MongoStore(url)
 
     assert str(caught.value) == (
-        f"store {url!r}: expected schema 1, found {found!r}; use the version of "
-        f"ptsflow that wrote it, or another database"
+        f"store {url!r}: expected schema 2, found {found!r}{cure}"
     )
     assert database.list_collection_names() == ["ptsflow_meta"]
 

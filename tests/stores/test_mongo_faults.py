@@ -14,16 +14,30 @@ from pymongo.database import Database
 
 from ptsflow.errors import (
     Conflict,
+    ContainerNotFound,
     LeaseLost,
     StoreError,
     StoreFull,
     StoreUnavailable,
 )
-from ptsflow.model import Progress, Status
+from ptsflow.model import Progress, Status, Stop
 from ptsflow.stores.mongo import MongoStore
 from ptsflow.stores.mongo_documents import INLINE_LIMIT
 from tests.mongod import Mongod, free_port, running, start_mongod
-from tests.stores.making import LEASE, drop, filled, held, names, new, one, owner, swap
+from tests.stores.making import (
+    LEASE,
+    attempt,
+    chunk,
+    drop,
+    ended,
+    filled,
+    held,
+    names,
+    new,
+    one,
+    owner,
+    swap,
+)
 from tests.stores.mongo_fixtures import Raw, new_database_url, raw_database
 from tests.stores.tcp_proxy import TcpProxy
 
@@ -154,6 +168,66 @@ def test_a_runners_batch_whose_answer_was_lost_is_recognised(
     assert database["ptsflow_payloads"].count_documents({}) == 1
 
 
+def test_an_attempt_is_entered_once_though_the_answer_was_lost(
+    store: MongoStore, proxy: TcpProxy
+) -> None:
+    uid = filled(store, "a", "b", "c")
+    held(store, uid)
+    a, b, c = store.tasks(uid)
+    batch = [
+        ended(swap(a, fence=1), 1),
+        ended(swap(b, fence=1), 1),
+        ended(swap(c, fence=1, name="cc", status=Status.FAILED), 2),
+        ended(new("d", fence=1), 3),
+    ]
+    _twice(proxy, b"updates", lambda: store.commit(uid, batch, fence=1))
+
+    assert [store.attempts(uid, name) for name in ("a", "b", "cc", "d")] == [
+        [attempt(1)],
+        [attempt(1)],
+        [attempt(2)],
+        [attempt(3)],
+    ]
+
+
+def test_a_word_for_the_holder_may_be_left_again(
+    store: MongoStore, proxy: TcpProxy
+) -> None:
+    uid = filled(store)
+    held(store, uid)
+
+    assert _twice(proxy, b"update", lambda: store.ask_to_stop(uid, 1, Stop.GENTLY))
+    assert store.stop_asked(uid, 1) is Stop.GENTLY
+
+
+def test_lines_whose_answer_was_lost_are_put_once(
+    store: MongoStore, proxy: TcpProxy
+) -> None:
+    uid = filled(store)
+    logs = store.logs()
+    chunks = [chunk("one"), chunk("two", number=1)]
+    _twice(proxy, b"insert", lambda: logs.put(uid, chunks))
+    logs.put(uid, [chunk("three", number=2)])
+
+    assert [each.number for each in logs.read(uid)[0]] == [0, 1, 2]
+    logs.close()
+
+
+def test_a_clients_task_does_not_outlive_the_container_though_the_answer_was_lost(
+    store: MongoStore, proxy: TcpProxy, database: Database[Raw]
+) -> None:
+    uid = filled(store)
+    proxy.lose_the_answer_to(b"insert")
+    with pytest.raises(StoreUnavailable):
+        store.commit(uid, [new("late")], fence=None)
+    # As if the deletion had looked for tasks before that one arrived.
+    database["ptsflow_containers"].delete_many({})
+
+    with pytest.raises(ContainerNotFound):
+        store.commit(uid, [new("late")], fence=None)
+    assert database["ptsflow_tasks"].count_documents({}) == 0
+
+
 @pytest.mark.parametrize(
     ("request_", "stored"),
     [
@@ -235,7 +309,8 @@ def test_a_write_that_no_majority_confirmed_is_recognised(
 ) -> None:
     uid = filled(store, "one")
     held(store, uid)
-    batch = [swap(one(store, uid, "one"), fence=1, status=Status.RUNNING)]
+    change = swap(one(store, uid, "one"), fence=1, status=Status.RUNNING)
+    batch = [ended(change, 1)]
     problem = {"code": code, "errmsg": "waiting for replication timed out"}
     with mongod.fail("update", writeConcernError=problem):
         with pytest.raises(StoreUnavailable) as caught:
@@ -243,6 +318,7 @@ def test_a_write_that_no_majority_confirmed_is_recognised(
         assert one(store, uid, "one").version == 2
         store.commit(uid, batch, fence=1)
 
+    assert store.attempts(uid, "one") == [attempt(1)]
     assert str(caught.value) == (
         f"MongoDB at {store._link.place} did not finish the call: waiting for "
         f"replication timed out; try again"
@@ -340,6 +416,8 @@ def test_a_frozen_server_is_given_up_at_the_deadline(own_mongod: Mongod) -> None
     uid = filled(store, "one")
     record = held(store, uid)
     task = one(store, uid, "one")
+    logs = store.logs()
+    logs.put(uid, [chunk("one")])
     calls: dict[str, Callable[[], object]] = {
         "now": store.now,
         "create": lambda: store.create("new"),
@@ -356,6 +434,14 @@ def test_a_frozen_server_is_given_up_at_the_deadline(own_mongod: Mongod) -> None
         "client": lambda: store.commit(uid, [new("two")], fence=None),
         "touch": lambda: store.touch(uid, [Progress("one", 1.0, "")], fence=1),
         "tallies": lambda: store.tallies([uid]),
+        "ask_to_stop": lambda: store.ask_to_stop(uid, 1, Stop.NOW),
+        "stop_asked": lambda: store.stop_asked(uid, 1),
+        "attempts": lambda: store.attempts(uid, "one"),
+        "put": lambda: logs.put(uid, [chunk("two", number=1)]),
+        "read": lambda: logs.read(uid),
+        "trim": lambda: logs.trim(uid, "load", 1, 0, 0),
+        "forget": lambda: logs.forget(uid),
+        "logs": store.logs,
         "sibling": store.sibling,
     }
     own_mongod.freeze()
@@ -363,6 +449,7 @@ def test_a_frozen_server_is_given_up_at_the_deadline(own_mongod: Mongod) -> None
         took = {name: _time_to_give_up(call) for name, call in calls.items()}
         began = time.monotonic()
         store.close()
+        logs.close()
         took["close"] = time.monotonic() - began
     finally:
         own_mongod.thaw()

@@ -216,7 +216,7 @@ def test_when_a_claim_returns_the_former_owner_writes_no_more(
     store.touch(uid, [Progress("b", 1.0, "")], fence=2)
 
 
-@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+@_SHARED
 def test_inserts_that_meet_a_delete_leave_nothing(store: Store, url: str) -> None:
     uid = filled(store)
     program = """

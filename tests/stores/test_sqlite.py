@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -16,7 +17,14 @@ import apsw
 import pytest
 
 from ptsflow.errors import PtsflowError, StoreDamaged, StoreFull, StoreUnavailable
-from ptsflow.model import PAYLOADS, ContainerRecord, Progress, TaskRecord
+from ptsflow.model import (
+    PAYLOADS,
+    ContainerRecord,
+    Progress,
+    Status,
+    Stop,
+    TaskRecord,
+)
 from ptsflow.stores import sqlite_rows
 from ptsflow.stores.sqlite import SqliteStore
 from tests.stores.making import (
@@ -24,6 +32,7 @@ from tests.stores.making import (
     ROOT,
     Ticker,
     drop,
+    ended,
     filled,
     held,
     names,
@@ -86,7 +95,10 @@ def test_each_connection_is_durable_and_trusts_nothing(store: SqliteStore) -> No
 
 def test_the_next_open_task_is_found_by_its_index(store: SqliteStore) -> None:
     query = sqlite_rows.FULL_TASKS + sqlite_rows.OPEN + sqlite_rows.FIRST
-    plan = [str(row[-1]) for row in store._execute(f"EXPLAIN QUERY PLAN {query}", (1,))]
+    plan = [
+        str(row[-1])
+        for row in store._database.execute(f"EXPLAIN QUERY PLAN {query}", (1,))
+    ]
 
     assert plan[0] == "SEARCH t USING INDEX open_tasks (container=?)"
     assert not [line for line in plan if "TEMP B-TREE" in line]
@@ -94,12 +106,73 @@ def test_the_next_open_task_is_found_by_its_index(store: SqliteStore) -> None:
 
 def test_nothing_of_what_was_deleted_is_left(store: SqliteStore) -> None:
     uid = filled(store)
-    store.commit(uid, [new("one", result="1"), new("two", result="2")], fence=None)
+    store.commit(
+        uid,
+        [ended(new("one", result="1"), 1), ended(new("two", result="2"), 1)],
+        fence=None,
+    )
     store.commit(uid, [drop(one(store, uid, "one"))], fence=None)
+    count = "SELECT (SELECT count(*) FROM payloads), (SELECT count(*) FROM attempts)"
+    assert store._database.execute(count).fetchall() == [(1, 1)]
     store.delete(uid)
 
-    left = "SELECT 1 FROM tasks UNION ALL SELECT 2 FROM payloads"
-    assert store._execute(left).fetchall() == []
+    left = "SELECT 1 FROM tasks UNION ALL SELECT 2 FROM payloads UNION ALL SELECT 3 FROM attempts"
+    assert store._database.execute(left).fetchall() == []
+
+
+def test_a_task_that_ends_well_writes_its_row_alone(store: SqliteStore) -> None:
+    uid = filled(store, "one", "two", "three")
+    held(store, uid)
+    first, second, third = store.tasks(uid)
+    said: list[str] = []
+
+    def listen(_: apsw.Cursor, statement: str, __: apsw.Bindings | None) -> bool:
+        said.append(re.split(r" SET | \(", statement, maxsplit=1)[0])
+        return True
+
+    store._database.connection.exec_trace = listen
+    good = [
+        swap(first, fence=1, status=Status.DONE),
+        swap(second, fence=1, status=Status.RUNNING),
+    ]
+    store.commit(uid, good, fence=1)
+    look = sqlite_rows.WRITER
+    assert said == ["BEGIN IMMEDIATE", look, *["UPDATE tasks"] * 2, "COMMIT"]
+    said.clear()
+    store.commit(uid, [ended(swap(third, fence=1), 1)], fence=1)
+
+    entry = [
+        "INSERT INTO attempts",
+        "DELETE FROM attempts WHERE task = ?1 AND number <=",
+    ]
+    assert said == ["BEGIN IMMEDIATE", look, "UPDATE tasks", *entry, "COMMIT"]
+
+
+def test_a_uid_is_not_used_again_by_another_file_of_that_name(path: Path) -> None:
+    clock = Ticker()
+    uids = set()
+    for _ in range(3):
+        store = SqliteStore(f"sqlite:///{path}", clock=clock)
+        uids |= {store.create(name)[0].uid for name in "abc"}
+        store.close()
+        path.unlink()
+        clock.now += 1
+
+    assert len(uids) == 9
+
+
+def test_a_uid_is_not_used_again_though_the_clock_went_back(path: Path) -> None:
+    clock = Ticker()
+    store = SqliteStore(f"sqlite:///{path}", clock=clock)
+    first = store.create("a")[0]
+    store.delete(first.uid)
+    clock.now -= 5_000
+    second = store.create("a")[0]
+    third = store.create("b")[0]
+
+    assert int(first.uid) < int(second.uid) < int(third.uid)
+    assert store.containers() == [second, third]
+    store.close()
 
 
 def test_each_write_is_one_transaction_from_its_first_look_on(
@@ -113,6 +186,7 @@ def test_each_write_is_one_transaction_from_its_first_look_on(
         lambda: store.claim(uid, owner(), LEASE),
         lambda: store.renew(uid, 1, LEASE),
         lambda: store.save(record),
+        lambda: store.ask_to_stop(uid, 1, Stop.NOW),
         lambda: store.commit(uid, batch, fence=1),
         lambda: store.touch(uid, [Progress("one", 1.0, "")], fence=1),
         lambda: store.release(record),
@@ -251,6 +325,21 @@ def test_a_write_past_the_limit_of_file_sizes_is_a_full_disk(path: Path) -> None
             id="a result that is no text",
         ),
         pytest.param(
+            "UPDATE attempts SET entry = replace(entry, 'failed', 'done')",
+            "the ledger of task 'one' of container 'feed'",
+            id="a word of a ledger",
+        ),
+        pytest.param(
+            "UPDATE attempts SET number = 2",
+            "the ledger of task 'one' of container 'feed'",
+            id="the number of an attempt",
+        ),
+        pytest.param(
+            "UPDATE attempts SET entry = CAST(x'ff' AS TEXT)",
+            "the ledger of task 'one' of container 'feed'",
+            id="an attempt that is no text",
+        ),
+        pytest.param(
             "UPDATE containers SET fence = 0",
             "the row of container 'feed'",
             id="the fence of a container",
@@ -261,11 +350,15 @@ def test_a_flipped_byte_is_found_when_it_is_read(
     store: SqliteStore, raw: apsw.Connection, path: Path, damage: str, what: str
 ) -> None:
     uid = filled(store, "zero", "two")
-    store.commit(uid, [new("one", result='"aaa"')], fence=None)
+    store.commit(uid, [ended(new("one", result='"aaa"'), 1)], fence=None)
     held(store, uid)
     raw.execute(damage)
     with pytest.raises(StoreDamaged) as caught:
-        (store.container("feed"), store.tasks(uid, payloads=True))
+        (
+            store.container("feed"),
+            store.tasks(uid, payloads=True),
+            store.attempts(uid, "one"),
+        )
 
     assert str(caught.value) == (
         f"{path}: {what} does not fit its check value; restore the file from a copy"
@@ -285,6 +378,22 @@ def test_a_container_that_is_no_text_is_damaged(
             f"{path}: expected text, found a row that cannot be decoded; "
             "restore the file from a copy"
         )
+
+
+@pytest.mark.parametrize("word", ["later", "now"])
+def test_a_word_for_the_holder_that_nobody_wrote_is_damage(
+    store: SqliteStore, raw: apsw.Connection, path: Path, word: str
+) -> None:
+    uid = filled(store)
+    held(store, uid)
+    raw.execute("UPDATE containers SET stop_asked = ?", (word,))
+    with pytest.raises(StoreDamaged) as caught:
+        store.stop_asked(uid, 1)
+
+    assert str(caught.value) == (
+        f"{path}: the row of container 'feed' does not fit its check value; "
+        "restore the file from a copy"
+    )
 
 
 def test_progress_does_not_heal_a_damaged_row(

@@ -80,7 +80,7 @@ def test_nothing_but_the_file_is_left_when_all_are_closed(path: Path) -> None:
 def test_a_file_without_its_log_is_fine(path: Path) -> None:
     store = opened(made(path))
 
-    assert len(names(store, "1")) == 500
+    assert len(names(store, store.create("feed")[0].uid)) == 500
     store.close()
 
 
@@ -188,15 +188,28 @@ def test_the_log_of_another_program_is_left_alone(path: Path) -> None:
     assert after == before
 
 
+_OF_BEFORE = (
+    ", made by an earlier version of ptsflow; finish what is in it with that version, "
+    "or choose another file"
+)
+
+
 @pytest.mark.parametrize(
     ("layout", "cure"),
-    [(2, "upgrade ptsflow"), (0, "restore the file from a copy")],
+    [
+        (3, "; upgrade ptsflow"),
+        (0, "; restore the file from a copy"),
+        (
+            1,
+            _OF_BEFORE,
+        ),
+    ],
 )
 def test_another_layout_is_refused(path: Path, layout: int, cure: str) -> None:
     _other(made(path), f"PRAGMA user_version = {layout}")
 
     assert refusal(path, StoreDamaged) == (
-        f"{path}: expected layout 1, found layout {layout}; {cure}"
+        f"{path}: expected layout 2, found layout {layout}{cure}"
     )
 
 
@@ -204,7 +217,7 @@ def test_other_tables_are_refused(path: Path) -> None:
     _other(made(path), "DROP INDEX open_tasks", "CREATE TABLE tasks_2 (a)")
 
     assert refusal(path, StoreDamaged) == (
-        f"{path}: expected the tables of layout 1, found others; "
+        f"{path}: expected the tables of layout 2, found others; "
         "restore the file from a copy"
     )
 
@@ -392,7 +405,7 @@ def test_of_processes_that_make_the_file_at_once_all_succeed(tmp_path: Path) -> 
         maker.stdin.flush()
     uids = [maker.communicate(timeout=60)[0].strip() for maker in makers]
 
-    assert sorted(uids) == ["1", "2", "3", "4", "5", "6"]
+    assert len(set(uids)) == 6
     assert [each.name for each in path.parent.iterdir()] == ["pts.db"]
 
 
@@ -410,5 +423,5 @@ def test_a_file_that_appears_meanwhile_is_used(
     monkeypatch.setattr(os, "link", late)
     store = opened(path)
 
-    assert len(names(store, "1")) == 500
+    assert len(names(store, store.create("feed")[0].uid)) == 500
     store.close()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, assert_type
+from typing import Any, ClassVar, assert_type
 
 import ptsflow
 from ptsflow import (
@@ -20,13 +21,15 @@ from ptsflow import (
     Workflow,
     step,
 )
-from ptsflow.step import Step
+from ptsflow.step import EXECUTORS, Executor, Step, check_executor
 
 
 class EpfImport(Workflow):
     """Hourly import of a media feed."""
 
     container = "epf:{hour:%Y%m%dT%H}"
+    executor = "process"
+    limits: ClassVar = {"db": 2, "net": 4}
     hour: datetime
     server: str = "http://127.0.0.1:8800"
 
@@ -47,11 +50,11 @@ class EpfImport(Workflow):
             raise RetryLater(60, "not now")
         return Path(file)
 
-    @step(each=download, key=str, retry=2, version=2)
+    @step(each=download, retry=2, version=2, uses={"net": 2}, priority=10)
     def unpack(self, archive: Path) -> Path:
         return archive
 
-    @step(parallel=True)
+    @step(parallel=True, uses="db", executor="dask", keep_workdir=True)
     def load(self, unpack: list[Path]) -> int:
         return len(unpack)
 
@@ -76,6 +79,30 @@ class Weekly(EpfImport):
     @step
     def check(self) -> list[str]:
         return [*super().check(), "weekly"]
+
+
+def make_pool() -> concurrent.futures.Executor:
+    return concurrent.futures.ThreadPoolExecutor()
+
+
+class Pooled(Workflow):
+    """A pool is made by a function."""
+
+    executor = staticmethod(make_pool)
+    limits: ClassVar = EpfImport.limits | {"db": 9}
+
+
+class Spread(Workflow):
+    """A class of pools needs no wrapping."""
+
+    executor = concurrent.futures.ProcessPoolExecutor
+
+
+def places(where: Executor) -> str | None:
+    assert_type(check_executor(where), str | None)
+    assert_type(EXECUTORS[0], str)
+    assert_type(Workflow.executor, Executor)
+    return check_executor(make_pool)
 
 
 def methods_stay_methods(flow: EpfImport, task: TaskHandle) -> None:
@@ -108,6 +135,11 @@ def options_are_checked() -> None:
     step(retry="5")  # type: ignore[call-overload]
     step(limit=2.5)  # type: ignore[call-overload]
     step(parallel=1)  # type: ignore[call-overload]
+    step(uses={"db": "2"})  # type: ignore[dict-item]
+    step(uses=2)  # type: ignore[call-overload]
+    step(priority="high")  # type: ignore[call-overload]
+    step(keep_workdir=1)  # type: ignore[call-overload]
+    step(executor=make_pool)  # type: ignore[call-overload]
     Retry("5")  # type: ignore[arg-type]
     Retry(on="OSError")  # type: ignore[arg-type]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from ptsflow.attempt import (
     Values,
     run,
 )
-from ptsflow.model import TaskRecord
+from ptsflow.model import LogLine, TaskRecord
 from ptsflow.plan import plan_of
 from ptsflow.retry import LONGEST_WAIT
 
@@ -101,6 +101,10 @@ class Ends(Workflow):
     @step
     def breaks_below(self) -> None:
         _below()
+
+    @step
+    def breaks_at_length(self) -> None:
+        raise OSError("x" * 20_000)
 
     @step
     def breaks_elsewhere(self) -> None:
@@ -207,8 +211,6 @@ FILE = '{"$":"dataclass","n":"File","v":{"name":"a","size":2}}'
         ("skips_later", Skipped("nothing new")),
         ("swallows", Skipped("nothing new")),
         ("finishes", Finished("nothing new")),
-        ("fails", Raised("no such feed", None)),
-        ("fails_silently", Raised("Fail", None)),
         ("puts_off", Postponed(600.0, "not posted yet")),
         ("puts_off_backwards", Postponed(0.0, "")),
         ("puts_off_for_ever", Postponed(LONGEST_WAIT, "")),
@@ -218,11 +220,44 @@ def test_how_a_body_ends(name: str, outcome: Outcome) -> None:
     assert attempted(name) == outcome
 
 
+@pytest.mark.parametrize(
+    ("name", "error"), [("fails", "no such feed"), ("fails_silently", "Fail")]
+)
+def test_fail_is_not_tried_again(name: str, error: str) -> None:
+    outcome = attempted(name)
+
+    assert isinstance(outcome, Raised)
+    assert (outcome.error, outcome.again_in) == (error, None)
+    assert outcome.error_type == "Fail"
+
+
 def test_an_error_is_tried_again_and_says_where_it_was_raised() -> None:
     outcome = attempted("breaks")
 
     where = line_of("breaks", "raise OSError")
-    assert outcome == Raised(f"OSError: away {where}", 10.0)
+    assert isinstance(outcome, Raised)
+    assert (outcome.error, outcome.again_in) == (f"OSError: away {where}", 10.0)
+    assert outcome.error_type == "OSError"
+
+
+def test_a_traceback_begins_at_the_body_and_shows_no_values() -> None:
+    outcome = attempted("breaks_below")
+
+    assert isinstance(outcome, Raised)
+    lines = outcome.traceback.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[1].endswith(" in breaks_below")
+    assert lines[-1] == "OSError: away"
+    assert "attempt.py" not in outcome.traceback.replace(HERE, "")
+
+
+def test_a_long_traceback_is_cut_in_the_middle() -> None:
+    outcome = attempted("breaks_at_length")
+
+    assert isinstance(outcome, Raised)
+    assert len(outcome.traceback) == 6_000 - 1
+    assert outcome.traceback.startswith("Traceback (most recent call last):")
+    assert outcome.traceback.endswith("x\n")
 
 
 def test_after_the_last_attempt_it_is_given_up() -> None:
@@ -329,6 +364,9 @@ class Nowhere:
         """Note nothing."""
 
     def save(self, name: str, text: str) -> None:
+        """Keep nothing."""
+
+    def logged(self, name: str, lines: Sequence[LogLine]) -> None:
         """Keep nothing."""
 
 

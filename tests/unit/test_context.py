@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ptsflow import TaskHandle
 from ptsflow.errors import LeaseLost, NotStorable
-from ptsflow.model import TaskRecord
+from ptsflow.model import LogLine, TaskRecord
 
 TASK = TaskRecord(name="download[songs]", key="songs", attempt=2, fence=7)
 
@@ -33,6 +33,9 @@ class Notes:
         if self.is_lost:
             raise LeaseLost("somebody else owns it")
         self.saved.append((name, text))
+
+    def logged(self, name: str, lines: Sequence[LogLine]) -> None:
+        """Keep nothing."""
 
 
 def handle(notes: Notes, saved: str | None = None) -> TaskHandle:

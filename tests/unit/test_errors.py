@@ -53,7 +53,7 @@ def test_every_error_is_an_error_or_a_signal() -> None:
         (
             2,
             (
-                "UsageError StoreURLError ContainerNotFound TaskNotFound InvalidValue "
+                "UsageError ExtraMissing StoreURLError ContainerNotFound TaskNotFound InvalidValue "
                 "InvalidName TaskExists UnknownField InvalidPercentage InvalidCount "
                 "InvalidTime InvalidFlag InvalidText"
             ),

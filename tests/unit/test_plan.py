@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, ClassVar
@@ -11,12 +11,15 @@ import pytest
 
 from ptsflow import Retry, Workflow, step
 from ptsflow.errors import InvalidName, InvalidValue
+from ptsflow.fingerprint import fingerprint
 from ptsflow.model import StepSummary
 from ptsflow.plan import PlanStep, downstream, item_keys, item_name, plan_of
 
 
 class Everything(Workflow):
     """Every way to wait, in the order of its steps' indexes."""
+
+    limits: ClassVar[Mapping[str, int]] = {"db": 2, "net": 9}
 
     @step
     def first(self) -> list[str]:
@@ -45,7 +48,15 @@ class Everything(Workflow):
     @step(each=items, after=left)
     def chained(self, text: str, first: list[str]) -> None: ...
 
-    @step(after=(first, left, first), optional=True, retry=1, version="2")
+    @step(
+        after=(first, left, first),
+        optional=True,
+        retry=1,
+        version="2",
+        uses={"db": 2},
+        priority=7,
+        keep_workdir=True,
+    )
     def some(self) -> None: ...
 
     @step
@@ -113,19 +124,55 @@ def test_options_are_in_the_plan() -> None:
         5,
     )
     assert (some.optional, some.version, some.retry.max_retries) == (True, "2", 1)
+    assert (some.uses, some.priority, some.keep_workdir) == ({"db": 2}, 7, True)
+    assert (items.uses, items.priority, items.keep_workdir) == ({}, 0, False)
     assert PLAN.by_name["first"].returns == list[str]
+
+
+def test_what_holds_for_all_steps_is_in_the_plan() -> None:
+    class Far(Everything):
+        executor = "dask://host:8786"
+
+    assert (PLAN.limits, PLAN.executor) == ({"db": 2, "net": 9}, "thread")
+    assert plan_of(Far).executor == "dask://host:8786"
+    assert plan_of(Far).limits == PLAN.limits
+
+
+def test_a_step_knows_the_fingerprint_of_its_body() -> None:
+    first, some = PLAN.by_name["first"], PLAN.by_name["some"]
+
+    assert first.code_hash == fingerprint(first.function) != some.code_hash
+    assert first.code_hash is first.code_hash
+    assert [summary.code_hash for summary in PLAN.summary()] == [
+        planned.code_hash for planned in PLAN.steps
+    ]
 
 
 def test_a_summary_needs_no_user_code() -> None:
     summaries = {summary.name: summary for summary in PLAN.summary()}
 
-    assert summaries["first"] == StepSummary(name="first", above=0, text="List them.")
+    assert summaries["first"] == StepSummary(
+        name="first", above=0, text="List them.", code_hash=code_hash("first")
+    )
     assert summaries["items"] == StepSummary(
-        name="items", needs=("first",), each="first", tolerate="2%", weight=5
+        name="items",
+        needs=("first",),
+        each="first",
+        tolerate="2%",
+        weight=5,
+        code_hash=code_hash("items"),
     )
     assert summaries["page"] == StepSummary(
-        name="page", above=10, parallel=True, always=True
+        name="page",
+        above=10,
+        parallel=True,
+        always=True,
+        code_hash=code_hash("page"),
     )
+
+
+def code_hash(name: str) -> str:
+    return fingerprint(PLAN.by_name[name].function)
 
 
 def test_parallel_steps_are_adjacent_across_classes() -> None:

@@ -161,7 +161,7 @@ THREE = {"b": ["1", "2", "3"]}
             made(a=None, b=None, c={"after": "a"}, d={"after": "a b"}),
             {},
             {},
-            ["a", "c b", "d"],
+            ["a", "b c", "d"],
             id="after one, after two",
         ),
         pytest.param(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import functools
 import math
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 
 from ptsflow import Retry, Workflow, step
 from ptsflow.errors import DeclarationError
-from ptsflow.step import Step
+from ptsflow.step import EXECUTORS, Step, check_executor
 
 
 def check(self: object) -> list[str]:  # noqa: ARG001 - a method
@@ -33,6 +34,8 @@ def test_a_bare_decorator_takes_every_default() -> None:
     assert (options.parallel, options.always, options.optional) == (False,) * 3
     assert (options.tolerate, options.weight, options.version) == (0, 1.0, "")
     assert (options.retry.max_retries, options.retry.delay) == (3, 30.0)
+    assert (options.uses, options.priority, options.keep_workdir) == ({}, 0, False)
+    assert options.executor is None
 
 
 def test_options_are_recorded() -> None:
@@ -50,12 +53,27 @@ def test_options_are_recorded() -> None:
         tolerate="2%",
         weight=3,
         version=7,
+        uses={"db": 2, "net": 1},
+        priority=-10,
+        keep_workdir=True,
+        executor="dask",
     )(check).options
 
     assert (options.after, options.each) == (("check",), "check")
     assert (options.retry, options.key, options.limit) == (policy, key, 4)
     assert (options.tolerate, options.weight, options.version) == ("2%", 3.0, "7")
     assert options.optional is True
+    assert (options.uses, options.priority) == ({"db": 2, "net": 1}, -10)
+    assert (options.keep_workdir, options.executor) == (True, "dask")
+
+
+def test_a_resource_by_its_name_is_one_of_it() -> None:
+    assert step(uses="db")(check).options.uses == {"db": 1}
+
+
+@pytest.mark.parametrize("name", ["thread", "process", "dask"])
+def test_a_step_names_where_its_bodies_run(name: str) -> None:
+    assert step(executor=name)(check).options.executor == name
 
 
 @pytest.mark.parametrize(
@@ -88,6 +106,8 @@ FANS_OUT = "is for steps that fan out; add each=, or leave"
 NUMBERS = "a whole number of 1 or more"
 SHARES = 'a number of items, 0 or more, or a share such as "2%"'
 KEYS = "the name of a field or a function of the item"
+USES = "a resource's name, or a mapping of such to whole numbers of 1 or more"
+PLACES = "'thread', 'process' or 'dask'"
 
 
 @pytest.mark.parametrize(
@@ -129,6 +149,23 @@ KEYS = "the name of a field or a function of the item"
         ({"version": 1.5}, "version= expects a str or an int, found 1.5"),
         ({"version": None}, "version= expects a str or an int, found None"),
         ({"version": True}, "version= expects a str or an int, found True"),
+        ({"uses": 2}, f"uses= expects {USES}, found 2"),
+        ({"uses": ""}, f"uses= expects {USES}, found ''"),
+        ({"uses": ["db"]}, f"uses= expects {USES}, found ['db']"),
+        ({"uses": {"db": 0}}, f"uses= expects {USES}, found {{'db': 0}}"),
+        ({"uses": {"db": True}}, f"uses= expects {USES}, found {{'db': True}}"),
+        ({"uses": {"db": 1.0}}, f"uses= expects {USES}, found {{'db': 1.0}}"),
+        ({"uses": {"": 1}}, f"uses= expects {USES}, found {{'': 1}}"),
+        ({"uses": {1: 1}}, f"uses= expects {USES}, found {{1: 1}}"),
+        ({"priority": "high"}, "priority= expects a whole number, found 'high'"),
+        ({"priority": 1.5}, "priority= expects a whole number, found 1.5"),
+        ({"priority": True}, "priority= expects a whole number, found True"),
+        ({"priority": None}, "priority= expects a whole number, found None"),
+        ({"keep_workdir": 1}, "keep_workdir= expects True or False, found 1"),
+        ({"executor": "moon"}, f"executor= expects {PLACES}, found 'moon'"),
+        ({"executor": 1}, f"executor= expects {PLACES}, found 1"),
+        ({"executor": Retry}, f"executor= expects {PLACES}, found <class 'ptsflow.retry.Retry'>"),
+        ({"executor": "dask://h:1"}, f"executor= expects {PLACES}, found 'dask://h:1'"),
         ({"key": "name"}, f"key= {FANS_OUT} key= out"),
         ({"limit": 2}, f"limit= {FANS_OUT} limit= out"),
         ({"tolerate": 2}, f"tolerate= {FANS_OUT} tolerate= out"),
@@ -159,9 +196,66 @@ def test_an_unknown_option_is_refused_with_those_there_are() -> None:
 
     assert str(raised.value) == (
         "@step: unknown option 'retries'; there are after, always, at_most_once, each, "
-        "executor, key, limit, memory, optional, parallel, retry, stall, timeout, "
-        "tolerate, version, weight"
+        "executor, keep_workdir, key, limit, memory, optional, parallel, priority, "
+        "retry, stall, timeout, tolerate, uses, version, weight"
     )
+
+
+# -- where bodies run -------------------------------------------------------------
+
+
+def make_pool(size: int = 2) -> concurrent.futures.Executor:
+    return concurrent.futures.ThreadPoolExecutor(size)
+
+
+class Made:
+    """Makes pools, and is called in several ways."""
+
+    def __call__(self) -> concurrent.futures.Executor:
+        return make_pool()
+
+    def sized(self, size: int) -> concurrent.futures.Executor:
+        return make_pool(size)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("thread", "process", "dask", "dask://host:8786", "dask://10.0.0.1:1"),
+        pytest.param("dask://[::1]:65535", id="an IPv6 address"),
+        pytest.param(make_pool, id="a function whose parameters have defaults"),
+        pytest.param(concurrent.futures.ProcessPoolExecutor, id="a class of pools"),
+        pytest.param(functools.partial(Made().sized, 5), id="a partial"),
+        pytest.param(Made(), id="an object that is called"),
+        pytest.param(dict, id="what is made in C, of which nothing is known"),
+    ],
+)
+def test_bodies_run_at_a_name_an_address_or_in_a_pool_that_is_made(value: Any) -> None:
+    assert check_executor(value) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", "moon", "Thread", "dask:", "dask://", "dask://host", "dask://:8786"),
+        *("dask://host:", "dask://host:0", "dask://host:65536", "dask://host:port"),
+        *("tcp://host:8786", "host:8786", None, 5, ["thread"], b"thread"),
+        pytest.param(Made().sized, id="a callable that wants an argument"),
+        pytest.param(Made.sized, id="a method without its object"),
+    ],
+)
+def test_any_other_place_is_refused_in_words(value: Any) -> None:
+    assert check_executor(value) == (
+        "expected 'thread', 'process', 'dask', 'dask://HOST:PORT' or a callable without "
+        f"parameters that returns a concurrent.futures.Executor, found {value!r}"
+    )
+
+
+def test_the_names_of_places_are_public() -> None:
+    assert EXECUTORS == ("thread", "process", "dask")
+
+
+# -- steps that are none -----------------------------------------------------------
 
 
 def yields(self: object) -> Any:

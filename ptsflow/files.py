@@ -1,0 +1,180 @@
+"""Files and folders that bodies write: made, replaced whole, removed.
+
+What is replaced is written beside its target and renamed over it: whoever reads the
+target finds the old one or the new one, whenever the writer is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+#: The longest part of a target's name in the name of what is written beside it.
+_NAME_LIMIT = 100
+
+
+def digest(*texts: str) -> str:
+    """Return 32 hex digits that tell these texts from all others."""
+    import hashlib  # noqa: PLC0415 - 2 ms, only for who runs tasks
+
+    data = "\0".join(texts).encode(errors="surrogatepass")
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for this user alone, with those above it, if it is not there."""
+    while True:
+        try:
+            folder.mkdir(mode=0o700)
+        except FileNotFoundError:
+            # Again, as somebody else may remove an empty one in between.
+            make_folder(folder.parent)
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+            return
+        else:
+            return
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a folder with all that is in it, or a link but not its target."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    import shutil  # noqa: PLC0415 - 5 ms, only where there is a folder to remove
+
+    try:
+        shutil.rmtree(path)
+    except OSError:
+        # An unpacked archive may have folders that are not writable; they are ours.
+        _open_up(path)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path)
+
+
+def _open_up(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.chmod(0o700)
+    for place, names, _ in os.walk(folder):
+        for name in names:
+            inner = Path(place, name)
+            if not inner.is_symlink():
+                with contextlib.suppress(OSError):
+                    inner.chmod(0o700)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str], key: str) -> Iterator[Path]:
+    """Yield a path of the same name to write to; put it in the place of `path` at the end.
+
+    It is in a hidden folder beside `path`, whose name tells the writer: what an attempt
+    left that was killed is removed by the next one. In it each attempt has a folder of
+    its own: one that goes on although it was given up does not find what it wrote, and
+    puts nothing in place.
+
+    Args:
+        path: the target, a file or a folder; links are followed.
+        key: who writes.
+
+    Raises:
+        FileExistsError: the target is a folder that is not empty, or no file.
+        FileNotFoundError: the block wrote nothing.
+    """
+    target = Path(os.path.realpath(path))
+    _check(target)
+    above = _make_parents(target.parent)
+    head = target.name.encode(errors="surrogatepass")[:_NAME_LIMIT]
+    name = f".{head.decode(errors='ignore')}.{digest(key, target.name)[:16]}.part"
+    beside = target.with_name(name)
+    remove(beside)
+    own = beside / os.urandom(4).hex()
+    own.mkdir(mode=0o700, parents=True)
+    try:
+        yield own / target.name
+        _put(own / target.name, target)
+        for folder in above:
+            _sync(folder)
+    finally:
+        with contextlib.suppress(OSError):
+            remove(own)
+            beside.rmdir()
+
+
+def _check(target: Path) -> None:
+    mode = _mode(target)
+    if stat.S_ISDIR(mode):
+        with os.scandir(target) as entries:
+            found = next(entries, None)
+        if found is not None:
+            raise FileExistsError(
+                f"the output {target}: expected no folder there, or an empty one, found "
+                f"one with {found.name!r} in it; remove it, or write elsewhere"
+            )
+    elif mode and not stat.S_ISREG(mode):
+        raise FileExistsError(
+            f"the output {target}: expected a file, a folder or nothing there, found a "
+            "device, a pipe or a socket; write to it without task.output"
+        )
+
+
+def _mode(path: Path) -> int:
+    """Return the type and mode of what is there; 0 for nothing."""
+    try:
+        return path.lstat().st_mode
+    except FileNotFoundError:
+        return 0
+
+
+def _make_parents(folder: Path) -> list[Path]:
+    """Make a folder if need be; return the folders whose entries are new."""
+    above = [folder]
+    while not above[-1].exists():
+        above.append(above[-1].parent)
+    folder.mkdir(parents=True, exist_ok=True)
+    return above
+
+
+def _put(part: Path, target: Path) -> None:
+    written, replaced = _mode(part), _mode(target)
+    if not (stat.S_ISREG(written) or stat.S_ISDIR(written)):
+        found = "something else" if written else "nothing"
+        raise FileNotFoundError(
+            f"the output {target}: expected the block to write a file or a folder to the "
+            f"path that task.output gives, found {found} there; write to `part` in "
+            "`with task.output(...) as part`"
+        )
+    if replaced and stat.S_ISDIR(written) != stat.S_ISDIR(replaced):
+        kinds = ("a file", "a folder")
+        is_folder = stat.S_ISDIR(replaced)
+        raise FileExistsError(
+            f"the output {target}: expected the block to write {kinds[is_folder]}, as "
+            f"one is there, found {kinds[not is_folder]}; remove what is there, or "
+            "write elsewhere"
+        )
+    if stat.S_ISREG(replaced):
+        part.chmod(stat.S_IMODE(replaced))
+    _sync_all(part)
+    part.replace(target)
+
+
+def _sync_all(path: Path) -> None:
+    for place, _, names in os.walk(path):
+        for name in names:
+            file = Path(place, name)
+            if stat.S_ISREG(_mode(file)):
+                _sync(file)
+        _sync(Path(place))
+    if not path.is_dir():
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,95 @@
+"""`ptsflow cancel` from another terminal."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.calling import Place, appears, flow
+
+#: Seconds within which a runner has heard of it, by the promise of the command.
+HEARD = 2.0
+
+
+def begun(place: Place, *options: str, gentle: bool = True) -> tuple[str, ...]:
+    return (
+        *("run", flow("Slow"), "-c", "slow", *options),
+        *("-p", f"pid={place.folder / 'pid'}", "-p", f"gentle={gentle}"),
+    )
+
+
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_a_runner_that_is_asked_to_stop_lets_its_bodies_end(
+    place: Place, executor: str
+) -> None:
+    runner = place.start(*begun(place, "--executor", executor))
+    appears(place.folder / "pid")
+    pid = place.json("status")["owner"]["pid"]
+    ended = place.call("cancel", "slow")
+    asked = time.monotonic()
+    runner.communicate(timeout=10)
+    took = time.monotonic() - asked
+    status = place.json("status")
+
+    assert ended.returncode == 0
+    assert ended.stderr.startswith(f"slow: asked pid {pid} on ")
+    assert ended.stderr.endswith(" to stop; --now does not wait for what runs\n")
+    assert took < HEARD
+    assert runner.returncode == 0  # it was the last one
+    assert (status["status"], status["owner"]) == ("done", None)
+
+
+def test_a_runner_that_is_asked_to_stop_now_does_not_wait(place: Place) -> None:
+    runner = place.start(*begun(place, gentle=False))
+    appears(place.folder / "pid")
+    place.call("cancel", "slow")
+    time.sleep(HEARD)
+    waits_still = runner.poll() is None
+    ended = place.call("cancel", "slow", "--now")
+    asked = time.monotonic()
+    _, said = runner.communicate(timeout=10)
+    took = time.monotonic() - asked
+    tasks = {task["name"]: task for task in place.json("status")["tasks"]}
+    (place.folder / "pid").with_suffix(".done").touch()
+    again = place.call(*begun(place, gentle=False))
+
+    assert waits_still
+    assert ended.stderr.endswith(" to stop at once\n")
+    assert took < HEARD
+    assert runner.returncode == 143
+    assert "stopping: waiting for 1 running; once more stops at once" in said
+    assert (tasks["work"]["status"], tasks["quick"]["status"]) == ("pending", "done")
+    assert again.returncode == 0
+
+
+def test_where_nobody_runs_there_is_nothing_to_cancel(place: Place) -> None:
+    place.call("run", flow("Steady"), "-c", "one")
+    ended = place.call("cancel", "one")
+
+    assert (ended.returncode, ended.stderr) == (
+        0,
+        "one: nobody runs it, there is nothing to cancel\n",
+    )
+    assert place.json("cancel", "one") == {
+        "schema": 1,
+        "container": "one",
+        "cancelled": False,
+    }
+
+
+def test_a_word_left_for_one_runner_does_not_reach_the_next(place: Place) -> None:
+    runner = place.start(*begun(place, gentle=False))
+    appears(place.folder / "pid")
+    place.call("cancel", "slow")
+    runner.kill()
+    runner.communicate()
+    Path(place.folder / "pid").unlink()
+    other = place.start(*begun(place, gentle=False))
+    appears(place.folder / "pid")
+    time.sleep(HEARD)
+    (place.folder / "pid").with_suffix(".done").touch()
+    other.communicate(timeout=10)
+
+    assert other.returncode == 0

@@ -1,0 +1,80 @@
+"""Code that changed since it ran: said by `run -n` and `status`, run by `--changed`."""
+
+from __future__ import annotations
+
+from tests.cli.calling import Place
+
+FLOW = """
+from ptsflow import Workflow, step
+
+class Sums(Workflow):
+    @step
+    def numbers(self) -> list[int]:
+        return [1, 2, 3]
+
+    @step(each=numbers)
+    def double(self, number: int) -> int:
+        return number * 2
+
+    @step
+    def total(self, double: list[int]) -> int:
+        return sum(double)
+
+    @step(after=())
+    def other(self) -> str:
+        return "kept"
+"""
+TRIPLED = FLOW.replace("number * 2", "number * 3")
+
+
+def changed(place: Place, code: str) -> None:
+    place.call("run", "flow.py", "-c", "sums")
+    (place.folder / "flow.py").write_text(code)
+
+
+def test_a_run_says_what_changed_and_runs_nothing_again(place: Place) -> None:
+    (place.folder / "flow.py").write_text(FLOW)
+    changed(place, TRIPLED)
+    dry = place.call("run", "flow.py", "-c", "sums", "-n").stdout
+    ran = place.call("run", "flow.py", "-c", "sums")
+    shown = place.json("show", "sums")
+    page = place.call("status", "sums").stdout
+
+    reason = "done: its code changed since it ran; --changed runs it again"
+    assert [line.split(maxsplit=2)[1:] for line in dry.splitlines()] == [
+        ["numbers", "done: its result is kept"],
+        *([f"double[{number}]", reason] for number in (1, 2, 3)),
+        ["total", "done: its result is kept"],
+        ["other", "done: its result is kept"],
+    ]
+    assert "nothing was left to do" in ran.stderr
+    assert shown["changed"] == ["double"]
+    assert page.splitlines()[-1] == (
+        " changed since it ran: double; run it with --changed"
+    )
+
+
+def test_changed_runs_them_and_what_depends_on_them(place: Place) -> None:
+    (place.folder / "flow.py").write_text(FLOW)
+    changed(place, TRIPLED)
+    dry = place.call("run", "flow.py", "-c", "sums", "-n", "--changed").stdout
+    ran = place.call("run", "flow.py", "-c", "sums", "--changed")
+    tasks = {task["name"]: task for task in place.json("status", "sums")["tasks"]}
+    again = place.call("run", "flow.py", "-c", "sums", "--changed")
+
+    actions = {line.split()[1]: line.split()[0] for line in dry.splitlines()}
+    assert actions["numbers"] == actions["other"] == "skip"
+    assert actions["double[1]"] == actions["total"] == "run"
+    assert ran.returncode == 0
+    assert tasks["total"]["result"] == 18
+    assert tasks["other"]["invoke_count"] == 1
+    assert "nothing was left to do" in again.stderr
+    assert place.json("show", "sums")["changed"] == []
+
+
+def test_a_comment_is_no_change(place: Place) -> None:
+    (place.folder / "flow.py").write_text(FLOW)
+    changed(place, FLOW.replace("return sum", "# All of them.\n        return sum"))
+    place.call("run", "flow.py", "-c", "sums")
+
+    assert place.json("show", "sums")["changed"] == []

@@ -1,0 +1,211 @@
+"""What happens to a run when the process that forks its children does not do well."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import ptsflow
+from ptsflow.client import connect
+from ptsflow.executors.forks import Nursery
+from ptsflow.task import Task
+from tests.executors.flows import Orphaned
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SCRIPT = """
+import os
+import ptsflow
+from ptsflow import Workflow, step
+
+with open("imports", "a") as journal:
+    journal.write(f"{__name__}\\n")
+"""
+
+FLOW = """
+class Flow(Workflow):
+    executor = "process"
+
+    @step(parallel=True, retry=ptsflow.Retry(1, delay=0))
+    def one(self) -> str:
+        return "done"
+
+    @step(parallel=True, retry=0)
+    def other(self) -> str:
+        return "done"
+
+"""
+
+RUN = 'ptsflow.run(Flow(), "sqlite:///pts.db", container="c")\n'
+
+
+def run_script(folder: Path, text: str) -> dict[str, Task]:
+    """Run a script, and return the tasks that it left."""
+    (folder / "script.py").write_text(text)
+    env = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    with connect(f"sqlite:///{folder}/pts.db") as client:
+        container = client.get_task_container("c")
+        assert container is not None
+        return {task.name: task for task in container.get_tasks()}
+
+
+def test_a_nursery_that_died_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    url = f"sqlite:///{tmp_path}/pts.db"
+    report = ptsflow.run(Orphaned(), url)
+    with connect(url) as client:
+        container = client.get_task_container(report.container)
+        assert container is not None
+        tasks = {task.name: task for task in container.get_tasks()}
+
+    assert report.ok
+    assert tasks["kills"].invoke_count == 2
+    assert tasks["bystands"].invoke_count == 2
+    assert tasks["after"].invoke_count == 1
+
+
+def test_a_death_with_the_nursery_says_how_that_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    url = f"sqlite:///{tmp_path}/pts.db"
+    report = ptsflow.run(Orphaned(times=2), url)
+    with connect(url) as client:
+        container = client.get_task_container(report.container)
+        assert container is not None
+        task = container.get_task("kills")
+
+    assert task is not None
+    assert task.error == (
+        "the process ended with the nursery of child processes, which was killed by "
+        "SIGKILL"
+    )
+
+
+def test_what_the_import_failed_with_is_in_the_text_of_the_attempt(
+    tmp_path: Path,
+) -> None:
+    fails = 'if __name__ != "__main__":\n    raise OSError("no licence\\nhere")\n'
+    guarded = f'if __name__ == "__main__":\n    {RUN}'
+    tasks = run_script(tmp_path, SCRIPT + fails + FLOW + guarded)
+    imports = (tmp_path / "imports").read_text().split()
+    expected = (
+        "no process could be started for it: "
+        f"{tmp_path}/script.py: importing it failed: OSError: no licence"
+    )
+
+    assert {task.error for task in tasks.values()} == {expected}
+    assert tasks["one"].invoke_count == 2
+    # Not once more for every attempt.
+    assert imports == ["__main__", "script"]
+
+
+def test_what_a_nursery_said_before_it_ended_is_heard() -> None:
+    nursery = object.__new__(Nursery)
+    nursery._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    nursery._socket.send(b"never read")
+    theirs.send(b"why")
+    theirs.close()
+    heard = nursery._receive()
+    nursery._socket.close()
+
+    assert heard == b"why"
+
+
+def test_a_script_that_would_run_once_more_in_the_nursery_is_told_so(
+    tmp_path: Path,
+) -> None:
+    tasks = run_script(tmp_path, SCRIPT + FLOW + RUN)
+    expected = (
+        "no process could be started for it: run: this script is being imported by a "
+        'process for its bodies; put the call under if __name__ == "__main__":'
+    )
+
+    assert {task.error for task in tasks.values()} == {expected}
+
+
+def test_the_time_that_the_import_takes_is_not_the_bodys(tmp_path: Path) -> None:
+    slow = 'import time\nif __name__ != "__main__":\n    time.sleep(1)\n'
+    flow = FLOW.replace("parallel=True", "parallel=True, timeout=0.6, stall=0.6")
+    guarded = f'if __name__ == "__main__":\n    {RUN}'
+    tasks = run_script(tmp_path, SCRIPT + slow + flow + guarded)
+
+    assert {(task.error, task.result) for task in tasks.values()} == {(None, "done")}
+    assert {task.invoke_count for task in tasks.values()} == {1}
+
+
+SLOW = """
+import os, time
+from pathlib import Path
+from ptsflow import Workflow, step
+
+class Slow(Workflow):
+    executor = "process"
+
+    @step
+    def work(self) -> None:
+        part = Path(__file__).with_name("part")
+        part.write_text(f"{os.getppid()} {os.getpid()}")
+        part.rename(part.with_name("pids"))
+        time.sleep(60)
+"""
+
+
+def test_a_nursery_that_was_stopped_does_not_outlive_its_runner(tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text(SLOW)
+    env = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    url = f"sqlite:///{tmp_path}/pts.db"
+    command = [sys.executable, "-m", "ptsflow", "run", "flow.py", "--store", url, "-q"]
+    runner = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
+    try:
+        pids = [int(pid) for pid in awaited(tmp_path / "pids").split()]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+    finally:
+        runner.kill()
+        runner.wait()
+    deadline = time.monotonic() + 10
+    while any(map(is_alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    left = [pid for pid in pids if is_alive(pid)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+
+    assert left == []
+
+
+def awaited(path: Path) -> str:
+    """Return the text of a file, once it is there."""
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return path.read_text()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there, and not only waits for its parent to look."""
+    try:
+        return (
+            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        )
+    except OSError:
+        return False
