@@ -98,7 +98,7 @@ class EpfImport(Workflow):
 
     container = "epf:{hour:%Y%m%dT%H}"
     #: So many steps may ask the feed at a time.
-    limits = {"feed": 4}  # noqa: RUF012 - a declaration
+    limits = {"feed": 4}
     #: In UTC.
     hour: datetime
     server: str = "http://127.0.0.1:8080"

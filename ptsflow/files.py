@@ -88,20 +88,30 @@ def replacing(path: str | os.PathLike[str], key: str) -> Iterator[Path]:
     _check(target)
     above = _make_parents(target.parent)
     head = target.name.encode(errors="surrogatepass")[:_NAME_LIMIT]
-    name = f".{head.decode(errors='ignore')}.{digest(key, target.name)[:16]}.part"
-    beside = target.with_name(name)
+    name = f".{head.decode(errors='ignore')}.{digest(key, target.name)[:16]}"
+    beside, whole = target.with_name(f"{name}.part"), target.with_name(f"{name}.whole")
     remove(beside)
+    remove(whole)
     own = beside / os.urandom(4).hex()
     own.mkdir(mode=0o700, parents=True)
     try:
         yield own / target.name
-        _put(own / target.name, target)
-        for folder in above:
-            _sync(folder)
-    finally:
-        with contextlib.suppress(OSError):
-            remove(own)
-            beside.rmdir()
+        _finish(own / target.name, target)
+        (own / target.name).rename(whole)
+    except BaseException:
+        _clear(own)
+        raise
+    _clear(own)
+    # Last of all: where the target is there, nothing is left beside it.
+    whole.replace(target)
+    for folder in above:
+        _sync(folder)
+
+
+def _clear(own: Path) -> None:
+    with contextlib.suppress(OSError):
+        remove(own)
+        own.parent.rmdir()
 
 
 def _check(target: Path) -> None:
@@ -138,7 +148,8 @@ def _make_parents(folder: Path) -> list[Path]:
     return above
 
 
-def _put(part: Path, target: Path) -> None:
+def _finish(part: Path, target: Path) -> None:
+    """See that a part may stand for the target, and make it durable."""
     written, replaced = _mode(part), _mode(target)
     if not (stat.S_ISREG(written) or stat.S_ISDIR(written)):
         found = "something else" if written else "nothing"
@@ -158,7 +169,6 @@ def _put(part: Path, target: Path) -> None:
     if stat.S_ISREG(replaced):
         part.chmod(stat.S_IMODE(replaced))
     _sync_all(part)
-    part.replace(target)
 
 
 def _sync_all(path: Path) -> None:

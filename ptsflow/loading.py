@@ -48,7 +48,7 @@ def refer(kind: type) -> Reference:
     module = sys.modules[kind.__module__]
     spec = getattr(module, "__spec__", None)
     file = getattr(module, "__file__", None)
-    if spec is not None and importlib.util.find_spec(spec.name) is not None:
+    if spec is not None and _is_found(spec.name):
         return Reference(spec.name, None, kind.__qualname__)
     if file is None:
         raise LoadError(
@@ -56,6 +56,18 @@ def refer(kind: type) -> Reference:
             "be found by another process; put it into one"
         )
     return Reference(module.__name__, str(Path(file).resolve()), kind.__qualname__)
+
+
+def _is_found(name: str) -> bool:
+    """Whether another process that imports the name finds what it means here."""
+    # Not by importlib.util.find_spec, which answers from what is loaded already.
+    top = name.partition(".")[0]
+    specs = (finder.find_spec(top, None, None) for finder in sys.meta_path)
+    found = next((spec for spec in specs if spec is not None), None)
+    if found is None:
+        return False
+    here = getattr(sys.modules.get(top), "__file__", None)
+    return found.origin is None or here is None or found.origin == here
 
 
 def find(reference: Reference) -> type:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 _LINES: dict[str, Any] = {"errors": "backslashreplace", "line_buffering": True}
 #: Progress is passed on so often at the most, in seconds.
-_TELL_EVERY = 0.1
+_TELL_EVERY = 0.25
 
 
 def find(reference: str) -> type[Workflow]:

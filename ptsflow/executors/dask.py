@@ -162,7 +162,8 @@ def host_for(engine: Any) -> str:
     for address in (*workers, client.scheduler.address):
         parts = urlsplit(address)
         if parts.hostname and parts.port:
-            local = _way_to(parts.hostname, parts.port)
+            with contextlib.suppress(OSError):  # there is no way to it from here
+                local = _way_to(parts.hostname, parts.port)
             if not local.startswith("127.") and local != "::1":
                 break
     return local

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 import threading
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from msgspec.json import encode
@@ -170,15 +170,20 @@ class _Supervision:
             child.drain()  # what threads of earlier bodies printed is nobody's
             connection.send_bytes(pack(self._assignment()))
             self._begin()
+            # Not multiprocessing's `wait`, which makes a selector for every call.
+            watched = select.poll()
+            watched.register(connection, select.POLLIN)
+            if not child.is_silent:
+                watched.register(child.output, select.POLLIN)
             while True:
                 has_exited = child.has_exited.is_set()
-                watched: list[Connection | int] = [connection]
-                if not child.is_silent:
-                    watched.append(child.output)
-                ready = wait(watched, timeout=0 if has_exited else _LOOK_EVERY)
+                pause = 0 if has_exited else round(_LOOK_EVERY * 1000)
+                ready = [number for number, _ in watched.poll(pause)]
                 if child.output in ready:
                     self._drain()
-                if connection in ready:
+                    if child.is_silent:
+                        watched.unregister(child.output)
+                if connection.fileno() in ready:
                     message = read_report(connection.recv_bytes())
                     if isinstance(message, Ended):
                         self._drain(is_last=True)

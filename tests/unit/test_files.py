@@ -347,3 +347,27 @@ def test_folders_that_are_not_writable_are_removed_and_links_of_them_left_alone(
 
     assert names(tmp_path) == ["precious"]
     assert stat.S_IMODE(precious.stat().st_mode) == 0o500
+
+
+def test_a_kill_at_the_last_moment_leaves_nothing_beside_a_target_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "songs.csv"
+    seen: list[list[str]] = []
+
+    def look_and_break_off(path: Path, _: Path) -> Path:
+        seen.append([entry.name for entry in tmp_path.iterdir()])
+        raise KeyboardInterrupt(path.name)
+
+    def write() -> None:
+        with replacing(target, "n/l") as part:
+            part.write_text("1")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", look_and_break_off)
+        with pytest.raises(KeyboardInterrupt) as broken:
+            write()
+    write()
+
+    assert seen == [[str(broken.value)]]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["songs.csv"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ptsflow.errors import DeclarationError, LoadError
-from ptsflow.loading import load, similar
+from ptsflow.loading import Reference, load, refer, similar
 from ptsflow.workflow import Workflow
 
 ONE = """
@@ -296,3 +297,26 @@ def test_a_file_that_failed_is_imported_again(folder: Path) -> None:
 def test_something_similar_is_named() -> None:
     assert similar("downlaod", ["download", "check"]) == " (did you mean 'download'?)"
     assert similar("zzz", ["download", "check"]) == ""
+
+
+def test_a_class_is_found_again_by_its_module(folder: Path) -> None:
+    reference = refer(load("one_feed", Workflow))
+
+    assert reference == Reference("one_feed", None, "Feed")
+    assert (folder / "one_feed.py").exists()
+
+
+def test_a_module_that_no_path_leads_to_is_found_again_by_its_file(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "elsewhere" / "hidden_feed.py"
+    file.parent.mkdir()
+    file.write_text(ONE)
+    spec = importlib.util.spec_from_file_location("hidden_feed", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules["hidden_feed"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    reference = refer(module.Feed)
+
+    assert reference == Reference("hidden_feed", str(file), "Feed")
