@@ -48,7 +48,8 @@ from ptsflow.parameters import parse
 from ptsflow.plain import PlainLines
 from ptsflow.plan import plan_of
 from ptsflow.preparation import asked_again, check_fits
-from ptsflow.runner import Stopped, run_with
+from ptsflow.report import Stopped
+from ptsflow.runner import run_with
 from ptsflow.workflow import Workflow
 
 _FAILED = 1

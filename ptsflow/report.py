@@ -82,3 +82,12 @@ class Report:
         step = self._plan.by_name.get(task.step)
         text = task.result if isinstance(task.result, str) else "null"
         return codec.decode(text, Any if step is None else step.returns)
+
+
+class Stopped(BaseException):
+    """A signal ended the run; the state is recorded, running again continues."""
+
+    def __init__(self, number: int, report: Report) -> None:
+        super().__init__(number)
+        self.number = number
+        self.report = report

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from ptsflow import attempt
 from ptsflow.client import Client
 from ptsflow.events import Bus, Listener
+from ptsflow.execution import conclude
 from ptsflow.fields import check_name
 from ptsflow.lease import acquire, this_process
 from ptsflow.loop import Job, Loop
@@ -25,7 +26,7 @@ from ptsflow.options import Options, check_options
 from ptsflow.outcomes import Ended
 from ptsflow.preparation import check_fits, prepare
 from ptsflow.report import Report
-from ptsflow.runner import conclude, planned
+from ptsflow.runner import planned
 from ptsflow.stores.memory import MemoryStore
 from ptsflow.workflow import Workflow
 

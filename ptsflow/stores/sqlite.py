@@ -187,7 +187,7 @@ class SqliteStore:
         return self._read(self._stop_asked, uid, fence)
 
     def _stop_asked(self, uid: str, fence: int) -> Stop | None:
-        if not self._containers.is_asked_to_stop(uid, fence):
+        if not self._containers.is_asked_to_stop(uid):
             return None
         stored, _ = self._containers.get(uid)
         return stored.stop_asked if stored and is_held(stored, fence) else None

@@ -54,9 +54,9 @@ class SqliteContainers:
         for statement in rows.DELETE_CONTAINER:
             self._execute(statement, (int(uid),))
 
-    def is_asked_to_stop(self, uid: str, fence: int) -> bool:
-        """Whether there is word for the owner of that fence; plan and all unread."""
-        found = self._execute(rows.STOP_ASKED, (rows.number(uid), fence)).fetchall()
+    def is_asked_to_stop(self, uid: str) -> bool:
+        """Whether there is word for the container's owner; plan and all unread."""
+        found = self._execute(rows.STOP_ASKED, (rows.number(uid),)).fetchall()
         return bool(found and found[0][0])
 
     def _checked(self, row: rows.Row) -> ContainerRecord:

@@ -65,10 +65,7 @@ DELETE_CONTAINER = (
 )
 UPDATE_CONTAINER = f"UPDATE containers SET {_assign(CONTAINER)} WHERE uid = ?"  # noqa: S608
 WRITER = "SELECT fence, owner IS NULL FROM containers WHERE uid = ?"
-STOP_ASKED = (
-    "SELECT stop_asked IS NOT NULL FROM containers "
-    "WHERE uid = ? AND fence = ? AND owner IS NOT NULL"
-)
+STOP_ASKED = "SELECT stop_asked IS NOT NULL FROM containers WHERE uid = ?"
 
 _MATCH = "WHERE container = ? AND name = ? AND version = ? AND fence = ?"
 INSERT = (
