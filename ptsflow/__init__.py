@@ -18,6 +18,7 @@ from ptsflow.retry import Retry
 from ptsflow.runner import run
 from ptsflow.step import step
 from ptsflow.task import Task
+from ptsflow.version import VERSION
 from ptsflow.workflow import Workflow
 
 __all__ = [
@@ -39,4 +40,4 @@ __all__ = [
     "run",
     "step",
 ]
-__version__ = "0.1.0"
+__version__ = VERSION

@@ -52,9 +52,7 @@ def cut(text: str, limit: int) -> str:
     return f"{text[:half]} ... {text[-half:]}"
 
 
-def start(
-    task: TaskRecord, *, now: int, fence: int, ran_by: str = ""
-) -> TaskRecord:
+def start(task: TaskRecord, *, now: int, fence: int, ran_by: str = "") -> TaskRecord:
     """A new attempt begins, in the process `ran_by`: `host:pid`."""
     _expect(task, "start", *_STARTABLE)
     return replace(

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-from ptsflow import __version__
 from ptsflow.attempt import Call, Interrupted, Outcome
 from ptsflow.clock import since_boot
 from ptsflow.errors import WorkerLost
@@ -38,6 +37,7 @@ from ptsflow.executors.line import (
 from ptsflow.executors.posted import LOOK_EVERY, Posted, Posts
 from ptsflow.executors.wire import Setting
 from ptsflow.loading import refer
+from ptsflow.version import VERSION
 from ptsflow.workflow import Workflow
 
 #: How long a worker that was called once makes one attempt after another, in seconds.
@@ -102,7 +102,7 @@ class Cluster:
     ) -> None:
         setting = Setting(container, workflow.encoded_parameters())
         reference = refer(type(workflow))
-        self._premises = Premises(__version__, reference, setting, _import_path())
+        self._premises = Premises(VERSION, reference, setting, _import_path())
         self._lock = lock
         self._place = place
         self._secret = secrets.token_bytes(32)

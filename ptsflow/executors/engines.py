@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from ptsflow import __version__
 from ptsflow.errors import AttemptLost, UsageError
+from ptsflow.version import VERSION
 
 
 class Promise(Protocol):
@@ -58,7 +58,7 @@ class Place(Struct, frozen=True):
             if isinstance(link, ImportError):
                 return (
                     f"{self.worker} could not import ptsflow: {_line_of(link)}; install "
-                    f"ptsflow {__version__} there"
+                    f"ptsflow {VERSION} there"
                 )
             link = link.__cause__ or link.__context__
         return f"{self.worker} could not be used: {_line_of(error)}"

@@ -19,7 +19,6 @@ from collections.abc import Iterator, Sequence
 from multiprocessing import AuthenticationError
 from pathlib import Path
 
-from ptsflow import __version__
 from ptsflow.attempt import Outcome
 from ptsflow.clock import since_boot
 from ptsflow.errors import ProcessDied
@@ -38,6 +37,7 @@ from ptsflow.executors.line import (
 )
 from ptsflow.executors.processes import Processes
 from ptsflow.executors.wire import Ended
+from ptsflow.version import VERSION
 
 #: How long children are kept for a next attempt, in seconds.
 _KEPT = 10.0
@@ -60,7 +60,7 @@ def attend(runner: tuple[str, int], secret: bytes, lock: str, token: str) -> str
             outpost.attend(token)
     except _Unfit as unfit:
         return (
-            f"{here()} has ptsflow {__version__}, and the runner has {unfit}; install "
+            f"{here()} has ptsflow {VERSION}, and the runner has {unfit}; install "
             "the same there"
         )
     except (AuthenticationError, AssertionError, EOFError, OSError) as error:
@@ -80,7 +80,7 @@ class _Unfit(Exception):
 
 
 def _check_version(wanted: str) -> None:
-    if wanted != __version__:
+    if wanted != VERSION:
         raise _Unfit(wanted)
 
 

@@ -179,7 +179,8 @@ class Store(Protocol):
 class LogStore(Protocol):
     """What bodies logged and printed, kept in chunks beside their tasks.
 
-    Deleting a container deletes its lines. Every call may raise `StoreUnavailable`.
+    Deleting a container deletes its lines. Every call may raise a `StoreError`, after
+    which it may be made again, and the store itself is none the worse for it.
     """
 
     def put(self, uid: str, chunks: Sequence[LogChunk]) -> None:

@@ -11,6 +11,9 @@ from ptsflow.client import connect
 from ptsflow.task import Task
 from tests.executors.cluster_flows import entries
 
+#: The error of an attempt whose worker is gone.
+LOST = r"the Dask worker [\w.-]+:\d+ was lost"
+
 
 def tasks_of(url: str) -> dict[str, Task]:
     with connect(url) as client:

@@ -207,7 +207,22 @@ def test_an_attempt_is_entered_by_the_very_update_that_ends_it(url: str) -> None
     assert [entry["number"] for entry in pushed["$each"]] == [1]
 
 
-def test_the_ledger_is_read_with_no_task(url: str, database: Database[Raw]) -> None:
+def test_no_task_is_read_with_its_ledger(url: str) -> None:
+    with listening() as ear:
+        store = MongoStore(url)
+        uid = filled(store, "a")
+        ear.commands.clear()
+        store.tasks(uid)
+        store.tasks(uid, payloads=True)
+        store.next_open(uid)
+        store.close()
+
+    assert [command["projection"]["ledger"] for command in ear.commands] == [0, 0, 0]
+
+
+def test_a_ledger_that_nobody_wrote_is_damage_of_its_own(
+    url: str, database: Database[Raw]
+) -> None:
     store = MongoStore(url)
     uid = filled(store, "a")
     store.commit(uid, [ended(swap(one(store, uid, "a")), 1)], fence=None)
