@@ -15,9 +15,9 @@ from types import FrameType
 from typing import Any
 
 from ptsflow import attempt, capture
-from ptsflow.attempt import Outcome
+from ptsflow.attempt import Interrupted, Outcome
 from ptsflow.clock import since_boot
-from ptsflow.errors import LeaseLost
+from ptsflow.errors import LeaseLost, PtsflowError
 from ptsflow.events import Notice
 from ptsflow.executors import begin, presence
 from ptsflow.executors.base import Executor
@@ -64,6 +64,8 @@ class Driver:
         #: Where bodies run but for threads: made when first needed.
         self._elsewhere: dict[object, Executor] = {}
         self._starting = threading.Lock()
+        #: Why there is no place where a body could run.
+        self._refusal: PtsflowError | None = None
         self._shown = 0.0
         self._pool = ThreadExecutor[Job](self._work, loop.jobs)
         loop.on_progress = lambda: inbox.put(None)
@@ -74,6 +76,8 @@ class Driver:
 
         Raises:
             LeaseLost: the lease ended, or another runner took it.
+            PtsflowError: where a body was to run cannot be had; what ran elsewhere has
+                ended, and is recorded.
             StoreError: the store is damaged or full.
         """
         loop = self._loop
@@ -173,6 +177,8 @@ class Driver:
     def _raise_failure(self) -> None:
         if self._loop.failure is not None:
             raise self._loop.failure
+        if self._refusal is not None:
+            raise self._refusal
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
@@ -209,7 +215,13 @@ class Driver:
         if where == "thread":
             with capture.around(job.call.handle):
                 return attempt.run(job.call)
-        return self._executor(where).run(job.call)
+        try:
+            executor = self._executor(where)
+        except PtsflowError as error:
+            self._refusal = self._refusal or error
+            self._loop.stop()
+            return Interrupted()
+        return executor.run(job.call)
 
     def _pump(self, *, keep: bool) -> Job | None:
         """Take turns while something has come in and nobody else takes them.

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import os
 import signal
 import socket
 import sys
 import traceback
+from pathlib import Path
 from select import select
 
 from ptsflow import loading, transitions
 from ptsflow.errors import PtsflowError
-from ptsflow.executors import child
+from ptsflow.executors import child, presence
 from ptsflow.executors.wire import Exited, Failed, Kill, pack, read_order
 from ptsflow.workflow import Workflow
 
@@ -42,8 +42,7 @@ def main() -> None:
     # its children started. Of a runner that ended before, the socket is closed already.
     _ask_kernel(signal.SIGCONT)
     # Its children inherit the lock, and so hold it from their first moment on.
-    holder = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(holder, fcntl.LOCK_SH)
+    presence.hold(Path(lock))
     child.cover_streams()
     _Nursery(runner, _imported(reference, runner)).serve()
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import threading
 
-from msgspec.json import encode
-
 from ptsflow import attempt, errors
-from ptsflow.attempt import Call, Element, Outcome, Value, Values
+from ptsflow.attempt import Call, Outcome
 from ptsflow.clock import since_boot
-from ptsflow.context import UNWATCHED, TaskHandle, Watch
+from ptsflow.context import UNWATCHED, Watch
 from ptsflow.errors import AttemptLost, LeaseLost, WorkerLost
+from ptsflow.executors.assignments import assignment
 from ptsflow.executors.engines import Place, Promise
 from ptsflow.executors.line import (
     Ends,
@@ -29,7 +28,6 @@ from ptsflow.executors.line import (
     read_report,
 )
 from ptsflow.executors.wire import (
-    Assignment,
     Cancel,
     Checkpoint,
     Ended,
@@ -177,7 +175,7 @@ class Posted:
         self.is_running = True
         outcome: Outcome | None = None
         with contextlib.suppress(EOFError, OSError):
-            line.send(Work(_assignment(self.call), *self._limits))
+            line.send(Work(assignment(self.call), *self._limits))
             outcome = self._followed(line, worker, summons)
         if outcome is not None:
             self.end(outcome)
@@ -238,31 +236,3 @@ class Posted:
             except LeaseLost:
                 is_kept = False
             line.send(Kept(is_kept))
-
-
-def _assignment(call: Call) -> Assignment:
-    handle = call.handle
-    return Assignment(
-        task=handle.name,
-        key=handle.key,
-        step=call.step.name,
-        attempt=call.attempt,
-        fence=handle.fence,
-        elapsed=max(0, call.clock() - call.began_at) / 1000,
-        arguments={
-            name: _text(source)
-            for name, source in call.arguments.items()
-            if not isinstance(source, TaskHandle)
-        },
-        saved=handle.saved,
-        folder=handle.folder,
-        memory=call.step.memory,
-    )
-
-
-def _text(source: Value | Values | Element) -> str | list[str] | None:
-    if isinstance(source, Values):
-        return source.texts
-    if isinstance(source, Element):
-        return encode(source.tree).decode()
-    return source.text

@@ -40,6 +40,20 @@ def file_of(store: str, uid: str) -> Path:
     return folder / f"{crc32(store.encode()):08x}-{uid}.lock"
 
 
+def hold(file: Path) -> int:
+    """Return a descriptor that holds the file, shared with others who hold it so.
+
+    Processes that are forked hold it too, as long as they live.
+    """
+    while True:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), file.stat()):
+                return descriptor
+        os.close(descriptor)  # removed meanwhile, by whom it belonged to alone
+
+
 def wait_alone(file: Path, notice: Callable[[str], None]) -> None:
     """Return when no process of an earlier runner holds the file.
 

@@ -18,13 +18,12 @@ from pathlib import Path
 from msgspec.json import encode
 
 from ptsflow import attempt
-from ptsflow.attempt import Call, Element, Outcome, Value, Values
+from ptsflow.attempt import Call, Outcome
 from ptsflow.clock import since_boot, system_clock
-from ptsflow.context import TaskHandle
 from ptsflow.errors import LeaseLost, ProcessDied, TimedOut
+from ptsflow.executors.assignments import assignment
 from ptsflow.executors.forks import Child, Nursery, how_ended
 from ptsflow.executors.wire import (
-    Assignment,
     Began,
     Cancel,
     Checkpoint,
@@ -128,6 +127,11 @@ class Processes:
                 self._begin_anew()
                 return self._nursery, self._nursery.spawn()
 
+    @property
+    def problem(self) -> str:
+        """Why the nursery could not import the workflow; "" if it could."""
+        return self._nursery.problem
+
     def _begin_anew(self) -> None:
         """Replace the nursery that has ended, and its children with it."""
         ended = self._nursery
@@ -168,7 +172,7 @@ class _Supervision:
         child, connection = self._child, self._child.connection
         try:
             child.drain()  # what threads of earlier bodies printed is nobody's
-            connection.send_bytes(pack(self._assignment()))
+            connection.send_bytes(pack(assignment(self._call)))
             self._begin()
             # Not multiprocessing's `wait`, which makes a selector for every call.
             watched = select.poll()
@@ -263,30 +267,3 @@ class _Supervision:
         elif self._call.handle.cancelled and not self._told:
             self._told = True
             self._child.connection.send_bytes(pack(Cancel()))
-
-    def _assignment(self) -> Assignment:
-        call, handle = self._call, self._call.handle
-        return Assignment(
-            task=handle.name,
-            key=handle.key,
-            step=call.step.name,
-            attempt=call.attempt,
-            fence=handle.fence,
-            elapsed=max(0, call.clock() - call.began_at) / 1000,
-            arguments={
-                name: _text(source)
-                for name, source in call.arguments.items()
-                if not isinstance(source, TaskHandle)
-            },
-            saved=handle.saved,
-            folder=handle.folder,
-            memory=call.step.memory,
-        )
-
-
-def _text(source: Value | Values | Element) -> str | list[str] | None:
-    if isinstance(source, Values):
-        return source.texts
-    if isinstance(source, Element):
-        return encode(source.tree).decode()
-    return source.text

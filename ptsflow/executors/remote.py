@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import fcntl
 import os
 import socket
 import sys
@@ -123,7 +122,7 @@ class Outpost:
     def _open(self) -> None:
         # First of all: the runner lives after this was taken, so that whoever takes the
         # container over from it waits for what is started here.
-        hold = _hold(self._file)
+        hold = presence.hold(self._file)
         try:
             home = self._dial()
             home.send(Home(here()))
@@ -203,7 +202,7 @@ class Outpost:
         lost = errand.lost
         if lost is None:
             return Ended(outcome)
-        problem = self._pool._nursery.problem  # noqa: SLF001 - nothing else tells it
+        problem = self._pool.problem
         if isinstance(lost, ProcessDied) and problem:
             module = self._premises.reference.module
             why = f"{here()} could not import {module}: {problem}; install it there"
@@ -261,17 +260,6 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 # -- the host -----------------------------------------------------------------------
-
-
-def _hold(file: Path) -> int:
-    """Return a descriptor that holds the container's file, as a child does."""
-    while True:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), file.stat()):
-                return descriptor
-        os.close(descriptor)  # removed meanwhile, by whom it belonged to alone
 
 
 def _joined(path: Sequence[str]) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from ptsflow import Workflow, connect, run, step
-from ptsflow.errors import UsageError
+from ptsflow.errors import LoadError, UsageError
+from ptsflow.model import Status
 
 ALLOWED = (
     "executor: expected 'thread', 'process', 'dask', 'dask://HOST:PORT' or a callable "
@@ -43,7 +44,7 @@ class Big(Workflow):
 @pytest.mark.parametrize(
     "executor",
     ["moon", "dask://", "dask://host", "dask://host:0", 5, ThreadPoolExecutor(1)],
-    ids=str,
+    ids=["a word", "no address", "no port", "no such port", "a number", "an executor"],
 )
 def test_what_is_no_executor_is_refused(executor: Any) -> None:
     client = connect("memory:")
@@ -76,3 +77,29 @@ def test_a_step_says_more_than_the_run(
 
     assert report.result("here") == os.getpid()
     assert report.result("usual") != os.getpid()
+
+
+def test_a_place_that_cannot_be_had_is_refused_and_nothing_is_left_running() -> None:
+    class Hidden(Workflow):
+        @step(executor="thread")
+        def first(self) -> str:
+            return "done"
+
+        @step
+        def second(self) -> str:
+            return "never"
+
+    client = connect("memory:")
+    with pytest.raises(LoadError) as caught:
+        run(Hidden(), client, executor="process", container="hidden")
+    record = client.store.container("hidden")
+    assert record is not None
+    first, second = client.store.tasks(record.uid)
+
+    assert str(caught.value).endswith(
+        "a class made inside a function cannot be found by another process; move it to "
+        "the top of its module"
+    )
+    assert (record.status, record.owner) == (Status.PENDING, None)
+    assert first.status is Status.DONE
+    assert (second.status, second.attempt) == (Status.PENDING, 0)
