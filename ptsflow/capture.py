@@ -182,7 +182,8 @@ class LogHook:
         )
 
         def call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
-            if _is_handled.get():
+            # Whoever hooked himself in later may keep this one in place for ever.
+            if _is_handled.get() or not self._is_live:
                 usual(logger, record)
                 return
             token = _is_handled.set(True)
