@@ -119,6 +119,7 @@ class Child:
         threading.Thread(target=self._listen, daemon=True).start()
         while True:
             self._has_work.acquire()
+            self._told_at = 0.0
             outcome = self._attempt(self._assigned.pop())
             self._flush()
             for stream in (sys.stdout, sys.stderr):

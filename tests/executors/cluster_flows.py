@@ -188,7 +188,7 @@ class Saving(Workflow):
             task.progress(1, 4, "a quarter")
             task.checkpoint({"done": 1})
             print("as far as this")  # noqa: T201 - what is tested
-            time.sleep(0.5)
+            time.sleep(1.5)
             raise OSError("the line was cut")
         return f"went on from {task.processing_data}"
 

@@ -62,8 +62,8 @@ class TcpProxy:
                 if self._loses is not None and self._loses in data:
                     self._loses = None
                     lost.set()
-            if not self._swallows:
-                server.sendall(data)
+            if not self._swallows and not _sent(server, data):
+                break
         _hang_up(server)
 
     def _carry_answers(
@@ -73,8 +73,8 @@ class TcpProxy:
             # The answer proves that the server has carried the request out.
             if lost.is_set():
                 break
-            if not self._swallows:
-                client.sendall(data)
+            if not self._swallows and not _sent(client, data):
+                break
         _hang_up(client)
 
     def _run(self, target: object, *args: object) -> None:
@@ -85,6 +85,15 @@ def _received(source: socket.socket) -> Iterator[bytes]:
     with contextlib.suppress(OSError):
         while data := source.recv(_CHUNK):
             yield data
+
+
+def _sent(target: socket.socket, data: bytes) -> bool:
+    """Pass data on; return whether anybody was there to take it."""
+    try:
+        target.sendall(data)
+    except OSError:
+        return False
+    return True
 
 
 def _hang_up(each: socket.socket) -> None:
