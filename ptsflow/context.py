@@ -103,7 +103,7 @@ class TaskHandle:
         reporter: Reporter,
         cancelled: Callable[[], bool],
         watch: Watch | None = None,
-        folder: str = "",
+        folder: str | Callable[[], str] = "",
     ) -> None:
         self.name = task.name
         self.key = task.key
@@ -116,10 +116,15 @@ class TaskHandle:
         self.watch = UNWATCHED if watch is None else watch
         self._cancelled = cancelled
         #: Where `workdir` is, whether it was made or not; "" outside a run.
-        self.folder = folder
+        self._folder = folder
         self._has_workdir = False
         #: `host:pid` of the process that makes the attempt, where it is not the runner.
         self.ran_by = ""
+
+    @property
+    def folder(self) -> str:
+        """Where `workdir` is, or would be; "" where there is none."""
+        return self._folder if isinstance(self._folder, str) else self._folder()
 
     @property
     def cancelled(self) -> bool:
@@ -194,8 +199,8 @@ class TaskHandle:
         # What an earlier attempt saved may name one, too.
         may_name_one = self._has_workdir or self.saved is not None
         # The last two parts: the path may be relative, or have no links any more.
-        own = "/".join(self.folder.split("/")[-2:])
-        if own and may_name_one and own in result:
+        own = "/".join(self.folder.split("/")[-2:]) if may_name_one else ""
+        if own and own in result:
             raise Fail(
                 f"the result of step {step} names a file in task.workdir, which is "
                 "deleted when the task is done; add keep_workdir=True to the step, or "

@@ -94,7 +94,7 @@ class Loop:
         self.is_over = False
         self.failure: BaseException | None = None
         owner = records.container.owner
-        self._ran_by = "" if owner is None else f"{owner.host}:{owner.pid}"
+        self._ran_by = "" if owner is None else owner.process
         self.inputs = Inputs(plan, self.schedule, self.tasks, records.read)
         self._begin()
 
@@ -222,7 +222,7 @@ class Loop:
             reporter=self,
             cancelled=lambda: self.is_cancelled,
             watch=_watch(step),
-            folder=self.records.workdirs.path_of(task),
+            folder=lambda: self.records.workdirs.path_of(task),
         )
         return Call(
             workflow=self._fresh(),
@@ -304,7 +304,9 @@ class Loop:
         for name, key, item in self.schedule.expand(step.name, keys):
             index = place[name] = place.get(name, -1) + 1
             owner = self.plan.by_name[name]
-            new = new_task(owner, fence=fence, key=key, index=index)
+            new = new_task(
+                owner, fence=fence, ran_by=self._ran_by, key=key, index=index
+            )
             task = self.tasks.get(item)
             if task is None:
                 self.records.stage(None, new)

@@ -93,6 +93,11 @@ class Owner(Struct, frozen=True, kw_only=True):
     #: When it claimed the container.
     since: int
 
+    @property
+    def process(self) -> str:
+        """`host:pid`."""
+        return f"{self.host}:{self.pid}"
+
 
 class StepSummary(Struct, frozen=True, kw_only=True):
     """What screens need to know of a step, kept so that they need no user code."""
@@ -176,9 +181,10 @@ class TaskRecord(Struct, frozen=True, kw_only=True):
     cause: Cause = Cause.NONE
     #: The step's `version=` when it finished.
     code_version: str = ""
-    #: The hash of its body's code when it finished.
+    #: The hash of its body's code when it finished, or was last to begin.
     code_hash: str = ""
-    #: `host:pid` of the process that makes, or made, the last attempt.
+    #: `host:pid` of the process that makes, or made, the last attempt, or is to make
+    #: the first one.
     ran_by: str = ""
     task_data: str | UnsetType | None = UNSET
     processing_data: str | UnsetType | None = UNSET

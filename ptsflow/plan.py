@@ -64,6 +64,8 @@ class PlanStep(Struct, frozen=True, kw_only=True):
     #: The higher starts first.
     priority: int
     keep_workdir: bool
+    #: The fingerprint of its body's code.
+    code_hash: str
 
     @property
     def returns(self) -> Any:
@@ -73,14 +75,6 @@ class PlanStep(Struct, frozen=True, kw_only=True):
             hint = codec.hints_of(self.function).get("return", Any)
             _RETURNS[self.function] = hint
         return hint
-
-    @property
-    def code_hash(self) -> str:
-        """The fingerprint of its body's code; made when first asked for."""
-        found = _HASHES.get(self.function)
-        if found is None:
-            found = _HASHES[self.function] = fingerprint(self.function)
-        return found
 
     def summary(self) -> StepSummary:
         """Return what screens need to know of it."""
@@ -177,7 +171,15 @@ def _planned(
         uses=options.uses,
         priority=options.priority,
         keep_workdir=options.keep_workdir,
+        code_hash=_hash_of(step.function),
     )
+
+
+def _hash_of(function: Callable[..., Any]) -> str:
+    found = _HASHES.get(function)
+    if found is None:
+        found = _HASHES[function] = fingerprint(function)
+    return found
 
 
 def _starts(workflow: type[Workflow]) -> list[int]:

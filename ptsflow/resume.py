@@ -57,13 +57,14 @@ def resume(
         again: steps that a person wants run again, with all that waits for them.
     """
     stored = {task.name: task for task in tasks}
+    ran_by = "" if container.owner is None else container.owner.process
     deciding = _Before(plan, stored, container, now, again)
     after: dict[str, TaskRecord | None] = {
         name: deciding.next(task) for name, task in stored.items()
     }
     for step in plan.steps:
         if step.each is None and step.name not in stored:
-            after[step.name] = new_task(step, fence=container.fence)
+            after[step.name] = new_task(step, fence=container.fence, ran_by=ran_by)
     if _has_work(plan, container, after):
         for step in plan.steps[plan.usual :]:
             task = after[step.name]
@@ -89,9 +90,18 @@ def resume(
 
 
 def new_task(
-    step: PlanStep, *, fence: int, key: str | None = None, index: int = 0
+    step: PlanStep,
+    *,
+    fence: int,
+    ran_by: str = "",
+    key: str | None = None,
+    index: int = 0,
 ) -> TaskRecord:
-    """Return the first record of a step, or of one of its items."""
+    """Return the first record of a step, or of one of its items.
+
+    It already has what its first attempt will most likely write: a row that does not
+    grow later needs no room made for it.
+    """
     return TaskRecord(
         name=step.name if key is None else item_name(step.name, key),
         step=step.name,
@@ -101,6 +111,8 @@ def new_task(
         fence=fence,
         max_retries=step.retry.max_retries,
         delay_between_retries=step.retry.delay,
+        code_hash=step.code_hash,
+        ran_by=ran_by,
         task_data=None,
         processing_data=None,
         result=None,

@@ -121,6 +121,9 @@ class Workdirs:
         if root is None:
             root = self._borrowed = _temporary()
         self.folder = root / container_folder(container)
+        self._place = str(self.folder)
+        #: False where nobody has asked for a folder in it, and none was left.
+        self._may_be_there = True
         self._short_lived = short_lived
         self._queue: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -128,7 +131,8 @@ class Workdirs:
 
     def path_of(self, task: TaskRecord) -> str:
         """Return where a task's folder is, or would be."""
-        return f"{self.folder}/{task_folder(task)}"
+        self._may_be_there = True
+        return f"{self._place}/{task_folder(task)}"
 
     def settle(self, changes: Sequence[Change]) -> None:
         """Let go of the folders that go with changes that were committed."""
@@ -146,6 +150,8 @@ class Workdirs:
             kept = {task_folder(task) for task in open_tasks}
             names = [path.name for path in self.folder.iterdir()]
             self._let_go(leftovers(names, kept))
+        else:
+            self._may_be_there = False
 
     def close(self) -> list[str]:
         """Return when all that goes is gone, with a line for each that could not go."""
@@ -163,8 +169,10 @@ class Workdirs:
     # -- inside -----------------------------------------------------------------
 
     def _is_there(self) -> bool:
+        if not self._may_be_there:
+            return False  # asked after every commit, and mostly so
         try:
-            return stat.S_ISDIR(self.folder.lstat().st_mode)
+            return stat.S_ISDIR(os.lstat(self._place).st_mode)
         except OSError:
             return False
 

@@ -291,13 +291,15 @@ class _Batch:
             )
             return
         ledger = self._ledger(before.name) if before else []
+        if change.ended is not None:
+            ledger = ledger_of([*ledger, change.ended])
         if before is not None and (after is None or renames):
             self.staged[before.name] = None
             self.ledgers[before.name] = []
         if after is not None:
             self.staged[after.name] = self._merged(before, after, stored)
-            ended = [] if change.ended is None else [change.ended]
-            self.ledgers[after.name] = ledger_of(ledger + ended)
+            if change.ended is not None or (renames and ledger):
+                self.ledgers[after.name] = ledger
 
     def apply(self) -> None:
         """Put everything that was staged where everybody sees it."""
