@@ -96,7 +96,7 @@ class Listening:
 def test_what_becomes_of_a_body_is_the_same_in_every_engine(
     act: str, text: str, make: Callable[[], Executor], url: str
 ) -> None:
-    tasks = outcome(One(act=act), url, make)  # type: ignore[arg-type] # it is passed on
+    tasks = outcome(One(act=act), url, make)
 
     check_failed(tasks["tested"], text, 1 if act in ONCE else 2)
 
