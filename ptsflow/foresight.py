@@ -35,8 +35,8 @@ def foresee(
     foreseen = forecast(plan, stored, resumption)
     if only is None:
         return foreseen
-    blocked = _blocked(plan, resumption, only)
-    return [_narrowed(entry, only, blocked) for entry in foreseen]
+    stuck = blocked(plan, resumption, only)
+    return [_narrowed(entry, only, stuck) for entry in foreseen]
 
 
 def _narrowed(
@@ -53,25 +53,31 @@ def _narrowed(
     return entry
 
 
-def _blocked(
+def blocked(
     plan: Plan, resumption: Resumption, only: Collection[str]
 ) -> dict[str, str]:
-    """Return the steps that will not start, each with a step that is to blame."""
+    """Return the steps that will not start, each with a step that is to blame.
+
+    Args:
+        plan: the workflow's, as it is now.
+        resumption: what a run starts from.
+        only: the steps that it runs alone.
+    """
     tasks: dict[str, list[TaskRecord]] = {}
     for task in resumption.tasks.values():
         tasks.setdefault(task.step, []).append(task)
-    blocked: dict[str, str] = {}
+    found: dict[str, str] = {}
     for step in plan.steps:
         if _is_satisfied(step, tasks.get(step.name, [])):
             continue
         needs = [*step.needs, *([step.each] if step.each else [])]
         needs += [above.name for above in plan.steps[: step.above or 0]]
-        culprit = next((blocked[name] for name in needs if name in blocked), None)
+        culprit = next((found[name] for name in needs if name in found), None)
         if culprit is not None:
-            blocked[step.name] = culprit
+            found[step.name] = culprit
         elif step.name not in only:
-            blocked[step.name] = step.name
-    return blocked
+            found[step.name] = step.name
+    return found
 
 
 def _is_satisfied(step: PlanStep, tasks: Sequence[TaskRecord]) -> bool:

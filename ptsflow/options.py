@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -36,6 +37,19 @@ class Options(Struct, frozen=True, kw_only=True):
     target: str | None = None
     listeners: tuple[Listener, ...] = ()
     clock: Clock = system_clock
+
+
+def names_of(only: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return the steps to run alone.
+
+    Raises:
+        UsageError: it is one text, which would be taken letter by letter.
+    """
+    if isinstance(only, str):
+        raise UsageError(
+            f"only: expected a list of steps, found {only!r}; write [{only!r}]"
+        )
+    return None if only is None else tuple(only)
 
 
 def check_options(plan: Plan, options: Options) -> None:

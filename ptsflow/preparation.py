@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from msgspec.structs import replace
 
 from ptsflow import codec
 from ptsflow.errors import ContainerMismatch
 from ptsflow.events import Bus, Notice, RunStarted
+from ptsflow.foresight import blocked
 from ptsflow.loop import Loop
 from ptsflow.model import Change, ContainerRecord, Status, TaskRecord
 from ptsflow.options import Options, default_jobs
 from ptsflow.plan import Plan, plan_of
 from ptsflow.records import Records
-from ptsflow.resume import changed, resume
+from ptsflow.resume import Resumption, changed, resume
 from ptsflow.stores.base import Store
 from ptsflow.workdirs import Workdirs
 from ptsflow.workflow import Workflow
@@ -55,6 +56,18 @@ def asked_again(
     """Return the steps that a person wants run again."""
     again = [options.from_step] if options.from_step else []
     return again + (list(changed(plan.summary(), stored)) if options.changed else [])
+
+
+def _unmet(
+    plan: Plan, resumption: Resumption, only: Collection[str] | None
+) -> list[str]:
+    """Say which of the steps that are to run alone will not start."""
+    stuck = {} if only is None else blocked(plan, resumption, only)
+    return [
+        f"{name} cannot start: it waits for {stuck[name]}, which is not done"
+        for name in only or ()
+        if name in stuck
+    ]
 
 
 def prepare(
@@ -96,6 +109,8 @@ def prepare(
     if resumption.removed:
         names = ", ".join(resumption.removed)
         text = f"not in the workflow any more, and ignored: {names}"
+        bus.emit(Notice(at=now, text=text))
+    for text in _unmet(plan, resumption, options.only):
         bus.emit(Notice(at=now, text=text))
     short_lived = {step.name for step in plan.steps if not step.keep_workdir}
     workdirs = Workdirs(store.url, container, short_lived)

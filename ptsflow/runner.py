@@ -10,7 +10,7 @@ from ptsflow import loading
 from ptsflow.client import Client, store_url
 from ptsflow.errors import UsageError
 from ptsflow.events import Listener
-from ptsflow.options import Options, check_options
+from ptsflow.options import Options, check_options, names_of
 from ptsflow.plan import Plan, plan_of
 from ptsflow.report import Report, Stopped
 from ptsflow.step import Executor
@@ -73,7 +73,7 @@ def run(  # noqa: PLR0913 - the names of DESIGN's interface
         wait=wait,
         fresh=fresh,
         from_step=from_step,
-        only=None if only is None else tuple(only),
+        only=names_of(only),
         changed=changed,
         executor=executor,
         listeners=tuple(listeners),

@@ -22,7 +22,7 @@ from ptsflow.execution import conclude
 from ptsflow.fields import check_name
 from ptsflow.lease import acquire, this_process
 from ptsflow.loop import Job, Loop
-from ptsflow.options import Options, check_options
+from ptsflow.options import Options, check_options, names_of
 from ptsflow.outcomes import Ended
 from ptsflow.preparation import check_fits, prepare
 from ptsflow.report import Report
@@ -87,7 +87,7 @@ def run_inline(  # noqa: PLR0913 - the options of run that make sense here
         jobs=1,
         clock=clock,
         from_step=from_step,
-        only=None if only is None else tuple(only),
+        only=names_of(only),
         listeners=tuple(listeners),
     )
     check_options(plan, options)

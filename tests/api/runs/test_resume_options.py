@@ -14,7 +14,8 @@ import pytest
 import ptsflow
 from ptsflow import Status, TaskHandle, Workflow, step
 from ptsflow.client import Client
-from ptsflow.errors import ContainerMismatch
+from ptsflow.errors import ContainerMismatch, UsageError
+from ptsflow.events import Event, Notice
 from ptsflow.model import Change
 from ptsflow.stores import open_store
 from ptsflow.stores.base import Store
@@ -271,10 +272,25 @@ def test_only_some_steps_are_run(url: str, name: str, ran: list[str]) -> None:
 def test_only_a_step_whose_needs_are_not_met_is_not_ok(
     url: str, ran: list[str]
 ) -> None:
-    report = ptsflow.run(flow(ran, a=None, b=None), url, only=["b"])
+    said: list[str] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Notice):
+            said.append(event.text)
+
+    workflow = flow(ran, a=None, b=None)
+    report = ptsflow.run(workflow, url, only=["b"], listeners=[listen])
 
     assert not report.ok
     assert ran == []
+    assert said == ["b cannot start: it waits for a, which is not done"]
+
+
+def test_one_text_is_no_list_of_steps(url: str, ran: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        ptsflow.run(flow(ran, a=None), url, only="a")
+
+    assert str(caught.value) == "only: expected a list of steps, found 'a'; write ['a']"
 
 
 def test_a_list_whose_items_were_never_made_is_not_complete(
