@@ -83,14 +83,14 @@ def execute(
         ended = Driver(loop, inbox, timeout=options.timeout).run()
         return conclude(loop, ended, options, reopen)
     except BaseException:
-        _let_go(store, claimed, loop)
+        let_go(store, claimed, loop)
         raise
     finally:
         recorder.stop()
         keeper.stop()
 
 
-def _let_go(store: Store, claimed: ContainerRecord, loop: Loop | None) -> None:
+def let_go(store: Store, claimed: ContainerRecord, loop: Loop | None) -> None:
     """Give the lease of a run back that broke off, if nothing of it runs any more.
 
     Where bodies still run in this process, nobody may begin them beside it: the lease is

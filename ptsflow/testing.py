@@ -16,9 +16,10 @@ from collections import deque
 from collections.abc import Sequence
 
 from ptsflow import attempt
+from ptsflow.attempt import Raised
 from ptsflow.client import Client
 from ptsflow.events import Bus, Listener
-from ptsflow.execution import conclude
+from ptsflow.execution import conclude, let_go
 from ptsflow.fields import check_name
 from ptsflow.lease import acquire, this_process
 from ptsflow.loop import Job, Loop
@@ -30,6 +31,8 @@ from ptsflow.runner import planned
 from ptsflow.stores.memory import MemoryStore
 from ptsflow.workflow import Workflow
 
+#: What Ctrl-C raises, which here meets the body: all is in the main thread.
+_INTERRUPT = KeyboardInterrupt.__name__
 #: 2020-01-01T00:00:00Z, in milliseconds: a day that no test mistakes for today.
 _START = 1_577_836_800_000
 
@@ -80,6 +83,7 @@ def run_inline(  # noqa: PLR0913 - the options of run that make sense here
 
     Raises:
         PtsflowError: as `ptsflow.run` does.
+        KeyboardInterrupt: Ctrl-C; what ran is recorded as interrupted.
     """
     clock = clock or ManualClock()
     plan = planned(workflow)
@@ -103,10 +107,7 @@ def run_inline(  # noqa: PLR0913 - the options of run that make sense here
         loop = prepare(workflow, store, claimed, options, bus=bus, deadline=lambda: 0.0)
         _drive(loop, clock)
     except BaseException:
-        if loop is not None:
-            loop.records.workdirs.close()
-        with contextlib.suppress(Exception):
-            store.release(claimed)
+        let_go(store, claimed, loop)
         raise
     return conclude(loop, None, options, lambda: contextlib.nullcontext(store))
 
@@ -118,7 +119,11 @@ def _drive(loop: Loop, clock: ManualClock) -> None:
         jobs.extend(loop.turn())
         if jobs:
             job = jobs.popleft()
-            loop.arrived.append(Ended(job.task, attempt.run(job.call)))
+            outcome = attempt.run(job.call)
+            if isinstance(outcome, Raised) and outcome.error_type == _INTERRUPT:
+                loop.interrupt()
+                raise KeyboardInterrupt
+            loop.arrived.append(Ended(job.task, outcome))
             loop.show_progress()
             loop.flush_progress()
             continue

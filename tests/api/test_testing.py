@@ -337,3 +337,26 @@ def test_a_manual_clock_stands_still_until_it_is_moved() -> None:
     clock.advance(0.25)
 
     assert (before, clock()) == (5, 255)
+
+
+def test_ctrl_c_ends_the_run_and_the_step_is_not_to_blame() -> None:
+    class Long(Workflow):
+        @step
+        def first(self) -> int:
+            return 1
+
+        @step
+        def work(self) -> None:
+            raise KeyboardInterrupt  # as the main thread's handler does
+
+    client = ptsflow.connect("memory:")
+    with pytest.raises(KeyboardInterrupt):
+        run_inline(Long(), client=client, container="c")
+    record = client.store.container("c")
+    assert record is not None
+    first, work = client.store.tasks(record.uid)
+
+    assert (record.status, record.owner) == (Status.PENDING, None)
+    assert [entry.name for entry in record.plan] == ["first", "work"]
+    assert first.status is Status.DONE
+    assert (work.status, work.attempt) == (Status.PENDING, 0)
