@@ -156,6 +156,9 @@ def _run(call: Call) -> Outcome:
         # What cannot be stored will be the same next time.
         return _raised(describe(error, step), None, error)
     except BaseException as error:  # noqa: BLE001 - whatever a body raises fails its attempt
+        # It was asked to stop, and did: but what may run at most once has had its turn.
+        if call.handle.is_stopping and not step.at_most_once:
+            return Interrupted()
         return failed(call, error)
 
 
@@ -196,15 +199,15 @@ def trace(error: BaseException) -> str:
         return ""
     import traceback  # noqa: PLC0415 - only on failure
 
-    chain = traceback.TracebackException.from_exception(error)
-    link: traceback.TracebackException | None = chain
-    while link is not None:
-        frames = [frame for frame in link.stack if frame.filename != __file__]
-        link.stack = traceback.StackSummary.from_list(frames)
-        link = link.__cause__ or link.__context__
     try:
+        chain = traceback.TracebackException.from_exception(error)
+        link: traceback.TracebackException | None = chain
+        while link is not None:
+            frames = [frame for frame in link.stack if frame.filename != __file__]
+            link.stack = traceback.StackSummary.from_list(frames)
+            link = link.__cause__ or link.__context__
         text = "".join(chain.format())
-    except Exception:  # noqa: BLE001 - a message may be a user's code
+    except Exception:  # noqa: BLE001 - attributes and messages may be a user's code
         return ""
     return transitions.cut(_valid(text), _TRACE_LIMIT)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar, Token
 from importlib.machinery import ModuleSpec
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, AnyStr, Generic
+from typing import TYPE_CHECKING, Any, AnyStr, Generic, Self
 
 from ptsflow.clock import system_clock
 from ptsflow.context import TaskHandle
@@ -113,6 +113,12 @@ class Outlet:
         """Write texts."""
         for line in lines:
             self.write(line)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave it open: it is not one body's alone."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)

@@ -108,7 +108,8 @@ def call(arguments: Sequence[str]) -> int:
 def _usage(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     path = "ptsflow" if context is None else context.command_path
-    text = error.format_message().rstrip(".").replace("\n", " ")
+    text = error.format_message().rstrip(".")
+    text = text.replace("\n\t", " ").replace("\n", " ")
     if isinstance(error, click.NoSuchOption) and context is not None:
         known = [name for option in context.command.params for name in option.opts]
         text = (

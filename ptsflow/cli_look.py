@@ -20,13 +20,14 @@ from ptsflow.cli_shared import (
     pass_common,
     say,
     show_json,
+    typed,
     width_of,
 )
 from ptsflow.cli_shared import show as show_lines
 from ptsflow.errors import TaskNotFound
 from ptsflow.lease import is_dead
 from ptsflow.loading import load, similar
-from ptsflow.model import ContainerRecord, Status, TaskRecord
+from ptsflow.model import Cause, ContainerRecord, Status, TaskRecord
 from ptsflow.plan import plan_of
 from ptsflow.resume import changed
 from ptsflow.stores import mask
@@ -80,8 +81,21 @@ def _page(record: ContainerRecord, tasks: list[TaskRecord], now: int) -> list[Li
         width=width_of(sys.stdout),
         eta_ms=asjson.stored_eta_ms(record, tasks, now),
         stands=tables.stands(record, status, now),
-        remarks=[_remark(record, status, now), _changed(record, tasks)],
+        remarks=[
+            _unknown(record, tasks) or _remark(record, status, now),
+            _changed(record, tasks),
+        ],
     )
+
+
+def _unknown(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
+    """Say how to settle what only a person can."""
+    names = [task.name for task in tasks if task.cause is Cause.UNKNOWN]
+    if not names:
+        return ""
+    words = typed(["ptsflow", "mark", record.name, names[0], "done"])
+    more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+    return f"nobody knows what {names[0]} did{more}: {words}, or pending"
 
 
 def _changed(record: ContainerRecord, tasks: list[TaskRecord]) -> str:

@@ -128,12 +128,17 @@ class TaskHandle:
 
     @property
     def cancelled(self) -> bool:
-        """Whether to stop: save what you have, and return or raise.
+        """Whether to stop: save what you have with `checkpoint`, and raise anything.
 
-        The run is being stopped, or this attempt took longer than its `timeout=` or
-        `stall=`.
+        The run is being stopped: what is raised then does not count as an attempt. Or
+        this attempt took longer than its `timeout=` or `stall=`, and has failed.
         """
-        return self._cancelled() or bool(self.watch.overdue())
+        return self.is_stopping or bool(self.watch.overdue())
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the run is being stopped."""
+        return self._cancelled()
 
     @property
     def processing_data(self) -> object:

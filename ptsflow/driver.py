@@ -7,6 +7,7 @@ written and when a signal came. All other turns are taken by the threads of the 
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import signal
 import threading
@@ -19,7 +20,7 @@ from ptsflow.attempt import Interrupted, Outcome
 from ptsflow.clock import since_boot
 from ptsflow.errors import LeaseLost, PtsflowError
 from ptsflow.events import Notice
-from ptsflow.executors import begin, presence
+from ptsflow.executors import begin, copies, presence
 from ptsflow.executors.base import Executor
 from ptsflow.executors.threads import ThreadExecutor
 from ptsflow.loop import Job, Loop
@@ -35,6 +36,23 @@ _WRITE_EVERY = 1.0
 _GRACE = 10.0
 #: How often it is shown to those who listen.
 _SHOW_EVERY = 0.25
+
+#: How SIGTERM was handled before a run took it.
+_usual: list[Any] = []
+#: Whether this thread has an executor make an attempt: what it forks are workers.
+_elsewhere = threading.local()
+
+
+def _hand_back() -> None:
+    if not getattr(_elsewhere, "is_here", False):
+        for handler in _usual:
+            signal.signal(signal.SIGTERM, handler)
+
+
+# What a body forks has to end by it: `multiprocessing.Pool` waits until it does. SIGINT
+# is for the runner alone, though the terminal sends it to all; so is SIGTERM where a
+# service manager sends it to all, for workers.
+os.register_at_fork(after_in_child=_hand_back)
 
 
 class Driver:
@@ -57,6 +75,7 @@ class Driver:
     ) -> None:
         self._loop = loop
         self._inbox = inbox
+        self._pid = os.getpid()
         self._lost: str | None = None
         self._signals: list[int] = []
         self._timeout = None if timeout is None else since_boot() + timeout
@@ -158,11 +177,7 @@ class Driver:
             return
         if self._signals and not loop.is_cancelled:
             loop.stop()
-            count = len(loop.schedule.running)
-            text = "stopping"
-            if count:
-                text += f": waiting for {count} running; once more stops at once"
-            loop.bus.emit(Notice(at=loop.clock(), text=text))
+            loop.bus.emit(Notice(at=loop.clock(), text=self._stopping()))
         now = since_boot()
         if loop.records.progress and loop.bus and now >= self._shown + _SHOW_EVERY:
             self._shown = now
@@ -173,6 +188,14 @@ class Driver:
         if not loop.is_over:
             jobs = self._guarded(loop.turn) or []
             self._pool.submit(jobs, len(loop.schedule.running))
+
+    def _stopping(self) -> str:
+        count = len(self._loop.schedule.running)
+        if not count:
+            return "stopping"
+        if self._signals[0] == signal.SIGALRM:
+            return f"stopping: waiting for {count} running, {_GRACE:g} s at the most"
+        return f"stopping: waiting for {count} running; once more stops at once"
 
     def _raise_failure(self) -> None:
         if self._loop.failure is not None:
@@ -195,9 +218,11 @@ class Driver:
             number: signal.signal(number, note)
             for number in (signal.SIGINT, signal.SIGTERM)
         }
+        _usual.append(before[signal.SIGTERM])
         try:
             yield
         finally:
+            _usual.pop()
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -214,14 +239,20 @@ class Driver:
         where = job.call.step.executor or self._loop.executor
         if where == "thread":
             with capture.around(job.call.handle):
-                return attempt.run(job.call)
+                outcome = attempt.run(job.call)
+                copies.end_if_copy(self._pid, outcome)
+                return outcome
         try:
             executor = self._executor(where)
         except PtsflowError as error:
             self._refusal = self._refusal or error
             self._loop.stop()
             return Interrupted()
-        return executor.run(job.call)
+        _elsewhere.is_here = True
+        try:
+            return executor.run(job.call)
+        finally:
+            _elsewhere.is_here = False
 
     def _pump(self, *, keep: bool) -> Job | None:
         """Take turns while something has come in and nobody else takes them.

@@ -14,6 +14,8 @@ from pathlib import Path
 
 #: The longest part of a target's name in the name of what is written beside it.
 _NAME_LIMIT = 100
+#: How often a folder is made whose parent goes away.
+_TRIES = 100
 
 
 def digest(*texts: str) -> str:
@@ -26,11 +28,16 @@ def digest(*texts: str) -> str:
 
 def make_folder(folder: Path) -> None:
     """Make a folder for this user alone, with those above it, if it is not there."""
+    left = _TRIES
     while True:
         try:
             folder.mkdir(mode=0o700)
         except FileNotFoundError:
-            # Again, as somebody else may remove an empty one in between.
+            # Again, as somebody else may remove an empty one in between; but there are
+            # places, such as /proc, where nothing can be made at all.
+            left -= 1
+            if not left:
+                raise
             make_folder(folder.parent)
         except FileExistsError:
             if not folder.is_dir():

@@ -196,7 +196,8 @@ def describe_holder(record: ContainerRecord) -> str:
 def busy(record: ContainerRecord) -> ContainerBusy:
     """Return the error that says who holds the container."""
     return ContainerBusy(
-        f"{describe_holder(record)}; wait until it has ended, or stop it there"
+        f"{describe_holder(record)}; wait until it has ended, or stop it with "
+        f"ptsflow cancel {record.name}"
     )
 
 
@@ -300,7 +301,7 @@ class Keeper:
                 except StoreUnavailable:
                     left = self.deadline - since_boot()
                     soon = since_boot() + min(pause, max(0.05, left / 4))
-                    renew_at = min(renew_at, soon)
+                    renew_at = soon if asked_at >= renew_at else min(renew_at, soon)
         except Exception as error:  # noqa: BLE001 - a silent keeper would lose the lease
             self._on_lost(f"renewing its lease failed: {error}")
         finally:

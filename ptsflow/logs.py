@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import heapq
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec import Struct
@@ -74,10 +73,11 @@ class Window:
         self._head_size = 0
         self._head_left = KEPT
         self._head_lines = 0
-        self._tail: deque[LogLine] = deque()
+        # Lists: of a hundred thousand tasks that printed a line, each has a window.
+        self._tail: list[LogLine] = []
         self._tail_size = 0
         #: Number and size of the tail's chunks in the store.
-        self._written: deque[tuple[int, int]] = deque()
+        self._written: list[tuple[int, int]] = []
         self._written_size = 0
 
     @property
@@ -116,8 +116,13 @@ class Window:
             size += _size(taken[-1])
         self._tail.extend(reversed(taken))
         self._tail_size += size
-        while self._tail and self._tail_size - _size(self._tail[0]) >= KEPT:
-            self._tail_size -= _size(self._tail.popleft())
+        dropped = 0
+        for line in self._tail:
+            if self._tail_size - _size(line) < KEPT:
+                break
+            self._tail_size -= _size(line)
+            dropped += 1
+        del self._tail[:dropped]
 
     def skip(self, count: int) -> None:
         """Leave lines out."""
@@ -141,7 +146,7 @@ class Window:
         self._tail_size = 0
         last = None
         while self._written and self._written_size - self._written[0][1] >= KEPT:
-            last, size = self._written.popleft()
+            last, size = self._written.pop(0)
             self._written_size -= size
         # From the head on: also what could not be dropped before.
         trim = None if last is None else (self._head_lines, last)

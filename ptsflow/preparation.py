@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from msgspec.structs import replace
 
 from ptsflow import codec
-from ptsflow.errors import ContainerMismatch
+from ptsflow.errors import ContainerMismatch, PtsflowError
 from ptsflow.events import Bus, Notice, RunStarted
 from ptsflow.foresight import blocked
 from ptsflow.loop import Loop
@@ -70,6 +70,16 @@ def _unmet(
     ]
 
 
+def _forget_lines(store: Store, container: ContainerRecord, bus: Bus, now: int) -> None:
+    """Drop what earlier runs logged; no run fails because of its logs."""
+    try:
+        with contextlib.closing(store.logs()) as kept:
+            kept.forget(container.uid)
+    except PtsflowError as error:
+        text = f"what earlier runs printed cannot be dropped: {error}"
+        bus.emit(Notice(at=now, text=text))
+
+
 def prepare(
     workflow: Workflow,
     store: Store,
@@ -89,8 +99,7 @@ def prepare(
         store.save(replace(container, status=Status.PENDING))
         erase = [Change(task, None) for task in stored]
         store.commit(container.uid, erase, fence=container.fence)
-        with contextlib.closing(store.logs()) as kept:
-            kept.forget(container.uid)
+        _forget_lines(store, container, bus, now)
         stored = []
     again = asked_again(plan, stored, options)
     resumption = resume(plan, container, stored, now=now, again=again)

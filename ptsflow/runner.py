@@ -64,7 +64,8 @@ def run(  # noqa: PLR0913 - the names of DESIGN's interface
         LeaseLost: the lease ended while running; running again is safe.
         StoreError: the store cannot be reached, is damaged or full.
         KeyboardInterrupt: SIGINT stopped it; the state is recorded.
-        SystemExit: SIGTERM stopped it, with code 143; the state is recorded.
+        SystemExit: SIGTERM or `ptsflow cancel` stopped it, with code 143; the state is
+            recorded.
     """
     options = Options(
         container=container,

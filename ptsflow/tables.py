@@ -224,7 +224,7 @@ def attempts(made: Iterable[Attempt]) -> list[Line]:
             Piece(str(attempt.number)),
             Piece(attempt.ending, _ENDINGS[attempt.ending]),
             Piece(view.date_time(attempt.began_at)),
-            Piece(view.duration(attempt.ended_at - attempt.began_at)),
+            Piece(_took(attempt)),
             Piece(view.clean(attempt.ran_by)),
             Piece(view.clean(attempt.error), "dim"),
         ]
@@ -237,6 +237,12 @@ def attempts(made: Iterable[Attempt]) -> list[Line]:
         text = failed[-1].traceback.rstrip("\n")
         lines += [[Piece(view.clean(row), "dim")] for row in text.split("\n")]
     return lines
+
+
+def _took(attempt: Attempt) -> str:
+    # When a crash was is not known, only when it was found.
+    at_most = "≤" if attempt.ending is Ending.CRASHED else ""
+    return at_most + view.duration(attempt.ended_at - attempt.began_at)
 
 
 _ENDINGS = {

@@ -21,6 +21,7 @@ from ptsflow.bindings import Binding
 from ptsflow.clock import system_clock
 from ptsflow.context import TaskHandle
 from ptsflow.errors import LeaseLost
+from ptsflow.executors import copies
 from ptsflow.executors.wire import (
     Assignment,
     Began,
@@ -105,6 +106,8 @@ class Child:
         self._workflow = workflow.from_encoded(setting.parameters)
         #: How much memory may be asked for where the step does not say.
         self._memory = resource.getrlimit(resource.RLIMIT_DATA)
+        self._pid = os.getpid()
+        self._here = os.open(".", os.O_PATH | os.O_CLOEXEC)
         self._assigned: list[Assignment] = []
         self._has_work = threading.Semaphore(0)
         self._is_kept: bool | None = None
@@ -210,8 +213,10 @@ class Child:
             began_at=system_clock() - round(given.elapsed * 1000),
             clock=system_clock,
         )
-        with self._limited(given.memory):
-            return attempt.run(call)
+        with self._limited(given.memory), self._placed():
+            outcome = attempt.run(call)
+            copies.end_if_copy(self._pid, outcome)
+            return outcome
 
     @contextlib.contextmanager
     def _limited(self, memory: int | None) -> Iterator[None]:
@@ -227,6 +232,18 @@ class Child:
             yield
         finally:
             resource.setrlimit(resource.RLIMIT_DATA, (usual, most))
+
+    @contextlib.contextmanager
+    def _placed(self) -> Iterator[None]:
+        """Undo what the next attempt here would fall over: a body may change folders."""
+        mask = os.umask(0o77)
+        os.umask(mask)
+        try:
+            yield
+        finally:
+            os.umask(mask)
+            with contextlib.suppress(OSError):  # a body may close what it did not open
+                os.fchdir(self._here)
 
     def _arguments(
         self,

@@ -14,6 +14,8 @@ from multiprocessing.connection import Connection
 from ptsflow.clock import since_boot
 from ptsflow.executors.wire import Exited, Kill, Setting, Spawn, pack, read_exit
 
+#: What a terminal or a service manager sends to the nursery too, though not for it.
+KEPT_AWAY = (signal.SIGINT, signal.SIGTERM)
 #: How many parts of what a body printed are taken in before looking at it again.
 _DRAIN = 16
 #: How long the nursery may take to end, in seconds.
@@ -73,6 +75,8 @@ class Nursery:
         self.has_ended = threading.Event()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket = ours
+        # Ctrl-C and SIGTERM are the runner's, also before the nursery can say so.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, KEPT_AWAY)
         try:
             self._process = subprocess.Popen(  # noqa: S603 - this very interpreter
                 [*command, str(theirs.fileno())],
@@ -83,6 +87,7 @@ class Nursery:
             ours.close()
             raise
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             theirs.close()
         self._hearing = threading.Thread(
             target=self._hear, name="ptsflow-nursery", daemon=True
@@ -175,5 +180,7 @@ class Nursery:
 def how_ended(status: int) -> str:
     """Return how a process ended, in words."""
     if status < 0:
-        return f"was killed by {signal.Signals(-status).name}"
+        with contextlib.suppress(ValueError):
+            return f"was killed by {signal.Signals(-status).name}"
+        return f"was killed by signal {-status}"  # a real-time one has no name
     return f"ended with exit status {status}"

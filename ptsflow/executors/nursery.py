@@ -1,8 +1,8 @@
 """A process that forks children on request, and tells how each of them ended.
 
 It has imported the workflow once, so that a child starts in milliseconds. It has one
-thread, so forking is safe. It ends when its runner does, however that ends, as its
-socket closes then: it kills its children, even those that hold the interpreter in C or
+thread, so forking is safe. It ends when its runner does, however that ends, as the
+kernel tells it then: it kills its children, even those that hold the interpreter in C or
 were stopped, with all processes that they started. Should it be killed itself, the
 kernel kills its children; should it be stopped, the kernel wakes it when the runner ends.
 """
@@ -18,10 +18,12 @@ import sys
 import traceback
 from pathlib import Path
 from select import select
+from typing import NoReturn
 
 from ptsflow import loading, transitions
 from ptsflow.errors import PtsflowError
 from ptsflow.executors import child, presence
+from ptsflow.executors.forks import KEPT_AWAY
 from ptsflow.executors.wire import Exited, Failed, Kill, pack, read_order
 from ptsflow.workflow import Workflow
 
@@ -33,18 +35,24 @@ _WHY = 800
 
 def main() -> None:
     """Serve the runner at the other end of the socket that the command line names."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # Ctrl-C is the runner's to handle
+    for number in KEPT_AWAY:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, KEPT_AWAY)
     lock, reference, descriptor = sys.argv[1:]
     runner = socket.socket(fileno=int(descriptor))
     runner.set_inheritable(False)
-    # Stopped, it would not see that the runner ended. No SIGKILL, as it has to end what
-    # its children started. Of a runner that ended before, the socket is closed already.
+    parent = os.getppid()
+    # Stopped, it would not see that the runner ended; nor would it by the socket where a
+    # copy of the runner lives on. No SIGKILL, as it has to end what its children started.
+    # Of a runner that ended before, the socket is closed already.
     _ask_kernel(signal.SIGCONT)
     # Its children inherit the lock, and so hold it from their first moment on.
-    presence.hold(Path(lock))
+    try:
+        presence.hold(Path(lock))
+    except OSError as error:
+        _give_up(runner, f"{lock}: {error.strerror}")
     child.cover_streams()
-    _Nursery(runner, _imported(reference, runner)).serve()
+    _Nursery(runner, _imported(reference, runner), parent).serve()
 
 
 def _imported(reference: str, runner: socket.socket) -> type[Workflow]:
@@ -56,11 +64,15 @@ def _imported(reference: str, runner: socket.socket) -> type[Workflow]:
         why = str(error).split("\n")[0]
         if not isinstance(error, PtsflowError):
             why = f"importing the workflow failed: {type(error).__name__}: {why}"
-        with contextlib.suppress(OSError):
-            runner.sendall(pack(Failed(transitions.cut(why, _WHY))))
-        os._exit(1)  # whatever threads the import began
+        _give_up(runner, why)
     finally:
         loading.is_for_bodies = False
+
+
+def _give_up(runner: socket.socket, why: str) -> NoReturn:
+    with contextlib.suppress(OSError):
+        runner.sendall(pack(Failed(transitions.cut(why, _WHY))))
+    os._exit(1)  # whatever threads the import began
 
 
 def _ask_kernel(number: int) -> None:
@@ -69,17 +81,21 @@ def _ask_kernel(number: int) -> None:
 
 
 class _Nursery:
-    def __init__(self, runner: socket.socket, workflow: type) -> None:
+    def __init__(self, runner: socket.socket, workflow: type, parent: int) -> None:
         self._runner = runner
         self._workflow = workflow
+        self._parent = parent
         self._numbers: dict[int, int] = {}
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGCHLD, signal.SIGCONT):
+            signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
 
     def serve(self) -> None:
         while True:
+            if os.getppid() != self._parent:
+                self._end()
             ready, _, _ = select([self._runner.fileno(), self._wake_read], [], [])
             if self._wake_read in ready:
                 os.read(self._wake_read, 4096)
@@ -143,8 +159,8 @@ class _Nursery:
             if os.getppid() != parent:  # it ended before the kernel was asked
                 os._exit(0)
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            for number in (signal.SIGCHLD, signal.SIGCONT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
             # In a group of its own it hears no Ctrl-C, and can be killed with what it
             # started.
             os.setpgid(0, 0)

@@ -26,12 +26,18 @@ def file_of(store: str, uid: str) -> Path:
     """Return the container's file, in a folder that only this user can use.
 
     Raises:
-        StoreUnavailable: the folder is another user's.
+        StoreUnavailable: the folder is another user's, or cannot be made.
     """
     folder = Path(os.environ.get("TMPDIR") or "/tmp") / f"ptsflow-{os.getuid()}"  # noqa: S108 - checked below
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    found = folder.lstat()
+    try:
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        found = folder.lstat()
+    except OSError as error:
+        raise StoreUnavailable(
+            f"{folder}: expected a folder that can be made there, found: "
+            f"{error.strerror}; set TMPDIR to one that this user can write to"
+        ) from None
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise StoreUnavailable(
             f"{folder}: expected a folder of this user, found another's; remove it"

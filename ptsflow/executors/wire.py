@@ -51,7 +51,7 @@ class Exited(Message, frozen=True, tag=True, array_like=True):
 
 
 class Failed(Message, frozen=True, tag=True, array_like=True):
-    """From the nursery: it could not import the workflow, and ends."""
+    """From the nursery: it could not begin or import the workflow, and ends."""
 
     why: str
 

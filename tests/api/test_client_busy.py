@@ -50,8 +50,8 @@ def test_a_container_that_a_live_runner_holds_is_not_changed(
         act(container)
     assert str(refused.value) == (
         f"container {container.name!r} is run by pid 42 on box since 2023-11-14 22:13:20 "
-        "UTC, its lease lasts until 22:14:20 UTC; wait until it has ended, or "
-        "stop it there"
+        "UTC, its lease lasts until 22:14:20 UTC; wait until it has ended, or stop it "
+        f"with ptsflow cancel {container.name}"
     )
     assert container.get_tasks() == [before]
 

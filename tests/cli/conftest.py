@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.calling import Place
+from tests.stores.mongo_fixtures import new_database_url, raw_database
+
+
+@pytest.fixture(params=["sqlite", pytest.param("mongod", marks=pytest.mark.mongod)])
+def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Return an empty folder with a store of its own, of each kind."""
+    place = Place(tmp_path)
+    if request.param == "mongod":
+        url = new_database_url(request.getfixturevalue("mongod_url"))
+        place.env["PTSFLOW_STORE"] = place.store = url
+        with raw_database(url):
+            yield place
+    else:
+        yield place
 
 
 @pytest.fixture

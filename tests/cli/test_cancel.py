@@ -22,16 +22,16 @@ def begun(place: Place, *options: str, gentle: bool = True) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("executor", ["thread", "process"])
 def test_a_runner_that_is_asked_to_stop_lets_its_bodies_end(
-    place: Place, executor: str
+    stored: Place, executor: str
 ) -> None:
-    runner = place.start(*begun(place, "--executor", executor))
-    appears(place.folder / "pid")
-    pid = place.json("status")["owner"]["pid"]
-    ended = place.call("cancel", "slow")
+    runner = stored.start(*begun(stored, "--executor", executor))
+    appears(stored.folder / "pid")
+    pid = stored.json("status")["owner"]["pid"]
+    ended = stored.call("cancel", "slow")
     asked = time.monotonic()
     runner.communicate(timeout=10)
     took = time.monotonic() - asked
-    status = place.json("status")
+    status = stored.json("status")
 
     assert ended.returncode == 0
     assert ended.stderr.startswith(f"slow: asked pid {pid} on ")
@@ -41,19 +41,19 @@ def test_a_runner_that_is_asked_to_stop_lets_its_bodies_end(
     assert (status["status"], status["owner"]) == ("done", None)
 
 
-def test_a_runner_that_is_asked_to_stop_now_does_not_wait(place: Place) -> None:
-    runner = place.start(*begun(place, gentle=False))
-    appears(place.folder / "pid")
-    place.call("cancel", "slow")
+def test_a_runner_that_is_asked_to_stop_now_does_not_wait(stored: Place) -> None:
+    runner = stored.start(*begun(stored, gentle=False))
+    appears(stored.folder / "pid")
+    stored.call("cancel", "slow")
     time.sleep(HEARD)
     waits_still = runner.poll() is None
-    ended = place.call("cancel", "slow", "--now")
+    ended = stored.call("cancel", "slow", "--now")
     asked = time.monotonic()
     _, said = runner.communicate(timeout=10)
     took = time.monotonic() - asked
-    tasks = {task["name"]: task for task in place.json("status")["tasks"]}
-    (place.folder / "pid").with_suffix(".done").touch()
-    again = place.call(*begun(place, gentle=False))
+    tasks = {task["name"]: task for task in stored.json("status")["tasks"]}
+    (stored.folder / "pid").with_suffix(".done").touch()
+    again = stored.call(*begun(stored, gentle=False))
 
     assert waits_still
     assert ended.stderr.endswith(" to stop at once\n")

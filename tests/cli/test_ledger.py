@@ -5,10 +5,10 @@ from __future__ import annotations
 from tests.cli.calling import Place, flow
 
 
-def test_attempts_are_shown_with_the_last_traceback(place: Place) -> None:
+def test_attempts_are_shown_with_the_last_traceback(stored: Place) -> None:
     for _ in range(2):
-        place.call("run", flow("Broken"), "-p", "flag=no", "-c", "one")
-    shown = place.call("show", "one", "fragile").stdout
+        stored.call("run", flow("Broken"), "-p", "flag=no", "-c", "one")
+    shown = stored.call("show", "one", "fragile").stdout
     table = shown[shown.index("ATTEMPT") :].splitlines()
 
     assert table[0].split() == ["ATTEMPT", "ENDED", "BEGAN", "TOOK", "BY"]
@@ -19,11 +19,11 @@ def test_attempts_are_shown_with_the_last_traceback(place: Place) -> None:
     assert "raise OSError(" in table[7]
 
 
-def test_attempts_in_json_say_who_made_them_and_when(place: Place) -> None:
-    ran = place.start("run", flow("Broken"), "-p", "flag=no", "-c", "one")
+def test_attempts_in_json_say_who_made_them_and_when(stored: Place) -> None:
+    ran = stored.start("run", flow("Broken"), "-p", "flag=no", "-c", "one")
     ran.communicate(timeout=30)
-    attempts = place.json("show", "one", "fragile")["attempts"]
-    done = place.json("show", "one", "before")["attempts"]
+    attempts = stored.json("show", "one", "fragile")["attempts"]
+    done = stored.json("show", "one", "before")["attempts"]
 
     assert [a["number"] for a in attempts] == [1]
     assert (attempts[0]["ending"], attempts[0]["error_type"]) == ("failed", "OSError")

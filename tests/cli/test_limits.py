@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.cli.calling import Place, flow
@@ -34,6 +36,8 @@ def test_a_run_that_took_too_long_is_stopped_and_says_how_to_go_on(
     assert ended.stderr.splitlines()[-1] == (
         "next: python -m ptsflow run sleepy.py -j 2 --executor process --timeout 0.5s"
     )
+    assert re.search(r"waiting for \d running, 10 s at the most\n", ended.stderr)
+    assert "once more" not in ended.stderr
     assert place.json("status")["counts"]["running"] == 0
 
 
@@ -66,3 +70,29 @@ def test_what_has_not_failed_cannot_be_marked(place: Place) -> None:
         2,
         f"ptsflow: container 'one': total is done; {ONLY}\n",
     )
+
+
+PAY = """
+import os, signal
+from ptsflow import Workflow, step
+
+class Pay(Workflow):
+    @step(at_most_once=True)
+    def pay(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_status_says_how_to_settle_what_nobody_knows(place: Place) -> None:
+    (place.folder / "pay.py").write_text(PAY)
+    place.call("run", "pay.py", "-c", "to settle")
+    again = place.call("run", "pay.py", "-c", "to settle")
+    shown = place.call("status", "to settle").stdout.splitlines()
+    place.call("mark", "to settle", "pay", "done")
+    settled = place.call("run", "pay.py", "-c", "to settle")
+
+    assert again.returncode == 1
+    assert shown[-1] == (
+        " nobody knows what pay did: ptsflow mark 'to settle' pay done, or pending"
+    )
+    assert settled.returncode == 0

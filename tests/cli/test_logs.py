@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import time
-from pathlib import Path
 
 import pytest
 
@@ -53,16 +52,18 @@ B = [
 ]
 
 
-@pytest.fixture(params=["thread", "process"])
-def talked(request: pytest.FixtureRequest, place: Place) -> Place:
-    """Return where a run ended whose bodies printed and logged."""
+def talk(place: Place, executor: str) -> Place:
     (place.folder / "flow.py").write_text(FLOW)
     (place.folder / "go").touch()
-    ended = place.call(
-        *("run", "flow.py", "-c", "talks", "--executor", str(request.param))
-    )
+    ended = place.call("run", "flow.py", "-c", "talks", "--executor", executor)
     assert ended.returncode == 0, ended.stderr
     return place
+
+
+@pytest.fixture(params=["thread", "process"])
+def talked(request: pytest.FixtureRequest, stored: Place) -> Place:
+    """Return where a run ended whose bodies printed and logged."""
+    return talk(stored, str(request.param))
 
 
 def lines(text: str) -> list[str]:
@@ -118,15 +119,15 @@ def test_a_task_that_is_not_there_is_refused(talked: Place) -> None:
 
 
 @pytest.mark.parametrize("executor", ["thread", "process"])
-def test_a_run_is_followed_to_its_end(place: Place, executor: str) -> None:
-    (place.folder / "flow.py").write_text(FLOW)
-    runner = place.start("run", "flow.py", "-c", "talks", "--executor", executor)
-    appears(place.folder / "waits")
+def test_a_run_is_followed_to_its_end(stored: Place, executor: str) -> None:
+    (stored.folder / "flow.py").write_text(FLOW)
+    runner = stored.start("run", "flow.py", "-c", "talks", "--executor", executor)
+    appears(stored.folder / "waits")
     time.sleep(1)
-    follower = place.start("logs", "talks", "last", "-f")
+    follower = stored.start("logs", "talks", "last", "-f")
     assert follower.stdout is not None
     first = follower.stdout.readline()
-    (place.folder / "go").touch()
+    (stored.folder / "go").touch()
     rest, _ = follower.communicate(timeout=20)
     runner.communicate(timeout=20)
 
@@ -134,9 +135,26 @@ def test_a_run_is_followed_to_its_end(place: Place, executor: str) -> None:
     assert follower.returncode == 0
 
 
+def test_lines_that_cannot_be_read_do_not_keep_a_run_from_beginning_anew(
+    place: Place,
+) -> None:
+    talked = talk(place, "thread")
+    (kept,) = talked.folder.glob("*.logs")
+    for beside in talked.folder.glob("*.logs-*"):
+        beside.unlink()
+    kept.write_bytes(b"no lines at all " * 100)
+    anew = talked.call("run", "flow.py", "-c", "talks", "--fresh")
+
+    assert anew.returncode == 0
+    assert (
+        f"what earlier runs printed cannot be dropped: {kept}: expected the log lines "
+        "of a ptsflow store, found that file is not a database; move it away to start "
+        "over\n"
+    ) in anew.stderr
+
+
 def test_logs_go_with_their_container(talked: Place) -> None:
     talked.call("run", "flow.py", "-c", "talks", "--fresh")
     anew = talked.call("logs", "talks", "say[b]").stdout
 
     assert lines(anew) == B
-    assert list(Path(talked.folder).glob("*.logs"))

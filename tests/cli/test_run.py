@@ -179,6 +179,20 @@ _REFUSED = [
         id="unknown option",
     ),
     pytest.param(
+        ["mark", "box", "load", "finished"],
+        2,
+        "ptsflow mark: invalid value for '{done|pending}': 'finished' is not one of "
+        "'done', 'pending'; see ptsflow mark --help",
+        id="unknown choice",
+    ),
+    pytest.param(
+        ["mark", "box", "load"],
+        2,
+        "ptsflow mark: missing argument '{done|pending}'. Choose from: done, pending; "
+        "see ptsflow mark --help",
+        id="no choice",
+    ),
+    pytest.param(
         ["rnu"],
         2,
         "ptsflow: there is no command 'rnu' (did you mean 'run'?); there are "
@@ -373,7 +387,8 @@ def test_a_held_container_exits_with_5_and_says_who_holds_it(place: Place) -> No
     assert refused.returncode == 5
     assert re.fullmatch(
         rf"ptsflow: container 'one' is run by pid {process.pid} on \S+ since .* UTC, its "
-        r"lease lasts until .* UTC; wait until it has ended, or stop it there\n",
+        r"lease lasts until .* UTC; wait until it has ended, or stop it with "
+        r"ptsflow cancel one\n",
         refused.stderr,
     )
     assert found["status"] == "running"

@@ -16,6 +16,7 @@ from ptsflow.attempt import (
     Call,
     Element,
     Finished,
+    Interrupted,
     Outcome,
     Postponed,
     Raised,
@@ -42,6 +43,11 @@ class File:
 class Unreadable(Exception):
     def __str__(self) -> str:
         raise ZeroDivisionError
+
+
+class Unknowing(Exception):
+    def __getattr__(self, name: str) -> object:
+        raise KeyError(name)
 
 
 class Ends(Workflow):
@@ -102,6 +108,10 @@ class Ends(Workflow):
     def breaks_below(self) -> None:
         _below()
 
+    @step(at_most_once=True)
+    def breaks_once_for_all(self) -> None:
+        raise OSError("away")
+
     @step
     def breaks_at_length(self) -> None:
         raise OSError("x" * 20_000)
@@ -117,6 +127,10 @@ class Ends(Workflow):
     @step
     def breaks_unreadably(self) -> None:
         raise Unreadable
+
+    @step
+    def breaks_unknowingly(self) -> None:
+        raise Unknowing("x")
 
     @step
     def exits(self) -> None:
@@ -184,13 +198,14 @@ def attempted(
     arguments: Mapping[str, Any] | None = None,
     attempt: int = 1,
     began_at: int = NOW,
+    handle: TaskHandle | None = None,
 ) -> Outcome:
     """Make an attempt of a step."""
     call = Call(
         workflow=Ends(),
         step=PLAN.by_name[name],
         arguments=arguments or {},
-        handle=HANDLE,
+        handle=handle or HANDLE,
         attempt=attempt,
         began_at=began_at,
         clock=lambda: NOW,
@@ -290,6 +305,7 @@ def test_an_error_from_elsewhere_says_the_step_s_own_line() -> None:
     [
         ("breaks_silently", "OSError ("),
         ("breaks_unreadably", "Unreadable: (its message cannot be read) ("),
+        ("breaks_unknowingly", "Unknowing: x ("),
         ("exits", "SystemExit: 3 ("),
     ],
 )
@@ -430,3 +446,35 @@ def test_a_stored_value_that_does_not_fit_is_not_tried_again_and_names_the_param
     assert outcome.error.startswith(
         "StoredValueError: for the parameter returns: stored value: "
     )
+
+
+# -- while the run is being stopped -----------------------------------------------------
+
+STOPPING = TaskHandle(
+    "nightly",
+    TaskRecord(name="takes"),
+    saved=None,
+    reporter=Nowhere(),
+    cancelled=lambda: True,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome"),
+    [
+        pytest.param("breaks", Interrupted(), id="it raises"),
+        pytest.param("exits", Interrupted(), id="it exits"),
+        pytest.param("returns_nothing", Returned("null"), id="it returns"),
+        pytest.param("skips", Skipped("nothing new"), id="it skips"),
+        pytest.param("puts_off", Postponed(600.0, "not posted yet"), id="it waits"),
+    ],
+)
+def test_what_a_body_raises_that_was_asked_to_stop_does_not_count(
+    name: str, outcome: Outcome
+) -> None:
+    assert attempted(name, handle=STOPPING) == outcome
+
+
+@pytest.mark.parametrize("name", ["fails", "breaks_once_for_all"])
+def test_a_failure_that_is_meant_counts_all_the_same(name: str) -> None:
+    assert isinstance(attempted(name, handle=STOPPING), Raised)

@@ -278,6 +278,15 @@ def test_all_but_writing_is_the_streams_own(monkeypatch: pytest.MonkeyPatch) -> 
 # -- records --------------------------------------------------------------------------
 
 
+def test_a_stream_may_be_used_as_if_a_body_had_opened_it(kept: Kept) -> None:
+    with capture.installed(), capture.around(handle(kept)):
+        with sys.stdout as stream:
+            stream.write("within\n")
+        sys.stdout.write("after\n")
+
+    assert kept.of() == [("", "within"), ("", "after")]
+
+
 def test_records_are_kept_with_level_and_traceback(kept: Kept) -> None:
     log = logging.getLogger("feed")
     with bare_logging() as root:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from ptsflow.files import digest, make_folder, remove, replacing
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -310,6 +314,24 @@ def test_a_file_where_a_folder_should_be_is_an_error(tmp_path: Path) -> None:
         make_folder(tmp_path / "a" / "b")
     with pytest.raises(FileExistsError):
         make_folder(tmp_path / "a")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux")
+def test_where_nothing_can_be_made_it_is_not_tried_for_ever() -> None:
+    call = "make_folder(Path('/proc/ptsflow/a/b'))"
+    code = f"from pathlib import Path; from ptsflow.files import make_folder; {call}"
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+    assert ended.stderr.splitlines()[-1] == (
+        "FileNotFoundError: [Errno 2] No such file or directory: '/proc/ptsflow'"
+    )
 
 
 def test_removing_follows_no_link(tmp_path: Path) -> None:

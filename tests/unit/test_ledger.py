@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from ptsflow import Fail, Retry, RetryLater, Skip, Workflow, connect, ledger, step
+from ptsflow import (
+    Fail,
+    Retry,
+    RetryLater,
+    Skip,
+    Workflow,
+    connect,
+    ledger,
+    step,
+    tables,
+    view,
+)
 from ptsflow.client import Client
 from ptsflow.model import Attempt, Cause, Ending, Status, TaskRecord
 from ptsflow.testing import ManualClock, run_inline
@@ -152,3 +163,11 @@ def test_what_is_run_again_is_not_forgotten() -> None:
     run_inline(Ends(), client=client, container="c", from_step="load")
 
     assert [a.number for a in attempts(client)] == [1, 2]
+
+
+def test_how_long_an_attempt_took_that_crashed_is_only_known_at_most() -> None:
+    shown = tables.attempts([entry(Ending.CRASHED, 1), entry(Ending.FAILED, 2)])
+    _, crashed, failed = (view.text_of(line) for line in shown)
+
+    assert " ≤0.5s " in crashed
+    assert " 0.5s " in failed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
@@ -394,3 +395,18 @@ def test_who_reads_on_is_told_of_gaps_once() -> None:
         "[2 lines were left out here]",
         "six",
     ]
+
+
+def test_a_hundred_thousand_tasks_that_print_a_line_take_little_memory() -> None:
+    count = 1_000
+    windows = [Window(1) for _ in range(count)]
+    tracemalloc.start()
+    try:
+        for window in windows:
+            window.add([LogLine(1, "", "hello")])
+            window.take("load")
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert taken / count < 300
