@@ -37,22 +37,21 @@ _GRACE = 10.0
 #: How often it is shown to those who listen.
 _SHOW_EVERY = 0.25
 
-#: How SIGTERM was handled before a run took it.
-_usual: list[Any] = []
+#: Whether a run takes SIGTERM.
+_is_taken = threading.Event()
 #: Whether this thread has an executor make an attempt: what it forks are workers.
 _elsewhere = threading.local()
 
 
-def _hand_back() -> None:
-    if not getattr(_elsewhere, "is_here", False):
-        for handler in _usual:
-            signal.signal(signal.SIGTERM, handler)
+def _let_go() -> None:
+    if _is_taken.is_set() and not getattr(_elsewhere, "is_here", False):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 # What a body forks has to end by it: `multiprocessing.Pool` waits until it does. SIGINT
 # is for the runner alone, though the terminal sends it to all; so is SIGTERM where a
 # service manager sends it to all, for workers.
-os.register_at_fork(after_in_child=_hand_back)
+os.register_at_fork(after_in_child=_let_go)
 
 
 class Driver:
@@ -218,11 +217,11 @@ class Driver:
             number: signal.signal(number, note)
             for number in (signal.SIGINT, signal.SIGTERM)
         }
-        _usual.append(before[signal.SIGTERM])
+        _is_taken.set()
         try:
             yield
         finally:
-            _usual.pop()
+            _is_taken.clear()
             for number, handler in before.items():
                 signal.signal(number, handler)
 

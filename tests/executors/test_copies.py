@@ -24,6 +24,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from ptsflow import TaskHandle, Workflow, step
 
+def sleeps(has_begun):
+    has_begun.set()
+    time.sleep(5)
+
 def mask_of(pid, name):
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(name):
@@ -55,8 +59,10 @@ FORKS = """
 ENDED = """
     @step
     def ended(self) -> int:
-        process = get_context("fork").Process(target=time.sleep, args=[5])
+        has_begun = get_context("fork").Event()
+        process = get_context("fork").Process(target=sleeps, args=[has_begun])
         process.start()
+        has_begun.wait()
         process.terminate()
         process.join()
         return process.exitcode
