@@ -9,6 +9,7 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -54,13 +55,19 @@ from tests.executors.test_outcomes import (
     check_failed,
     outcome,
 )
+from tests.stores.mongo_fixtures import new_database_url, raw_database
 
 pytest.importorskip("distributed")
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/pts.db"
+@pytest.fixture(params=["sqlite", pytest.param("mongod", marks=pytest.mark.mongod)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/pts.db"
+        return
+    address = new_database_url(request.getfixturevalue("mongod_rs_url"))
+    with raw_database(address):
+        yield address
 
 
 # -- how bodies end -----------------------------------------------------------------
@@ -305,6 +312,7 @@ def test_what_is_missing_on_a_worker_is_named(
     )
     monkeypatch.setitem(sys.modules, "feedlib", ModuleType("feedlib"))
     monkeypatch.syspath_prepend(f"{tmp_path}")
+    monkeypatch.delitem(sys.modules, "far_flow", raising=False)
     import far_flow  # type: ignore[import-not-found] # noqa: PLC0415 - written above
 
     report = ptsflow.run(far_flow.Far(), url, "tested", executor=cluster.address)

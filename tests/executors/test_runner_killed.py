@@ -83,29 +83,40 @@ def under_way(folder: Path) -> set[int]:
     return {pid for pid, what in last.items() if what == "start"}
 
 
-def check_killed_at_random(folder: Path, seed: int, store: str | None = None) -> None:
-    """Kill runners at random moments until one ends; see that nothing overlapped."""
-    (folder / "flow.py").write_text(FLOW)
+def await_bodies(folder: Path) -> None:
+    until = time.monotonic() + 30
+    while not under_way(folder):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def run_and_kill(folder: Path, seed: int, store: str | None) -> int:
+    """Kill runners at random moments, the first amid its bodies; return how one ended."""
     rng = random.Random(seed)  # noqa: S311 - moments, no secrets
-    code, interrupted = None, 0
+    first = start(folder, store)
+    await_bodies(folder)
+    time.sleep(rng.uniform(0, 0.3))
+    first.kill()
+    first.wait()
     for _ in range(KILLS):
         runner = start(folder, store)
         try:
-            code = runner.wait(timeout=rng.uniform(0.4, 1.2))
+            return runner.wait(timeout=rng.uniform(0.3, 1.1))
         except subprocess.TimeoutExpired:
-            runner.send_signal(signal.SIGKILL)
+            runner.kill()
             runner.wait()
-            interrupted += bool(under_way(folder))
-        else:
-            break
-    else:
-        code = start(folder, store).wait(timeout=60)
+    return start(folder, store).wait(timeout=60)
+
+
+def check_killed_at_random(folder: Path, seed: int, store: str | None = None) -> None:
+    """See that nothing overlaps and nothing is left, however often runners are killed."""
+    (folder / "flow.py").write_text(FLOW)
+    code = run_and_kill(folder, seed, store)
     deadline = time.monotonic() + 2
     while alive(bodies(folder)) and time.monotonic() < deadline:
         time.sleep(0.02)
 
     assert code == 0
-    assert interrupted, "no body was killed"
     assert alive(bodies(folder)) == set()
     assert not list(folder.glob("ptsflow-*/*"))
     assert not list(folder.glob("*.work"))
