@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from ptsflow import transitions
-from ptsflow.clock import Clock
+from ptsflow.clock import Clock, since_boot
+from ptsflow.errors import LeaseLost
 from ptsflow.events import Bus, Notice, Progressed, TaskChanged
 from ptsflow.lease import patiently
 from ptsflow.model import (
@@ -102,10 +103,20 @@ class Records:
         self.stage(task, transitions.save(task, processing_data=saving.text))
 
     def commit(self) -> None:
-        """Write what was staged, in one durable commit."""
+        """Write what was staged, in one durable commit.
+
+        Raises:
+            LeaseLost: it could not be renewed in time, or another runner took it.
+        """
         changes, self._changes = self._changes, []
         if not changes:
             return
+        # A body that held the interpreter may be the first to go on after the deadline.
+        if since_boot() >= self.deadline():
+            raise LeaseLost(
+                f"container {self.container.name!r}: the lease was lost, it could not be "
+                "renewed in time; what was recorded is safe, run again"
+            )
         uid, fence = self.container.uid, self.container.fence
         self.patiently(lambda: self.store.commit(uid, changes, fence=fence))
         self.workdirs.settle(changes)

@@ -12,6 +12,7 @@ def test_the_import():
 from __future__ import annotations
 
 import contextlib
+import math
 from collections import deque
 from collections.abc import Sequence
 
@@ -104,7 +105,9 @@ def run_inline(  # noqa: PLR0913 - the options of run that make sense here
     bus = Bus(options.listeners)
     loop: Loop | None = None
     try:
-        loop = prepare(workflow, store, claimed, options, bus=bus, deadline=lambda: 0.0)
+        loop = prepare(
+            workflow, store, claimed, options, bus=bus, deadline=lambda: math.inf
+        )
         _drive(loop, clock)
     except BaseException:
         let_go(store, claimed, loop)
