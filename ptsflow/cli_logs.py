@@ -16,13 +16,12 @@ from ptsflow.cli_shared import (
     Common,
     chosen,
     common_options,
+    no_task,
     open_to_look,
     pass_common,
     show,
     show_json,
 )
-from ptsflow.errors import TaskNotFound
-from ptsflow.loading import similar
 from ptsflow.logs import merged
 from ptsflow.model import ContainerRecord, LogLine
 from ptsflow.stores.base import Store
@@ -80,11 +79,7 @@ def _named(store: Store, record: ContainerRecord, name: str) -> set[str]:
     tasks = store.tasks(record.uid)
     found = {task.name for task in tasks if name in (task.name, task.step)}
     if not found:
-        names = [task.name for task in tasks]
-        raise TaskNotFound(
-            f"container {record.name!r} has no task {name!r}{similar(name, names)}; "
-            f"see ptsflow show {record.name}"
-        )
+        raise no_task(record, name, [task.name for task in tasks])
     return found
 
 

@@ -15,6 +15,7 @@ from ptsflow.cli_shared import (
     Common,
     chosen,
     common_options,
+    no_task,
     open_existing,
     open_to_look,
     pass_common,
@@ -24,9 +25,8 @@ from ptsflow.cli_shared import (
     width_of,
 )
 from ptsflow.cli_shared import show as show_lines
-from ptsflow.errors import TaskNotFound
 from ptsflow.lease import is_dead
-from ptsflow.loading import load, similar
+from ptsflow.loading import load
 from ptsflow.model import Cause, ContainerRecord, Status, TaskRecord
 from ptsflow.plan import plan_of
 from ptsflow.resume import changed
@@ -183,10 +183,7 @@ def _show_task(
             show_lines(tables.tasks(items, store.now()))
             return
         names = [task.name for task in items or tasks]
-        raise TaskNotFound(
-            f"container {record.name!r} has no task {name!r}{similar(name, names)}; "
-            f"see ptsflow show {record.name}"
-        )
+        raise no_task(record, name, names)
     made = ledger.complete(found[0], store.attempts(record.uid, name))
     if common.json:
         head = {"schema": asjson.SCHEMA, "container": record.name}

@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from ptsflow import asjson, plain, view
 from ptsflow.client import store_url
-from ptsflow.errors import ContainerNotFound, PtsflowError
+from ptsflow.errors import ContainerNotFound, PtsflowError, TaskNotFound
+from ptsflow.loading import similar
 from ptsflow.model import ContainerRecord
 from ptsflow.operations import find
 from ptsflow.stores import mask, open_store
@@ -158,6 +159,14 @@ def show(
     from ptsflow import terminal  # noqa: PLC0415 - rich is for terminals alone.
 
     terminal.write_lines(stream, lines, whole=whole)
+
+
+def no_task(record: ContainerRecord, name: str, names: Iterable[str]) -> TaskNotFound:
+    """Return the error that a container has no such task."""
+    return TaskNotFound(
+        f"container {record.name!r} has no task {name!r}{similar(name, names)}; "
+        f"see ptsflow show {record.name}"
+    )
 
 
 def show_json(value: Any) -> None:

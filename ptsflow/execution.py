@@ -73,6 +73,7 @@ def execute(
         presence.wait_alone(presence.file_of(store.url, claimed.uid), notice)
         loop = prepare(
             workflow,
+            plan,
             store,
             claimed,
             options,

@@ -112,7 +112,7 @@ def replacing(path: str | os.PathLike[str], key: str) -> Iterator[Path]:
     # Last of all: where the target is there, nothing is left beside it.
     whole.replace(target)
     for folder in above:
-        _sync(folder)
+        sync(folder)
 
 
 def _clear(own: Path) -> None:
@@ -183,13 +183,14 @@ def _sync_all(path: Path) -> None:
         for name in names:
             file = Path(place, name)
             if stat.S_ISREG(_mode(file)):
-                _sync(file)
-        _sync(Path(place))
+                sync(file)
+        sync(Path(place))
     if not path.is_dir():
-        _sync(path)
+        sync(path)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make a file, or the entries of a folder, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -15,7 +15,7 @@ from ptsflow.foresight import blocked
 from ptsflow.loop import Loop
 from ptsflow.model import Change, ContainerRecord, Status, TaskRecord
 from ptsflow.options import Options, default_jobs
-from ptsflow.plan import Plan, plan_of
+from ptsflow.plan import Plan
 from ptsflow.records import Records
 from ptsflow.resume import Resumption, changed, resume
 from ptsflow.stores.base import Store
@@ -80,8 +80,9 @@ def _forget_lines(store: Store, container: ContainerRecord, bus: Bus, now: int) 
         bus.emit(Notice(at=now, text=text))
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 - both callers have them at hand
     workflow: Workflow,
+    plan: Plan,
     store: Store,
     container: ContainerRecord,
     options: Options,
@@ -90,7 +91,6 @@ def prepare(
     deadline: Callable[[], float],
 ) -> Loop:
     """Make the loop of a run that holds its container, from what is stored."""
-    plan = plan_of(type(workflow))
     clock = options.clock
     now = clock()
     stored = store.tasks(container.uid)

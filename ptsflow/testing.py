@@ -106,7 +106,7 @@ def run_inline(  # noqa: PLR0913 - the options of run that make sense here
     loop: Loop | None = None
     try:
         loop = prepare(
-            workflow, store, claimed, options, bus=bus, deadline=lambda: math.inf
+            workflow, plan, store, claimed, options, bus=bus, deadline=lambda: math.inf
         )
         _drive(loop, clock)
     except BaseException:

@@ -1,12 +1,18 @@
-"""What a process that makes an attempt is told of it."""
+"""An attempt as it is sent to the process that makes it, and as that takes it in."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 from msgspec.json import encode
 
 from ptsflow.attempt import Call, Element, Value, Values
-from ptsflow.context import TaskHandle
-from ptsflow.executors.wire import Assignment
+from ptsflow.clock import system_clock
+from ptsflow.context import Reporter, TaskHandle, Watch
+from ptsflow.errors import LeaseLost
+from ptsflow.executors.wire import Assignment, Checkpoint, Kept
+from ptsflow.model import TaskRecord
 
 
 def assignment(call: Call) -> Assignment:
@@ -28,6 +34,47 @@ def assignment(call: Call) -> Assignment:
         folder=handle.folder,
         memory=call.step.memory,
     )
+
+
+def handle_of(
+    given: Assignment,
+    container: str,
+    *,
+    reporter: Reporter,
+    cancelled: Callable[[], bool],
+    watch: Watch | None = None,
+) -> TaskHandle:
+    """Return the handle of an attempt that came."""
+    return TaskHandle(
+        container,
+        TaskRecord(
+            name=given.task, key=given.key, attempt=given.attempt, fence=given.fence
+        ),
+        saved=given.saved,
+        folder=given.folder,
+        reporter=reporter,
+        cancelled=cancelled,
+        watch=watch,
+    )
+
+
+def began_at(given: Assignment) -> int:
+    """Return when the first attempt of its budget began, on this process's clock."""
+    return system_clock() - round(given.elapsed * 1000)
+
+
+def value_of(text: str | list[str] | None, hint: Any) -> Value | Values:
+    """Return an argument that came, to be read with the annotation."""
+    return Values(text, hint) if isinstance(text, list) else Value(text, hint)
+
+
+def save(handle: TaskHandle, checkpoint: Checkpoint) -> Kept:
+    """Have a checkpoint that came saved; return the answer to it."""
+    try:
+        handle.reporter.save(handle.name, checkpoint.text)
+    except LeaseLost:
+        return Kept(is_kept=False)
+    return Kept(is_kept=True)
 
 
 def _text(source: Value | Values | Element) -> str | list[str] | None:

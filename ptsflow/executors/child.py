@@ -22,6 +22,7 @@ from ptsflow.clock import system_clock
 from ptsflow.context import TaskHandle
 from ptsflow.errors import LeaseLost
 from ptsflow.executors import copies
+from ptsflow.executors.assignments import began_at, handle_of, value_of
 from ptsflow.executors.wire import (
     Assignment,
     Began,
@@ -37,7 +38,7 @@ from ptsflow.executors.wire import (
 )
 from ptsflow.loading import Reference
 from ptsflow.loading import find as find_class
-from ptsflow.model import LogLine, TaskRecord
+from ptsflow.model import LogLine
 from ptsflow.plan import Plan, PlanStep, plan_of
 from ptsflow.workflow import Workflow
 
@@ -193,14 +194,9 @@ class Child:
 
     def _attempt(self, given: Assignment) -> attempt.Outcome:
         step = self._plan.by_name[given.step]
-        task = TaskRecord(
-            name=given.task, key=given.key, attempt=given.attempt, fence=given.fence
-        )
-        handle = TaskHandle(
+        handle = handle_of(
+            given,
             self._setting.container,
-            task,
-            saved=given.saved,
-            folder=given.folder,
             reporter=self,
             cancelled=lambda: self._is_cancelled,
         )
@@ -210,7 +206,7 @@ class Child:
             arguments=self._arguments(step, given.arguments, handle),
             handle=handle,
             attempt=given.attempt,
-            began_at=system_clock() - round(given.elapsed * 1000),
+            began_at=began_at(given),
             clock=system_clock,
         )
         with self._limited(given.memory), self._placed():
@@ -258,9 +254,7 @@ class Child:
             else:
                 text = texts[binding.parameter]
                 hint = self._hint(step, binding)
-                arguments[binding.parameter] = (
-                    Values(text, hint) if isinstance(text, list) else Value(text, hint)
-                )
+                arguments[binding.parameter] = value_of(text, hint)
         return arguments
 
     def _hint(self, step: PlanStep, binding: Binding) -> Any:

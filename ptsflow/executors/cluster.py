@@ -54,15 +54,6 @@ _PAUSE = 1.0
 _GREETED = 64
 
 
-def check(executor: str | Callable[[], Any]) -> None:
-    """Refuse what cannot be had, before anything is begun.
-
-    Raises:
-        UsageError: it is not known, not installed, or nobody answers.
-    """
-    place_of(executor)
-
-
 def begin(
     executor: str | Callable[[], Any],
     workflow: Workflow,

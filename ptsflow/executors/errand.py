@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
-from ptsflow.attempt import Call, Outcome, Value, Values
+from ptsflow.attempt import Call, Outcome
 from ptsflow.clock import system_clock
-from ptsflow.context import TaskHandle, Watch
+from ptsflow.context import Watch
 from ptsflow.errors import LeaseLost
+from ptsflow.executors.assignments import began_at, handle_of, value_of
 from ptsflow.executors.line import Line, Logged, RanBy, Work, ends_of, read_answer
 from ptsflow.executors.processes import Processes
 from ptsflow.executors.wire import Checkpoint, Kept, Progressing
-from ptsflow.model import LogLine, TaskRecord
+from ptsflow.model import LogLine
 from ptsflow.retry import Retry
 
 #: How much of what a body printed first, and of what it printed last, is passed on at
@@ -34,13 +35,9 @@ class Errand:
         #: Why the attempt ended without its body's say, if it did.
         self.lost: BaseException | None = None
         given = work.assignment
-        self.handle = TaskHandle(
+        self.handle = handle_of(
+            given,
             container,
-            TaskRecord(
-                name=given.task, key=given.key, attempt=given.attempt, fence=given.fence
-            ),
-            saved=given.saved,
-            folder=given.folder,
             reporter=self,
             cancelled=lambda: self._is_cancelled,
             watch=_Watch(self, work.timeout, work.stall),
@@ -52,14 +49,11 @@ class Errand:
             workflow=cast("Any", None),  # the child has it
             step=cast("Any", step),
             arguments={
-                name: Values(text, None)
-                if isinstance(text, list)
-                else Value(text, None)
-                for name, text in given.arguments.items()
+                name: value_of(text, None) for name, text in given.arguments.items()
             },
             handle=self.handle,
             attempt=given.attempt,
-            began_at=system_clock() - round(given.elapsed * 1000),
+            began_at=began_at(given),
             clock=system_clock,
         )
 

@@ -14,8 +14,8 @@ from ptsflow import attempt, errors
 from ptsflow.attempt import Call, Outcome
 from ptsflow.clock import since_boot
 from ptsflow.context import UNWATCHED, Watch
-from ptsflow.errors import AttemptLost, LeaseLost, WorkerLost
-from ptsflow.executors.assignments import assignment
+from ptsflow.errors import AttemptLost, WorkerLost
+from ptsflow.executors.assignments import assignment, save
 from ptsflow.executors.engines import Place, Promise
 from ptsflow.executors.line import (
     Ends,
@@ -31,7 +31,6 @@ from ptsflow.executors.wire import (
     Cancel,
     Checkpoint,
     Ended,
-    Kept,
     Progressing,
 )
 
@@ -230,9 +229,4 @@ class Posted:
         elif isinstance(message, Progressing):
             handle.reporter.progressed(handle.name, message.percentage, message.text)
         elif isinstance(message, Checkpoint):
-            is_kept = True
-            try:
-                handle.reporter.save(handle.name, message.text)
-            except LeaseLost:
-                is_kept = False
-            line.send(Kept(is_kept))
+            line.send(save(handle, message))

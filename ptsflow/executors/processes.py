@@ -20,15 +20,14 @@ from msgspec.json import encode
 from ptsflow import attempt
 from ptsflow.attempt import Call, Outcome
 from ptsflow.clock import since_boot, system_clock
-from ptsflow.errors import LeaseLost, ProcessDied, TimedOut
-from ptsflow.executors.assignments import assignment
+from ptsflow.errors import ProcessDied, TimedOut
+from ptsflow.executors.assignments import assignment, save
 from ptsflow.executors.forks import Child, Nursery, how_ended
 from ptsflow.executors.wire import (
     Began,
     Cancel,
     Checkpoint,
     Ended,
-    Kept,
     Lines,
     Output,
     Progressing,
@@ -248,12 +247,7 @@ class _Supervision:
         if isinstance(message, Progressing):
             handle.reporter.progressed(handle.name, message.percentage, message.text)
             return
-        is_kept = True
-        try:
-            handle.reporter.save(handle.name, message.text)
-        except LeaseLost:
-            is_kept = False
-        self._child.connection.send_bytes(pack(Kept(is_kept)))
+        self._child.connection.send_bytes(pack(save(handle, message)))
 
     def _look(self) -> None:
         """See whether it takes too long, or is to be cancelled."""

@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import apsw
 
+from ptsflow import files
 from ptsflow.errors import (
     StoreDamaged,
     StoreError,
@@ -188,7 +189,7 @@ def _make_folder(folder: Path) -> None:
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     for each in reversed(missing):
         each.mkdir(mode=0o700, exist_ok=True)
-        _sync(each.parent)
+        files.sync(each.parent)
 
 
 def _refuse_network(path: Path, mountinfo: str) -> None:
@@ -245,7 +246,7 @@ def make_file(path: Path, fill: Callable[[Path], None]) -> None:
             os.link(draft, path)
         except FileExistsError:
             return
-        _sync(path.parent)
+        files.sync(path.parent)
     finally:
         draft.unlink()
 
@@ -264,14 +265,6 @@ def _fill(path: Path) -> None:
         raise refusal(path, error, connection.system_errno) from error
     finally:
         connection.close()
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def connect(path: Path, patience: float) -> apsw.Connection:
@@ -301,13 +294,30 @@ def connect(path: Path, patience: float) -> apsw.Connection:
     return connection
 
 
-def _check(path: Path, connection: apsw.Connection) -> None:
-    application = connection.pragma("application_id")
-    if application != APPLICATION_ID:
+def check_application(
+    path: Path, connection: apsw.Connection, wanted: int, *, what: str, cure: str
+) -> None:
+    """Refuse a database of another program.
+
+    Raises:
+        StoreDamaged: it is none of `what`; `cure` says what to do.
+    """
+    found = connection.pragma("application_id")
+    if found != wanted:
         raise StoreDamaged(
-            f"{path}: expected a ptsflow store, found another program's database "
-            f"(application_id {application}); choose another file"
+            f"{path}: expected {what}, found another program's database "
+            f"(application_id {found}); {cure}"
         )
+
+
+def _check(path: Path, connection: apsw.Connection) -> None:
+    check_application(
+        path,
+        connection,
+        APPLICATION_ID,
+        what="a ptsflow store",
+        cure="choose another file",
+    )
     version = connection.pragma("user_version")
     if version != SCHEMA:
         raise StoreDamaged(

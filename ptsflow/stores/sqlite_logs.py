@@ -19,7 +19,13 @@ from ptsflow.errors import StoreDamaged, StoreError
 from ptsflow.model import LogChunk, LogLine
 from ptsflow.stores.rules import outlived
 from ptsflow.stores.sqlite_database import Database, Kind
-from ptsflow.stores.sqlite_file import exists, make_file, refusal, unmade
+from ptsflow.stores.sqlite_file import (
+    check_application,
+    exists,
+    make_file,
+    refusal,
+    unmade,
+)
 from ptsflow.stores.sqlite_rows import Row, number
 
 #: "ptsl", in the file's header.
@@ -207,12 +213,7 @@ def _connect(path: Path, patience: float) -> apsw.Connection:
 
 
 def _check(path: Path, connection: apsw.Connection) -> None:
-    application = connection.pragma("application_id")
-    if application != _APPLICATION_ID:
-        raise StoreDamaged(
-            f"{path}: expected {_WHAT}, found another program's database "
-            f"(application_id {application}); {_CURE}"
-        )
+    check_application(path, connection, _APPLICATION_ID, what=_WHAT, cure=_CURE)
     layout = connection.pragma("user_version")
     if layout != _LAYOUT:
         raise StoreDamaged(

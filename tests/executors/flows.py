@@ -113,14 +113,10 @@ ACTS: dict[str, Callable[[], object]] = {
 }
 
 
-class One(Workflow):
-    """A body that ends as it is told, beside one that ends well."""
+class Accompanied(Workflow):
+    """What stands beside and behind a body that is tested."""
 
     act: str
-
-    @step(parallel=True, retry=ONCE_MORE)
-    def tested(self) -> object:
-        return ACTS[self.act]()
 
     @step(parallel=True)
     def sibling(self) -> str:
@@ -132,41 +128,29 @@ class One(Workflow):
         return "still here"
 
 
-class TimedOne(Workflow):
-    """A body that takes too long."""
+class One(Accompanied):
+    """A body that ends as it is told, beside one that ends well."""
 
-    act: str
+    @step(parallel=True, retry=ONCE_MORE)
+    def tested(self) -> object:
+        return ACTS[self.act]()
+
+
+class TimedOne(Accompanied):
+    """A body that takes too long."""
 
     @step(parallel=True, retry=ONCE_MORE, timeout=0.5)
     def tested(self) -> object:
         return ACTS[self.act]()
 
-    @step(parallel=True)
-    def sibling(self) -> str:
-        return "done"
 
-    @step(always=True)
-    def after(self) -> str:
-        return "still here"
-
-
-class StalledOne(Workflow):
+class StalledOne(Accompanied):
     """A body that reports progress once, and then no more."""
-
-    act: str
 
     @step(parallel=True, retry=ONCE_MORE, stall=0.5)
     def tested(self, task: TaskHandle) -> object:
         task.progress(1, 10)
         return ACTS[self.act]()
-
-    @step(parallel=True)
-    def sibling(self) -> str:
-        return "done"
-
-    @step(always=True)
-    def after(self) -> str:
-        return "still here"
 
 
 class LimitedOne(Workflow):
