@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -129,9 +129,13 @@ def test_what_the_workflows_own_handlers_print_is_shown_and_kept_once(
     assert done.stderr.startswith("INFO: loaded\nWARNING: slow\n")
 
 
-def test_of_a_flood_the_head_and_the_tail_are_kept(url: str) -> None:
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_of_a_flood_the_head_and_the_tail_are_kept(
+    executor: str, url: str, tmp_path: Path
+) -> None:
     begun = time.monotonic()
-    ptsflow.run(One(act="prints_100_mb"), url, executor="process", container="c")
+    with (tmp_path / "shown").open("w") as shown, redirect_stdout(shown):
+        ptsflow.run(One(act="prints_100_mb"), url, executor=executor, container="c")
     took = time.monotonic() - begun
     lines = lines_of(url, "tested")
 
@@ -141,6 +145,9 @@ def test_of_a_flood_the_head_and_the_tail_are_kept(url: str) -> None:
     assert {len(line.text) for line in lines if line.text != gap} == {3999}
     assert 2 * KEPT - 10_000 < size < 2 * KEPT + 20_000
     assert took < 10
+    # What a thread prints is seen where it was seen before.
+    seen = (tmp_path / "shown").stat().st_size
+    assert seen == (100_000_000 if executor == "thread" else 0)
 
 
 def test_the_task_says_which_process_ran_it(url: str) -> None:
