@@ -25,9 +25,9 @@ from ptsflow.cli_shared import (
     width_of,
 )
 from ptsflow.cli_shared import show as show_lines
-from ptsflow.lease import is_dead
 from ptsflow.loading import load
 from ptsflow.model import Cause, ContainerRecord, Status, TaskRecord
+from ptsflow.owners import is_dead
 from ptsflow.plan import plan_of
 from ptsflow.resume import changed
 from ptsflow.stores import mask

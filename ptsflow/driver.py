@@ -6,6 +6,7 @@ written and when a signal came. All other turns are taken by the threads of the 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import queue
@@ -15,12 +16,12 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from ptsflow import attempt, capture
+from ptsflow import attempt, capture, presence
 from ptsflow.attempt import Interrupted, Outcome
 from ptsflow.clock import since_boot
 from ptsflow.errors import LeaseLost, PtsflowError
 from ptsflow.events import Notice
-from ptsflow.executors import begin, copies, presence
+from ptsflow.executors import begin, copies
 from ptsflow.executors.base import Executor
 from ptsflow.executors.threads import ThreadExecutor
 from ptsflow.loop import Job, Loop
@@ -86,6 +87,8 @@ class Driver:
         self._refusal: PtsflowError | None = None
         self._shown = 0.0
         self._pool = ThreadExecutor[Job](self._work, loop.jobs)
+        #: The tasks whose bodies are in threads just now.
+        self._in_threads: set[str] = set()
         loop.on_progress = lambda: inbox.put(None)
         loop.on_arrival = lambda: self._pump(keep=False)
 
@@ -111,6 +114,20 @@ class Driver:
             self._end_elsewhere()
         self._raise_failure()
         return self._signals[0] if self._signals else None
+
+    def when_idle(self, act: Callable[[], None]) -> None:
+        """Call `act` when no body is in a thread any more, at the latest at exit."""
+        if not self._in_threads:
+            act()
+            return
+        atexit.register(act)
+
+        def after() -> None:
+            self._pool.join()
+            atexit.unregister(act)
+            act()
+
+        threading.Thread(target=after, name="ptsflow-ending", daemon=True).start()
 
     # -- the main thread ----------------------------------------------------------
 
@@ -237,10 +254,14 @@ class Driver:
     def _outcome(self, job: Job) -> Outcome:
         where = job.call.step.executor or self._loop.executor
         if where == "thread":
-            with capture.around(job.call.handle):
-                outcome = attempt.run(job.call)
-                copies.end_if_copy(self._pid, outcome)
-                return outcome
+            self._in_threads.add(job.task)
+            try:
+                with capture.around(job.call.handle):
+                    outcome = attempt.run(job.call)
+                    copies.end_if_copy(self._pid, outcome)
+                    return outcome
+            finally:
+                self._in_threads.discard(job.task)
         try:
             executor = self._executor(where)
         except PtsflowError as error:

@@ -8,16 +8,17 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from ptsflow import lease, presence
 from ptsflow.driver import Driver
 from ptsflow.errors import LeaseLost
 from ptsflow.events import Bus, Notice, RunEnded
-from ptsflow.executors import presence
 from ptsflow.fields import check_name
-from ptsflow.lease import Keeper, acquire, this_process
+from ptsflow.lease import Keeper, acquire
 from ptsflow.logs import Recorder
 from ptsflow.loop import Loop
 from ptsflow.model import ContainerRecord, Status, Stop
 from ptsflow.options import Options
+from ptsflow.owners import this_process
 from ptsflow.plan import Plan
 from ptsflow.preparation import check_fits, prepare
 from ptsflow.report import Report, Stopped
@@ -81,7 +82,7 @@ def execute(
             deadline=lambda: keeper.deadline,
         )
         loop.log = recorder.add
-        ended = Driver(loop, inbox, timeout=options.timeout).run()
+        ended = _drive(Driver(loop, inbox, timeout=options.timeout), store, claimed)
         return conclude(loop, ended, options, reopen)
     except BaseException:
         let_go(store, claimed, loop)
@@ -89,6 +90,15 @@ def execute(
     finally:
         recorder.stop()
         keeper.stop()
+
+
+def _drive(driver: Driver, store: Store, claimed: ContainerRecord) -> int | None:
+    """Run the loop, and let nobody of this host begin while its bodies may run."""
+    mark = lease.mark(store, claimed)
+    try:
+        return driver.run()
+    finally:
+        driver.when_idle(mark.remove)
 
 
 def let_go(store: Store, claimed: ContainerRecord, loop: Loop | None) -> None:

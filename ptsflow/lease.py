@@ -1,4 +1,4 @@
-"""Who holds a container: claiming it, keeping it, knowing that somebody is dead.
+"""Who holds a container: claiming it, keeping it, leaving it to those who live.
 
 The store decides; this asks. A runner that cannot confirm its lease stops by itself
 before anybody else could take it, and if it does not (it was frozen), the store refuses
@@ -12,14 +12,16 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 from msgspec.structs import replace
 
-from ptsflow.clock import Clock, since_boot, to_datetime
+from ptsflow import presence
+from ptsflow.clock import since_boot, to_datetime
 from ptsflow.errors import ContainerBusy, ContainerNotFound, LeaseLost, StoreUnavailable
 from ptsflow.model import ContainerRecord, Owner, Status, Stop
+from ptsflow.owners import is_dead, is_elsewhere, is_stopped, this_process
 from ptsflow.stores.base import Store
 
 T = TypeVar("T")
@@ -38,59 +40,34 @@ _HEAR_EVERY = 1.0
 _LOOK_EVERY = 0.5
 
 
-def this_process(clock: Clock) -> Owner:
-    """Return this process as an owner, with a fresh id."""
-    return Owner(
-        id=os.urandom(16).hex(),
-        host=_host(),
-        boot=_boot(),
-        pid=os.getpid(),
-        started=_started(os.getpid()) or 0,
-        since=clock(),
-    )
+def still_working(store: Store, uid: str) -> Owner | None:
+    """Return the runner of this host that lives and may be in bodies, if any.
 
-
-def is_dead(owner: Owner) -> bool:
-    """Whether the owner is known to be gone: a process of this host and boot, ended."""
-    boot = _boot()
-    if not boot or owner.host != _host() or owner.boot != boot:
-        return False
-    return _started(owner.pid) != owner.started and not _is_hidden(owner.pid)
-
-
-def _host() -> str:
-    return os.uname().nodename
-
-
-def _boot() -> str:
-    """Return what a pid is unique within: boot and pid namespace; "" if unknown."""
+    Its lease may have ended: a body that holds the interpreter keeps it from renewing
+    that, and from noticing. One that is stopped counts only if it has processes, as they
+    go on.
+    """
+    written = presence.marked_by(store.url, uid)
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return ""
-
-
-def _is_hidden(pid: int) -> bool:
-    """Whether /proc shows nothing of a process that is there: another user's."""
-    if Path(f"/proc/{pid}").exists():
-        return False
-    try:
-        os.kill(pid, 0)
-    except OSError as error:
-        return isinstance(error, PermissionError)
-    return False
-
-
-def _started(pid: int) -> int | None:
-    """Return when a process started, in ticks since boot; None where it is gone."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
+        owner = msgspec.json.decode(written or b"", type=Owner)
+    except msgspec.MsgspecError:
         return None
-    # The command's name, in parentheses, may hold anything; what follows it may not.
-    fields = text.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+    # What a body forked holds the mark too, also when its runner has died.
+    if is_elsewhere(owner) or is_dead(owner):
+        return None
+    if is_stopped(owner.pid) and not presence.has_processes(store.url, uid):
+        return None
+    return owner
+
+
+def mark(store: Store, record: ContainerRecord) -> presence.Mark:
+    """Let others of this host know that bodies of the container may run in this process.
+
+    Raises:
+        StoreUnavailable: there is no folder to do so.
+    """
+    file = presence.file_of(store.url, record.uid)
+    return presence.Mark(file, msgspec.json.encode(record.owner))
 
 
 def acquire(
@@ -108,7 +85,8 @@ def acquire(
     from then at the earliest.
 
     A dead runner of this host is taken over at once. One of another host may be dead:
-    its lease is waited for, unless it renews it.
+    its lease is waited for, unless it renews it. One of this host that lives and is in
+    a body is not taken over, though its lease may have ended.
 
     Args:
         store: where it is.
@@ -126,7 +104,8 @@ def acquire(
     first_seen: tuple[int, int | None] | None = None
     while True:
         asked_at = since_boot()
-        claimed = store.claim(record.uid, owner, lease_ms)
+        worker = still_working(store, record.uid)
+        claimed = None if worker else store.claim(record.uid, owner, lease_ms)
         if claimed is not None:
             return claimed, asked_at
         seen = store.container(record.name)
@@ -134,7 +113,7 @@ def acquire(
             raise ContainerNotFound(
                 f"container {record.name!r}: it was deleted; run again"
             )
-        holder = seen.owner
+        holder = worker or seen.owner
         if holder is None:
             continue
         if is_dead(holder):
@@ -142,14 +121,16 @@ def acquire(
             if claimed is not None:
                 return claimed, asked_at
             continue
+        outlived = worker is not None and (seen.leased_till or 0) <= store.now()
         if first_seen is None:
             first_seen = (seen.fence, seen.leased_till)
-            if _may_be_dead(holder) or wait > 0:
-                notice(f"waiting: {describe_holder(seen)}")
+            if is_elsewhere(holder) or wait > 0:
+                said = _outlived(seen, holder) if outlived else describe_holder(seen)
+                notice(f"waiting: {said}")
         renewed = (seen.fence, seen.leased_till) != first_seen
-        alive = renewed or not _may_be_dead(holder)
+        alive = renewed or not is_elsewhere(holder)
         if alive and since_boot() >= patience:
-            raise busy(seen)
+            raise _still_working(seen, holder) if outlived else busy(seen)
         time.sleep(_LOOK_EVERY)
 
 
@@ -175,11 +156,6 @@ def free(store: Store, record: ContainerRecord) -> None:
         store.release(replace(claimed, status=left))
 
 
-def _may_be_dead(owner: Owner) -> bool:
-    """Whether nothing can be known of the owner from here."""
-    return owner.host != _host() or owner.boot != _boot() or not owner.boot
-
-
 def describe_holder(record: ContainerRecord) -> str:
     """Say who holds a container, since when and until when."""
     owner = record.owner
@@ -199,6 +175,28 @@ def busy(record: ContainerRecord) -> ContainerBusy:
         f"{describe_holder(record)}; wait until it has ended, or stop it with "
         f"ptsflow cancel {record.name}"
     )
+
+
+def _outlived(record: ContainerRecord, runner: Owner) -> str:
+    """Say that a runner of this host still works whose lease has ended."""
+    who = "this process" if runner.pid == os.getpid() else f"pid {runner.pid}"
+    does = "is still in a body of it"
+    if is_stopped(runner.pid):
+        does = "is stopped, and processes of it may be in bodies"
+    return (
+        f"container {record.name!r}: {who} on {runner.host} {does}, though its lease "
+        "has ended"
+    )
+
+
+def _still_working(record: ContainerRecord, runner: Owner) -> ContainerBusy:
+    pid = runner.pid
+    advice = "wait until that has ended"
+    if is_stopped(pid):
+        advice = f"let it go on: kill -CONT {pid}, or end it: kill -9 {pid}"
+    elif pid != os.getpid():
+        advice += f", or end it: kill -9 {pid}"
+    return ContainerBusy(f"{_outlived(record, runner)}; {advice}")
 
 
 def patiently(

@@ -13,9 +13,10 @@ from msgspec.structs import replace
 from ptsflow import ledger, transitions
 from ptsflow.clock import Clock, system_clock
 from ptsflow.errors import ContainerNotFound, LeaseLost, TaskNotFound, UsageError
-from ptsflow.lease import acquire, is_dead, this_process
+from ptsflow.lease import acquire
 from ptsflow.loading import similar
 from ptsflow.model import Cause, Change, ContainerRecord, Status, Stop, TaskRecord
+from ptsflow.owners import is_dead, this_process
 from ptsflow.plan import downstream
 from ptsflow.stores.base import Store
 from ptsflow.workdirs import Workdirs

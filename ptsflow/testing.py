@@ -22,10 +22,11 @@ from ptsflow.client import Client
 from ptsflow.events import Bus, Listener
 from ptsflow.execution import conclude, let_go
 from ptsflow.fields import check_name
-from ptsflow.lease import acquire, this_process
+from ptsflow.lease import acquire
 from ptsflow.loop import Job, Loop
 from ptsflow.options import Options, check_options, names_of
 from ptsflow.outcomes import Ended
+from ptsflow.owners import this_process
 from ptsflow.preparation import check_fits, prepare
 from ptsflow.report import Report
 from ptsflow.runner import planned

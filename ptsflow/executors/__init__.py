@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ptsflow.executors import presence
+from ptsflow import presence
 from ptsflow.executors.base import Executor
 from ptsflow.model import ContainerRecord
 from ptsflow.step import Executor as Place

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+from ptsflow import presence
 from ptsflow.attempt import Call, Interrupted, Outcome
 from ptsflow.clock import since_boot
 from ptsflow.errors import WorkerLost
-from ptsflow.executors import presence, remote
+from ptsflow.executors import remote
 from ptsflow.executors.engines import Engine, Place, Promise, place_of
 from ptsflow.executors.line import (
     Dismissed,

@@ -20,9 +20,9 @@ from pathlib import Path
 from select import select
 from typing import NoReturn
 
-from ptsflow import loading, transitions
+from ptsflow import loading, presence, transitions
 from ptsflow.errors import PtsflowError
-from ptsflow.executors import child, presence
+from ptsflow.executors import child
 from ptsflow.executors.forks import KEPT_AWAY
 from ptsflow.executors.wire import Exited, Failed, Kill, pack, read_order
 from ptsflow.workflow import Workflow

@@ -18,10 +18,10 @@ from collections.abc import Iterator, Sequence
 from multiprocessing import AuthenticationError
 from pathlib import Path
 
+from ptsflow import presence
 from ptsflow.attempt import Outcome
 from ptsflow.clock import since_boot
 from ptsflow.errors import ProcessDied
-from ptsflow.executors import presence
 from ptsflow.executors.errand import Errand
 from ptsflow.executors.line import (
     Dismissed,

@@ -49,6 +49,11 @@ class ThreadExecutor(Generic[J]):
         for _ in self._threads:
             self._queue.put(None)
 
+    def join(self) -> None:
+        """Return when all threads have ended, after `stop`."""
+        for thread in self._threads:
+            thread.join()
+
     def _serve(self) -> None:
         while (job := self._queue.get()) is not None:
             following: J | None = job

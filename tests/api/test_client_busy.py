@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from ptsflow import Status
 from ptsflow.client import Client, Container
 from ptsflow.errors import ContainerBusy
-from ptsflow.lease import this_process
 from ptsflow.model import ContainerRecord
+from ptsflow.owners import this_process
 from ptsflow.stores.base import Store
 from tests.stores.making import ROOT, Ticker, owner
 

@@ -12,8 +12,8 @@ import ptsflow
 from ptsflow import Finish, Status, TaskHandle, Workflow, operations, step
 from ptsflow.client import Client, Container
 from ptsflow.errors import ContainerBusy, ContainerNotFound, TaskNotFound
-from ptsflow.lease import this_process
 from ptsflow.model import Change, ContainerRecord
+from ptsflow.owners import this_process
 from ptsflow.stores.base import Store
 from ptsflow.testing import ManualClock, run_inline
 

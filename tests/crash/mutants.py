@@ -112,6 +112,11 @@ def _no_dead() -> None:
     _put(lease, "is_dead", lambda _: False)
 
 
+def _no_mark() -> None:
+    """Whether a runner of this host is still in a body is not looked at."""
+    _put(lease, "still_working", lambda *_: None)
+
+
 def _no_resume() -> None:
     """What is done is not looked at."""
 
@@ -134,6 +139,7 @@ MUTANTS: Mapping[str, Callable[[], None]] = {
         _launch_first,
         _no_deadline,
         _no_dead,
+        _no_mark,
         _no_resume,
     )
 }

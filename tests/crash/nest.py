@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ptsflow import Client, Workflow, lease, options, runner
+from ptsflow import Client, Workflow, options, owners, runner
 from ptsflow.errors import PtsflowError
 from ptsflow.stores import open_store
 from tests.crash.faulty import Fault, FaultyStore
@@ -162,7 +162,7 @@ def _run(spec: Spec) -> int:
     options.SHORTEST_LEASE = 0  # type: ignore[misc, unused-ignore]
     if spec.host:
         host = spec.host
-        lease._host = lambda: host
+        owners._host = lambda: host
     if spec.mutant:
         from tests.crash.mutants import MUTANTS  # noqa: PLC0415 - few need it
 

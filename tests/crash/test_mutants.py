@@ -9,6 +9,7 @@
 | commit before launch                         | what ended is run again after a kill     |
 | the deadline of a lease that is not renewed  | a runner outlives its lease              |
 | the look at dead processes                   | a takeover waits for the lease           |
+| the look at live runners without a lease     | a body is begun beside itself            |
 | the look at what is done                     | what is done is run again                |
 
 The comparison of versions and the one transaction of a batch are tested where stores
@@ -64,6 +65,12 @@ CHECKS = [
         "sqlite",
         test_owners.test_a_killed_runner_is_taken_over_at_once_on_the_same_host,
         id="dead",
+    ),
+    pytest.param(
+        "no_mark",
+        "sqlite",
+        test_owners.test_a_body_that_holds_the_interpreter_beyond_the_lease_is_not_begun_beside_itself,
+        id="mark",
     ),
     pytest.param(
         "no_resume",

@@ -129,6 +129,30 @@ def test_a_runner_overtaken_in_the_middle_of_its_bodies_ends_by_itself(
     check_fences([line for line in journals.read(journal) if line.what == "start"])
 
 
+def test_a_body_that_holds_the_interpreter_beyond_the_lease_is_not_begun_beside_itself(
+    url: str, nest: Nest, journal: Path
+) -> None:
+    spec = Spec(workflow="Held", url=url, journal=str(journal), lease=0.6)
+    held = nest.start(spec)
+    until_it_runs(journal, 1)
+    time.sleep(0.7)
+    busy = nest.run(spec)
+    said = errors(spec)
+    second = nest.run(replace(spec, wait=30.0))
+    pids = [line.pid for line in journals.read(journal)]
+
+    assert busy == BUSY
+    assert said.splitlines()[-1].endswith(
+        f"ContainerBusy: container 'crash': pid {held} on {os.uname().nodename} is "
+        "still in a body of it, though its lease has ended; wait until that has "
+        f"ended, or end it: kill -9 {held}"
+    )
+    assert nest.wait(held) == LOST
+    assert second == 0, errors(spec)
+    # The first may be gone before its body noted its end.
+    assert pids in ([held, held, pids[-1], pids[-1]], [held, pids[-1], pids[-1]])
+
+
 def test_a_killed_runner_is_taken_over_at_once_on_the_same_host(
     url: str, nest: Nest, journal: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -236,6 +237,16 @@ class Chain(Workflow):
             return sum(check)
 
 
+class Held(Workflow):
+    """A body that holds the interpreter in C for two seconds, the first time."""
+
+    @step
+    def hold(self, task: TaskHandle) -> None:
+        with noted(task):
+            if task.attempt == 1:  # PyDLL does not let go of the interpreter
+                ctypes.PyDLL(None).usleep(2_000_000)
+
+
 def _wait_for_gate() -> None:
     while not Path(os.environ[GATE]).exists():
         time.sleep(0.005)
@@ -243,5 +254,5 @@ def _wait_for_gate() -> None:
 
 WORKFLOWS: dict[str, type[Workflow]] = {
     workflow.__name__: workflow
-    for workflow in (Everything, Ends, Small, Gated, Bomb, Chain)
+    for workflow in (Everything, Ends, Small, Gated, Bomb, Chain, Held)
 }

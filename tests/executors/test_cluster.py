@@ -25,8 +25,9 @@ from typing import Any
 import pytest
 
 import ptsflow
+from ptsflow import presence
 from ptsflow.errors import UsageError
-from ptsflow.executors import cluster, posted, presence, remote
+from ptsflow.executors import cluster, posted, remote
 from ptsflow.executors.engines import Engine, Place, place_of
 from ptsflow.version import VERSION
 from tests.executors.beside import Beside, check_one_body_each, errors_of, tasks_of

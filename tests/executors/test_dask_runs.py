@@ -14,10 +14,9 @@ from types import SimpleNamespace
 import pytest
 
 import ptsflow
-from ptsflow import Status
+from ptsflow import Status, presence
 from ptsflow.client import connect
 from ptsflow.errors import ExtraMissing, UsageError
-from ptsflow.executors import presence
 from ptsflow.executors.dask import host_for
 from tests.executors.beside import (
     Beside,

@@ -1,13 +1,19 @@
-"""A body that holds the interpreter in C for three leases: who keeps the lease then."""
+"""A runner that cannot renew its lease: its body holds the interpreter, or it is stopped."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from ptsflow import connect
+from ptsflow.errors import PtsflowError
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE = 5
@@ -38,17 +44,22 @@ class Held(Workflow):
 """
 
 
+COMMAND = [sys.executable, "-m", "ptsflow", "run", "flow.py", "-q"]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "TMPDIR": str(folder),
+        "PTSFLOW_STORE": f"sqlite:///{folder}/pts.db",
+    }
+
+
 def run(folder: Path, executor: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ptsflow", "run", "flow.py", "-q"]
     return subprocess.run(
-        [*command, "--executor", executor, "--lease", str(LEASE)],
+        [*COMMAND, "--executor", executor, "--lease", str(LEASE)],
         cwd=folder,
-        env=os.environ
-        | {
-            "PYTHONPATH": str(ROOT),
-            "TMPDIR": str(folder),
-            "PTSFLOW_STORE": f"sqlite:///{folder}/pts.db",
-        },
+        env=environment(folder),
         capture_output=True,
         text=True,
         timeout=100,
@@ -70,4 +81,59 @@ def test_a_body_that_holds_the_interpreter(
     assert first.returncode == code, first.stderr
     assert ("the lease was lost" in first.stderr) == (code == 75)
     assert second.returncode == 0
-    assert noted == ["begin", "end"] * (1 if executor == "process" else 2)
+    # In a thread the runner may be gone before the first body noted its end.
+    twice = [["begin", "end"] * 2, ["begin", "begin", "end"]]
+    assert noted in ([["begin", "end"]] if executor == "process" else twice)
+
+
+STOPPED = """
+import time
+from ptsflow import Workflow, step
+
+class Stopped(Workflow):
+    executor = "process"
+
+    @step
+    def work(self) -> str:
+        time.sleep(1)
+        return "done"
+"""
+
+
+def test_a_stopped_runner_with_processes_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text(STOPPED)
+    url = f"sqlite:///{tmp_path}/pts.db"
+    with subprocess.Popen(
+        [*COMMAND, "--lease", str(LEASE)],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stderr=subprocess.DEVNULL,
+    ) as first:
+        await_running(url)
+        first.send_signal(signal.SIGSTOP)
+        time.sleep(LEASE + 0.5)
+        second = run(tmp_path, "process")
+        first.send_signal(signal.SIGCONT)
+        first.wait(30)
+    third = run(tmp_path, "process")
+
+    assert second.returncode == 5
+    assert second.stderr == (
+        f"ptsflow: container 'Stopped': pid {first.pid} on {os.uname().nodename} is "
+        "stopped, and processes of it may be in bodies, though its lease has ended; let "
+        f"it go on: kill -CONT {first.pid}, or end it: kill -9 {first.pid}\n"
+    )
+    assert first.returncode == 75
+    assert third.returncode == 0
+
+
+def await_running(url: str) -> None:
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        with contextlib.suppress(PtsflowError), connect(url) as client:
+            container = client.get_task_container("Stopped")
+            tasks = container.get_tasks() if container else []
+            if [task.status for task in tasks] == ["running"]:
+                return
+        time.sleep(0.05)
+    raise AssertionError("it did not run")

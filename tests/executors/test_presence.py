@@ -1,17 +1,28 @@
-"""The file that a container's bodies hold, where it cannot be made."""
+"""The files that say where bodies of a container may run on this host."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from ptsflow import presence
 from ptsflow.errors import StoreUnavailable
-from ptsflow.executors import presence
 from ptsflow.executors.processes import Processes
 from ptsflow.executors.wire import Setting
 from ptsflow.loading import refer
 from tests.executors.flows import Whose
+
+#: What holds the file that is its argument as a body's process does.
+HOLDS = """
+import fcntl, sys, time
+file = open(sys.argv[1])
+fcntl.flock(file, fcntl.LOCK_SH)
+print(flush=True)
+time.sleep(60)
+"""
 
 
 @pytest.mark.parametrize(
@@ -47,3 +58,61 @@ def test_a_file_that_cannot_be_made_is_why_no_process_starts(
 
     assert processes.problem == f"{lock}: No such file or directory"
     assert capfd.readouterr().err == ""
+
+
+def test_who_waits_is_told_what_for(tmp_path: Path) -> None:
+    lock = tmp_path / "x.lock"
+    told: list[str] = []
+    lock.touch()
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDS, lock], stdout=subprocess.PIPE
+    ) as it:
+        assert it.stdout is not None
+        it.stdout.readline()
+
+        def notice(text: str) -> None:
+            told.append(text)
+            it.kill()
+
+        presence.wait_alone(lock, notice)
+
+    assert told == [
+        f"waiting: processes of the runner that died are still ending: pid {it.pid}"
+    ]
+    assert not lock.exists()
+
+
+def test_a_mark_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable) as caught:
+        presence.Mark(tmp_path / "absent" / "x.lock", b"")
+
+    assert str(caught.value) == (
+        f"{tmp_path}/absent/x.run: expected a file that can be written, found: No such "
+        "file or directory; set TMPDIR to a folder that this user can write to"
+    )
+
+
+def test_a_mark_takes_away_only_itself(tmp_path: Path) -> None:
+    first = presence.Mark(tmp_path / "x.lock", b"first")
+    second = presence.Mark(tmp_path / "x.lock", b"second")
+    first.remove()
+    left = [file.read_bytes() for file in tmp_path.iterdir()]
+    second.remove()
+
+    assert left == [b"second"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mark_in_a_folder_of_somebody_else_is_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    file = presence.file_of("memory:", "1")
+    mark = presence.Mark(file, b"who")
+    ours = presence.marked_by("memory:", "1")
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000)
+    (tmp_path / "ptsflow-4000000").symlink_to(file.parent)
+    theirs = presence.marked_by("memory:", "1")
+    mark.remove()
+
+    assert (ours, theirs) == (b"who", None)

@@ -1,12 +1,26 @@
-"""The keeper of a lease: how often it asks a store that is away."""
+"""Keeping a lease, and leaving a container alone whose bodies may still run here."""
 
 from __future__ import annotations
 
+import os
 import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
 
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from ptsflow import Client, Workflow, presence, run, step
 from ptsflow.clock import since_boot, system_clock
-from ptsflow.errors import StoreUnavailable
-from ptsflow.lease import Keeper, acquire, this_process
+from ptsflow.errors import ContainerBusy, LeaseLost, StoreUnavailable
+from ptsflow.lease import Keeper, acquire, mark, still_working
+from ptsflow.model import ContainerRecord, Owner
+from ptsflow.owners import this_process
 from ptsflow.stores.memory import MemoryStore
 
 LEASE_MS = 1_000
@@ -38,3 +52,143 @@ def test_a_store_that_refuses_at_once_is_not_asked_without_a_pause() -> None:
     assert why == "its lease could not be renewed in time"
     assert since_boot() >= keeper.deadline
     assert 2 <= store.asked <= 20
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def lapsed(store: MemoryStore) -> ContainerRecord:
+    """A container whose owner is this process, and whose lease has ended."""
+    record, _ = store.create("box")
+    claimed = store.claim(record.uid, this_process(system_clock), 1)
+    assert claimed is not None
+    time.sleep(0.005)
+    return claimed
+
+
+def marked(store: MemoryStore, record: ContainerRecord, who: bytes) -> presence.Mark:
+    return presence.Mark(presence.file_of(store.url, record.uid), who)
+
+
+def test_a_runner_of_this_process_that_is_still_in_a_body_is_not_overtaken(
+    store: MemoryStore, lapsed: ContainerRecord
+) -> None:
+    told: list[str] = []
+    its = mark(store, lapsed)
+    with pytest.raises(ContainerBusy) as caught:
+        acquire(
+            store,
+            lapsed,
+            this_process(system_clock),
+            LEASE_MS,
+            wait=0.01,
+            notice=told.append,
+        )
+    its.remove()
+    claimed, _ = acquire(store, lapsed, this_process(system_clock), LEASE_MS)
+
+    said = (
+        f"container 'box': this process on {os.uname().nodename} is still in a body of "
+        "it, though its lease has ended"
+    )
+    assert told == [f"waiting: {said}"]
+    assert str(caught.value) == f"{said}; wait until that has ended"
+    assert claimed.fence == lapsed.fence + 1
+
+
+def test_a_runner_that_let_its_container_go_but_not_its_body_is_not_joined(
+    store: MemoryStore, lapsed: ContainerRecord
+) -> None:
+    its = mark(store, lapsed)
+    store.release(lapsed)
+    with pytest.raises(ContainerBusy, match="is still in a body of it"):
+        acquire(store, lapsed, this_process(system_clock), LEASE_MS)
+    its.remove()
+
+
+def _elsewhere(owner: Owner) -> bytes:
+    return msgspec.json.encode(replace(owner, host="elsewhere"))
+
+
+def _dead(owner: Owner) -> bytes:
+    return msgspec.json.encode(replace(owner, started=owner.started - 1))
+
+
+@pytest.mark.parametrize("who", [_elsewhere, _dead, lambda _: b"", lambda _: b"[]"])
+def test_a_mark_that_says_nothing_of_a_live_process_here_keeps_nobody_away(
+    who: object, store: MemoryStore, lapsed: ContainerRecord
+) -> None:
+    assert callable(who)
+    assert lapsed.owner is not None
+    its = marked(store, lapsed, who(lapsed.owner))
+    claimed, _ = acquire(store, lapsed, this_process(system_clock), LEASE_MS)
+    its.remove()
+
+    assert claimed.fence == lapsed.fence + 1
+
+
+def test_a_stopped_process_keeps_nobody_away(
+    store: MemoryStore, lapsed: ContainerRecord
+) -> None:
+    assert lapsed.owner is not None
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE
+    ) as it:
+        stat = Path(f"/proc/{it.pid}/stat")
+        started = int(stat.read_text().rpartition(")")[2].split()[19])
+        owner = replace(lapsed.owner, pid=it.pid, started=started)
+        its = marked(store, lapsed, msgspec.json.encode(owner))
+        awake = still_working(store, lapsed.uid)
+        it.send_signal(signal.SIGSTOP)
+        while stat.read_text().rpartition(")")[2].split()[0] != "T":
+            time.sleep(0.002)
+        stopped = still_working(store, lapsed.uid)
+        it.kill()
+    its.remove()
+
+    assert awake == owner
+    assert stopped is None
+
+
+def test_a_mark_stays_as_long_as_a_body_goes_on_after_its_run_broke_off() -> None:
+    store = Overtaken()
+    container, _ = store.create("Waits")
+    with pytest.raises(LeaseLost):
+        run(Waits(), store=Client(store), lease=5)
+    before = still_working(store, container.uid)
+    go_on.set()
+    until = time.monotonic() + 10
+    while still_working(store, container.uid) and time.monotonic() < until:
+        time.sleep(0.01)
+
+    assert before is not None
+    assert before.pid == os.getpid()
+    assert still_working(store, container.uid) is None
+    assert list(presence.file_of(store.url, container.uid).parent.iterdir()) == []
+
+
+go_on = threading.Event()
+
+
+class Waits(Workflow):
+    @step
+    def wait(self) -> None:
+        go_on.wait(30)
+
+
+class Overtaken(MemoryStore):
+    """A store in which every lease is lost when it is renewed."""
+
+    def sibling(self) -> Overtaken:
+        return self
+
+    def renew(self, uid: str, fence: int, lease_ms: int) -> bool:  # noqa: ARG002 - a Store's
+        return False

@@ -1,0 +1,211 @@
+"""Whether bodies of a container still run on this host, in processes or in a runner.
+
+Each child holds a shared lock on the container's file as long as it lives; the kernel
+takes the lock away when it ends, and not before, not even while it is stopped. A new
+runner waits until it can have the file for itself alone: then no body of an earlier
+runner is left here.
+
+A runner holds a second file, alone, and writes into it who it is: what holds the
+interpreter in a thread of its own keeps it from renewing its lease, and from knowing
+that. Whoever finds the file held leaves the container alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from zlib import crc32
+
+from ptsflow.errors import StoreUnavailable
+
+_PAUSE = 0.05
+#: How much is read of what a runner wrote, in bytes.
+_LONGEST = 4096
+
+
+def file_of(store: str, uid: str) -> Path:
+    """Return the container's file, in a folder that only this user can use.
+
+    Raises:
+        StoreUnavailable: the folder is another user's, or cannot be made.
+    """
+    file = _path(store, uid)
+    folder = file.parent
+    try:
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        is_ours = _is_ours(folder)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"{folder}: expected a folder that can be made there, found: "
+            f"{error.strerror}; set TMPDIR to one that this user can write to"
+        ) from None
+    if not is_ours:
+        raise StoreUnavailable(
+            f"{folder}: expected a folder of this user, found another's; remove it"
+        )
+    return file
+
+
+def _path(store: str, uid: str) -> Path:
+    folder = Path(os.environ.get("TMPDIR") or "/tmp") / f"ptsflow-{os.getuid()}"  # noqa: S108 - whose it is is checked
+    # Two stores of one value here would only wait for each other's bodies.
+    return folder / f"{crc32(store.encode()):08x}-{uid}.lock"
+
+
+def _is_ours(folder: Path) -> bool:
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+
+
+def hold(file: Path) -> int:
+    """Return a descriptor that holds the file, shared with others who hold it so.
+
+    Processes that are forked hold it too, as long as they live.
+    """
+    while True:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), file.stat()):
+                return descriptor
+        os.close(descriptor)  # removed meanwhile, by whom it belonged to alone
+
+
+def wait_alone(file: Path, notice: Callable[[str], None]) -> None:
+    """Return when no process of an earlier runner holds the file.
+
+    Args:
+        file: the container's.
+        notice: told, in one line, if there is something to wait for.
+    """
+    if not file.exists():
+        return
+    descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    told = False
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not told:
+                    left = ", ".join(f"pid {pid}" for pid in _holders(descriptor))
+                    notice(
+                        "waiting: processes of the runner that died are still ending"
+                        f"{left and ': '}{left}"
+                    )
+                    told = True
+                time.sleep(_PAUSE)
+            else:
+                # Left by a runner that was killed; this run's children make their own.
+                file.unlink(missing_ok=True)
+                return
+    finally:
+        os.close(descriptor)
+
+
+def _holders(descriptor: int) -> list[int]:
+    """Return the processes of this user that have the file open, but this one."""
+    wanted = os.fstat(descriptor)
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if os.path.samestat(wanted, link.stat()):
+                found.add(int(link.parts[2]))
+    return sorted(found - {os.getpid()})
+
+
+def remove(file: Path) -> None:
+    """Forget the file, unless processes hold it: those of a runner that took over."""
+    with contextlib.suppress(FileNotFoundError, BlockingIOError):
+        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.unlink()
+        finally:
+            os.close(descriptor)
+
+
+# -- a runner's own file --------------------------------------------------------------
+
+
+class Mark:
+    """Says that a runner's own threads may run bodies, until it is taken away.
+
+    Args:
+        file: the container's, of which the mark stands beside it.
+        who: what others are to read.
+
+    Raises:
+        StoreUnavailable: it cannot be made.
+    """
+
+    def __init__(self, file: Path, who: bytes) -> None:
+        self._file = _beside(file)
+        try:
+            # Left by a runner that died or is stopped: who claimed the container may.
+            self._file.unlink(missing_ok=True)
+            self._descriptor = os.open(
+                self._file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
+            )
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            os.write(self._descriptor, who)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{self._file}: expected a file that can be written, found: "
+                f"{error.strerror}; set TMPDIR to a folder that this user can write to"
+            ) from None
+
+    def remove(self) -> None:
+        """Take it away, unless another runner's stands there by now."""
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._descriptor), self._file.stat()):
+                self._file.unlink()
+        os.close(self._descriptor)
+
+
+def marked_by(store: str, uid: str) -> bytes | None:
+    """Return what the runner wrote that has a mark at the container; None without one.
+
+    Args:
+        store: the store's URL.
+        uid: the container's.
+    """
+    return _held(_beside(_path(store, uid)), fcntl.LOCK_SH)
+
+
+def has_processes(store: str, uid: str) -> bool:
+    """Whether processes for bodies of the container live, in a body or idle.
+
+    Args:
+        store: the store's URL.
+        uid: the container's.
+    """
+    return _held(_path(store, uid), fcntl.LOCK_EX) is not None
+
+
+def _held(file: Path, how: int) -> bytes | None:
+    """Return what a file has in it if it is held so that it could not be held `how`."""
+    try:
+        if not _is_ours(file.parent):
+            return None
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(descriptor, _LONGEST)
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _beside(file: Path) -> Path:
+    return file.with_suffix(".run")
