@@ -256,6 +256,8 @@ class Driver:
         if where == "thread":
             self._in_threads.add(job.task)
             try:
+                if self._is_late():
+                    return Interrupted()
                 with capture.around(job.call.handle):
                     outcome = attempt.run(job.call)
                     copies.end_if_copy(self._pid, outcome)
@@ -268,11 +270,20 @@ class Driver:
             self._refusal = self._refusal or error
             self._loop.stop()
             return Interrupted()
+        if self._is_late():
+            return Interrupted()
         _elsewhere.is_here = True
         try:
             return executor.run(job.call)
         finally:
             _elsewhere.is_here = False
+
+    def _is_late(self) -> bool:
+        """Whether the lease may have ended since the start was recorded.
+
+        This process was frozen then, and another runner may have the task by now.
+        """
+        return since_boot() >= self._loop.records.deadline()
 
     def _pump(self, *, keep: bool) -> Job | None:
         """Take turns while something has come in and nobody else takes them.
