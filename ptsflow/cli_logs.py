@@ -19,6 +19,7 @@ from ptsflow.cli_shared import (
     no_task,
     open_to_look,
     pass_common,
+    say,
     show,
     show_json,
 )
@@ -66,7 +67,10 @@ def logs(
         record = chosen(store, name)
         names = None if task is None else _named(store, record, task)
         lines = _entries(store, record, names, attempt, follow=follow)
-        first = next(lines)
+        first = list(next(lines))
+        if not first and not follow:
+            whose = "" if task is None else f": {task}"
+            say(f"{record.name}{whose}: nothing was printed or logged")
         for entry in first if tail is None else deque(first, tail):
             _show(common, entry)
         for batch in lines:

@@ -27,7 +27,7 @@ from ptsflow.cli_shared import (
 from ptsflow.cli_shared import show as show_lines
 from ptsflow.loading import load
 from ptsflow.model import Cause, ContainerRecord, Status, TaskRecord
-from ptsflow.owners import is_dead
+from ptsflow.owners import is_dead, is_elsewhere
 from ptsflow.plan import plan_of
 from ptsflow.resume import changed
 from ptsflow.stores import mask
@@ -109,12 +109,15 @@ def _changed(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
 def _remark(record: ContainerRecord, stands: Status, now: int) -> str:
     """Say who runs a container, or what to do with it."""
     if view.is_held(record, now):
-        return f"run by {tables.holder(record)}"
+        return tables.run_by(record)
     if record.finish_reason is not None:
         return f"finished early: {record.finish_reason}"
     if record.workflow is None or stands is Status.DONE:
         return ""
     if tables.is_orphan(record, stands, now):
+        if record.owner is not None and not is_elsewhere(record.owner):
+            lives = tables.holder(record)
+            return f"its lease has ended, but its runner lives: {lives}"
         return "its runner is gone; run it again to continue"
     return "run it again to continue"
 

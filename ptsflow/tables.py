@@ -16,6 +16,7 @@ from ptsflow.model import (
     Ending,
     Status,
     StepSummary,
+    Stop,
     Tally,
     TaskRecord,
 )
@@ -152,7 +153,7 @@ def _remark(
     record: ContainerRecord, counts: Mapping[Status, int], status: Status, now: int
 ) -> str:
     if view.is_held(record, now):
-        return f"run by {holder(record)}"
+        return run_by(record)
     if is_orphan(record, status, now):
         return "its runner is gone; run it again"
     return f"{counts[Status.FAILED]} failed" if counts[Status.FAILED] else ""
@@ -162,6 +163,12 @@ def holder(record: ContainerRecord) -> str:
     """Return who holds a container: `pid 4711 on host`."""
     owner = record.owner
     return "nobody" if owner is None else f"pid {owner.pid} on {view.clean(owner.host)}"
+
+
+def run_by(record: ContainerRecord) -> str:
+    """Say who runs a container, and whether it was asked to stop."""
+    asked = {None: "", Stop.GENTLY: ", asked to stop", Stop.NOW: ", asked to stop now"}
+    return f"run by {holder(record)}{asked[record.stop_asked]}"
 
 
 def details(record: ContainerRecord, tallies: Sequence[Tally], now: int) -> list[Line]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def test_a_runner_that_is_asked_to_stop_now_does_not_wait(stored: Place) -> None
     runner = stored.start(*begun(stored, gentle=False))
     appears(stored.folder / "pid")
     stored.call("cancel", "slow")
+    page, listed = (stored.call(look).stdout for look in ("status", "list"))
     time.sleep(HEARD)
     waits_still = runner.poll() is None
     ended = stored.call("cancel", "slow", "--now")
@@ -55,6 +57,8 @@ def test_a_runner_that_is_asked_to_stop_now_does_not_wait(stored: Place) -> None
     (stored.folder / "pid").with_suffix(".done").touch()
     again = stored.call(*begun(stored, gentle=False))
 
+    assert re.search(r"run by pid \d+ on \S+, asked to stop$", page, re.MULTILINE)
+    assert re.search(r"run by pid \d+ on \S+, asked to stop$", listed, re.MULTILINE)
     assert waits_still
     assert ended.stderr.endswith(" to stop at once\n")
     assert took < HEARD

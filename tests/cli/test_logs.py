@@ -81,9 +81,8 @@ def lines(text: str) -> list[str]:
         (["say[b]", "--attempt", "2"], B[3:]),
         (["--tail", "2"], ["last waiting", "last gone"]),
         (["say", "--tail", "0"], []),
-        (["names"], []),
     ],
-    ids=["all", "a task", "a step", "an attempt", "a tail", "no tail", "silent"],
+    ids=["all", "a task", "a step", "an attempt", "a tail", "no tail"],
 )
 def test_what_was_printed_and_logged_is_shown(
     talked: Place, words: list[str], expected: list[str]
@@ -92,6 +91,13 @@ def test_what_was_printed_and_logged_is_shown(
 
     assert (ended.returncode, ended.stderr) == (0, "")
     assert lines(ended.stdout) == expected
+
+
+def test_that_there_is_nothing_is_said(talked: Place) -> None:
+    ended = talked.call("logs", "talks", "names")
+
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert ended.stderr == "talks: names: nothing was printed or logged\n"
 
 
 def test_as_json_each_line_is_an_object(talked: Place) -> None:

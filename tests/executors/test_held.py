@@ -63,6 +63,19 @@ def run(folder: Path, executor: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def look(folder: Path) -> str:
+    command = [sys.executable, "-m", "ptsflow", "status"]
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+
+
 @pytest.mark.parametrize(("executor", "code"), [("process", 0), ("thread", 75)])
 def test_a_body_that_holds_the_interpreter(
     executor: str, code: int, tmp_path: Path
@@ -113,6 +126,7 @@ def test_a_stopped_runner_with_processes_is_left_alone(tmp_path: Path) -> None:
         first.send_signal(signal.SIGSTOP)
         time.sleep(LEASE + 0.5)
         second = run(tmp_path, "process")
+        status = look(tmp_path)
         first.send_signal(signal.SIGCONT)
         first.wait(30)
     third = run(tmp_path, "process")
@@ -123,5 +137,6 @@ def test_a_stopped_runner_with_processes_is_left_alone(tmp_path: Path) -> None:
         "stopped, and processes of it may be in bodies, though its lease has ended; let "
         f"it go on: kill -CONT {first.pid}, or end it: kill -9 {first.pid}\n"
     )
+    assert f"but its runner lives: pid {first.pid} on " in status
     assert first.returncode == 75
     assert third.returncode == 0
