@@ -11,6 +11,7 @@ import pytest
 
 import ptsflow
 from ptsflow import Retry, RetryLater, Status, TaskHandle, Workflow, step
+from ptsflow.errors import ContainerBusy
 from tests.api.runs.flows import (
     PATIENCE,
     container_of,
@@ -105,8 +106,10 @@ def test_the_second_signal_stops_at_once_and_does_not_count(
     with pytest.raises(KeyboardInterrupt):
         ptsflow.run(Hanging(), url, name)
     stopped = task_of(url, name, "work")
+    with pytest.raises(ContainerBusy, match=r"this process .* still in a body"):
+        ptsflow.run(Hanging(), url, name)
     leave.set()
-    report = ptsflow.run(Hanging(), url, name)
+    report = ptsflow.run(Hanging(), url, name, wait=PATIENCE)
 
     assert (stopped.status, stopped.status_text) == (Status.PENDING, "interrupted")
     assert report.ok
