@@ -324,7 +324,7 @@ class Driver:
         with self._starting:
             if where not in self._elsewhere:
                 self._elsewhere[where] = begin(
-                    where, loop.workflow, loop.container, loop.store.url
+                    where, loop.workflow, loop.container, loop.store.identity
                 )
             return self._elsewhere[where]
 
@@ -334,7 +334,7 @@ class Driver:
                 executor.stop()
             if self._elsewhere:
                 uid = self._loop.container.uid
-                presence.remove(presence.file_of(self._loop.store.url, uid))
+                presence.remove(presence.file_of(self._loop.store.identity, uid))
 
     def _guarded(self, act: Callable[[], Any]) -> Any:
         try:

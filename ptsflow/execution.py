@@ -71,7 +71,7 @@ def execute(
     loop: Loop | None = None
     try:
         check_fits(claimed, plan, encoded, fresh=options.fresh)
-        presence.wait_alone(presence.file_of(store.url, claimed.uid), notice)
+        presence.wait_alone(presence.file_of(store.identity, claimed.uid), notice)
         loop = prepare(
             workflow,
             plan,

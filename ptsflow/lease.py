@@ -47,7 +47,7 @@ def still_working(store: Store, uid: str) -> Owner | None:
     that, and from noticing. One that is stopped counts only if it has processes, as they
     go on.
     """
-    written = presence.marked_by(store.url, uid)
+    written = presence.marked_by(store.identity, uid)
     try:
         owner = msgspec.json.decode(written or b"", type=Owner)
     except msgspec.MsgspecError:
@@ -55,7 +55,7 @@ def still_working(store: Store, uid: str) -> Owner | None:
     # What a body forked holds the mark too, also when its runner has died.
     if is_elsewhere(owner) or is_dead(owner):
         return None
-    if is_stopped(owner.pid) and not presence.has_processes(store.url, uid):
+    if is_stopped(owner.pid) and not presence.has_processes(store.identity, uid):
         return None
     return owner
 
@@ -66,7 +66,7 @@ def mark(store: Store, record: ContainerRecord) -> presence.Mark:
     Raises:
         StoreUnavailable: there is no folder to do so.
     """
-    file = presence.file_of(store.url, record.uid)
+    file = presence.file_of(store.identity, record.uid)
     return presence.Mark(file, msgspec.json.encode(record.owner))
 
 

@@ -54,7 +54,7 @@ def file_of(store: str, uid: str) -> Path:
 
 def _path(store: str, uid: str) -> Path:
     folder = Path(os.environ.get("TMPDIR") or "/tmp") / f"ptsflow-{os.getuid()}"  # noqa: S108 - whose it is is checked
-    # Two stores of one value here would only wait for each other's bodies.
+    # Two stores of one checksum would only wait for each other's bodies.
     return folder / f"{crc32(store.encode()):08x}-{uid}.lock"
 
 
@@ -173,7 +173,7 @@ def marked_by(store: str, uid: str) -> bytes | None:
     """Return what the runner wrote that has a mark at the container; None without one.
 
     Args:
-        store: the store's URL.
+        store: the store's identity.
         uid: the container's.
     """
     return _held(_beside(_path(store, uid)), fcntl.LOCK_SH)
@@ -183,7 +183,7 @@ def has_processes(store: str, uid: str) -> bool:
     """Whether processes for bodies of the container live, in a body or idle.
 
     Args:
-        store: the store's URL.
+        store: the store's identity.
         uid: the container's.
     """
     return _held(_path(store, uid), fcntl.LOCK_EX) is not None

@@ -21,7 +21,7 @@ def begin(
         where: "process", "dask", `dask://HOST:PORT`, or what makes an engine.
         workflow: whose steps they are.
         container: as it is held.
-        store: the store's URL.
+        store: the store's identity.
 
     Raises:
         PtsflowError: it cannot be had.

@@ -68,7 +68,7 @@ def begin(
         executor: "dask", `dask://HOST:PORT`, or what makes an engine.
         workflow: whose steps they are.
         container: the container's name.
-        store: the store's URL.
+        store: the store's identity.
         uid: the container's.
 
     Raises:

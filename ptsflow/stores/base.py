@@ -35,6 +35,9 @@ class Store(Protocol):
 
     #: Where it is, with passwords masked.
     url: str
+    #: With a container's uid it names the container on this host: the same for all who
+    #: open it, however they spell the URL, and for no other store's.
+    identity: str
 
     def now(self) -> int:
         """Return the store's time in milliseconds since the epoch."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
+from uuid import uuid4
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
@@ -69,6 +70,7 @@ class MemoryStore:
     def __init__(self, *, clock: Clock = system_clock) -> None:
         self._clock = clock
         self._data = _Data()
+        self.identity = f"memory:{uuid4().hex}"
 
     def now(self) -> int:
         """Return the clock's time."""
@@ -78,6 +80,7 @@ class MemoryStore:
         """Return another store over the same data."""
         other = MemoryStore(clock=self._clock)
         other._data = self._data
+        other.identity = self.identity
         return other
 
     def close(self) -> None:

@@ -66,6 +66,8 @@ class MongoStore:
         self._clock = clock
         self._link = Connection(url)
         self.url = self._link.url
+        # Its containers' uids are used nowhere else.
+        self.identity = f"mongodb:{self._link.database}"
         self._meta = self._link.collection(MetaDocument.collection_name())
         self._containers = MongoContainers(self._link, clock)
         self._tasks = MongoTasks(self._link)

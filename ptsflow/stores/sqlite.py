@@ -58,6 +58,7 @@ class SqliteStore:
 
     def _use(self, url: str, clock: Clock, database: Database) -> None:
         self.url = url
+        self.identity = f"sqlite:{database.path.resolve()}"
         self._clock = clock
         self._database = database
         self._read = database.read

@@ -73,6 +73,7 @@ class FaultyStore:
         self, store: Store, fault: Fault | None, count: _Count | None = None
     ) -> None:
         self.url = store.url
+        self.identity = store.identity
         self._store = store
         self._fault = fault
         self._count = count or _Count()

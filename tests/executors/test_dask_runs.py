@@ -70,7 +70,7 @@ def presence_of(url: str, folder: Path) -> Path:
     with connect(url) as client:
         record = client.store.container("tested")
         assert record is not None
-        name = presence.file_of(client.store.url, record.uid).name
+        name = presence.file_of(client.store.identity, record.uid).name
     return folder / f"ptsflow-{os.getuid()}" / name
 
 

@@ -44,6 +44,15 @@ def test_a_sibling_sees_what_was_written_and_the_other_way_round(
     assert names(other, uid) == names(store, uid) == ["one", "two"]
 
 
+def test_a_sibling_is_the_same_store_to_whoever_names_its_containers(
+    store: Store,
+) -> None:
+    sibling = store.sibling()
+    sibling.close()
+
+    assert sibling.identity == store.identity
+
+
 def test_a_container_is_made_once(store: Store, other: Store, clock: Ticker) -> None:
     made, is_new = store.create("feed")
     found, is_new_again = other.create("feed")

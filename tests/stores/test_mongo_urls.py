@@ -218,3 +218,15 @@ def test_a_member_that_takes_no_writes_is_refused(tmp_path: Path) -> None:
         f"expected a primary at 127.0.0.1:{server.port}, found a member of a replica "
         f"set that takes no writes; name the primary, or the set with replicaSet="
     )
+
+
+def test_a_database_is_one_store_however_its_url_is_spelt(mongod_url: str) -> None:
+    other = mongod_url.replace("127.0.0.1", "localhost")
+    identities = []
+    for url in (mongod_url, other):
+        store = MongoStore(url)
+        identities.append(store.identity)
+        store.close()
+
+    assert other != mongod_url
+    assert len(set(identities)) == 1

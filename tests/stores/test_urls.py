@@ -160,3 +160,23 @@ def test_opening_a_file_loads_none_of_mongodb(tmp_path: Path) -> None:
 )
 def test_passwords_are_masked(url: str, shown: str) -> None:
     assert mask(url) == shown
+
+
+def test_a_file_is_one_store_however_its_url_is_spelt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    urls = [f"{tmp_path}/pts.db", "pts.db", f"{tmp_path}/link/pts.db", "other.db"]
+    identities = []
+    for url in urls:
+        store = open_store(f"sqlite:///{url}")
+        identities.append(store.identity)
+        store.close()
+
+    assert len(set(identities[:3])) == 1
+    assert identities[3] != identities[0]
+
+
+def test_no_store_in_memory_is_another_one() -> None:
+    assert open_store("memory:").identity != open_store("memory:").identity

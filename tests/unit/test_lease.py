@@ -75,7 +75,7 @@ def lapsed(store: MemoryStore) -> ContainerRecord:
 
 
 def marked(store: MemoryStore, record: ContainerRecord, who: bytes) -> presence.Mark:
-    return presence.Mark(presence.file_of(store.url, record.uid), who)
+    return presence.Mark(presence.file_of(store.identity, record.uid), who)
 
 
 def test_a_runner_of_this_process_that_is_still_in_a_body_is_not_overtaken(
@@ -172,7 +172,7 @@ def test_a_mark_stays_as_long_as_a_body_goes_on_after_its_run_broke_off() -> Non
     assert before is not None
     assert before.pid == os.getpid()
     assert still_working(store, container.uid) is None
-    assert list(presence.file_of(store.url, container.uid).parent.iterdir()) == []
+    assert list(presence.file_of(store.identity, container.uid).parent.iterdir()) == []
 
 
 go_on = threading.Event()

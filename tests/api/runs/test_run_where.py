@@ -77,6 +77,21 @@ def test_runs_may_be_in_other_threads(url: str) -> None:
     assert {n: report.result("work") for n, report in reports.items()} == {1: 1, 2: 2}
 
 
+def test_runs_in_memory_know_nothing_of_each_other() -> None:
+    class Inner(Workflow):
+        @step
+        def work(self) -> int:
+            return 1
+
+    class Outer(Workflow):
+        @step
+        def run_inner(self) -> int:
+            result: int = ptsflow.run(Inner(), "memory:").result("work")
+            return result + 1
+
+    assert ptsflow.run(Outer(), "memory:").result("run_inner") == 2
+
+
 def test_a_client_can_be_given_instead_of_a_url(url: str) -> None:
     with ptsflow.connect(url) as client:
         report = ptsflow.run(Base(), client)
