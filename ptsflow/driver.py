@@ -252,7 +252,7 @@ class Driver:
         return self._pump(keep=True)
 
     def _outcome(self, job: Job) -> Outcome:
-        where = job.call.step.executor or self._loop.executor
+        where = self._place(job.call.step.executor)
         if where == "thread":
             self._in_threads.add(job.task)
             try:
@@ -318,15 +318,29 @@ class Driver:
     def _executor(self, where: Place) -> Executor:
         """Return where bodies run that do not run in threads."""
         loop = self._loop
-        of_run = loop.executor
-        if where == "dask" and isinstance(of_run, str) and of_run.startswith("dask:"):
-            where = of_run
         with self._starting:
-            if where not in self._elsewhere:
-                self._elsewhere[where] = begin(
+            executor = self._elsewhere.get(where)
+            if executor is None:
+                executor = self._elsewhere[where] = begin(
                     where, loop.workflow, loop.container, loop.store.identity
                 )
-            return self._elsewhere[where]
+                # What runs beside the runner must not be more than was meant for it.
+                if executor.room and self._places() == {where}:
+                    loop.make_room(executor.room)
+                    self._pool.size = loop.jobs
+                    self._inbox.put(None)
+            return executor
+
+    def _place(self, of_step: Place | None) -> Place:
+        """Return where a step's bodies run."""
+        of_run = self._loop.executor
+        has_address = isinstance(of_run, str) and of_run.startswith("dask:")
+        if of_step is None or (of_step == "dask" and has_address):
+            return of_run
+        return of_step
+
+    def _places(self) -> set[Place]:
+        return {self._place(step.executor) for step in self._loop.plan.steps}
 
     def _end_elsewhere(self) -> None:
         with self._starting:

@@ -35,6 +35,7 @@ from ptsflow.model import (
     Status,
     TaskRecord,
 )
+from ptsflow.options import default_jobs
 from ptsflow.outcomes import Ended, Saving
 from ptsflow.plan import Plan, PlanStep
 from ptsflow.records import Records
@@ -43,6 +44,11 @@ from ptsflow.scheduler import Schedule
 from ptsflow.step import Executor as Place
 from ptsflow.stores.base import Store
 from ptsflow.workflow import Workflow, fresh
+
+#: How many more are handed out than a cluster makes at a time, so that none waits.
+_SPARE = 4
+#: How many are handed out at a time unless it is said: each takes a thread here.
+_MOST = 256
 
 #: Takes what the body of a task logged in an attempt.
 Log = Callable[[str, int, Sequence[LogLine]], None]
@@ -67,7 +73,7 @@ class Loop:
         workflow: Workflow,
         plan: Plan,
         records: Records,
-        jobs: int,
+        jobs: int | None,
         only: Iterable[str] | None = None,
         executor: Place = "thread",
     ) -> None:
@@ -78,7 +84,9 @@ class Loop:
         self.tasks = records.tasks
         self.clock = records.clock
         self.bus = records.bus
-        self.jobs = jobs
+        self.jobs = jobs or default_jobs()
+        #: Whether nobody said how many.
+        self._is_open = jobs is None
         #: Where bodies run whose step does not say it.
         self.executor = executor
         #: Where what bodies log goes.
@@ -147,6 +155,15 @@ class Loop:
     def store(self) -> Store:
         """Where it is kept."""
         return self.records.store
+
+    def make_room(self, room: int) -> None:
+        """Hand out at a time what a cluster has room for, unless it is said how much.
+
+        Args:
+            room: how many bodies it can run at the same time.
+        """
+        if self._is_open:
+            self.jobs = max(self.jobs, min(room + _SPARE, _MOST))
 
     def turn(self) -> list[Job]:
         """Drain, decide, commit; return the jobs to launch."""

@@ -14,7 +14,7 @@ from ptsflow.events import Bus, Notice, RunStarted
 from ptsflow.foresight import blocked
 from ptsflow.loop import Loop
 from ptsflow.model import Change, ContainerRecord, Status, TaskRecord
-from ptsflow.options import Options, default_jobs
+from ptsflow.options import Options
 from ptsflow.plan import Plan
 from ptsflow.records import Records
 from ptsflow.resume import Resumption, changed, resume
@@ -137,7 +137,7 @@ def prepare(  # noqa: PLR0913 - both callers have them at hand
         workflow=workflow,
         plan=plan,
         records=records,
-        jobs=options.jobs or default_jobs(),
+        jobs=options.jobs,
         only=options.only,
         executor=options.executor or plan.executor,
     )

@@ -10,6 +10,9 @@ from ptsflow.attempt import Call, Outcome
 class Executor(Protocol):
     """Makes attempts; called from many threads at once."""
 
+    #: How many it could make at a time when it began, where it knows that.
+    room: int | None
+
     def run(self, call: Call) -> Outcome:
         """Make the attempt and return how it ended, however it ended; never raises."""
 

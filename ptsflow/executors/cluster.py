@@ -100,6 +100,7 @@ class Cluster:
         self._secret = secrets.token_bytes(32)
         self._making = threading.Lock()
         self._engine: Engine | None = place.make()
+        self.room = place.room(self._engine)
         #: When making it anew was tried in vain.
         self._failed_at = -_PAUSE
         self._posts = Posts()

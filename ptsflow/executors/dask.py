@@ -169,6 +169,11 @@ def host_for(engine: Any) -> str:
     return local
 
 
+def room_of(engine: Any) -> int:
+    """Return how many threads the scheduler's workers have."""
+    return sum(engine.client.nthreads().values())
+
+
 def _way_to(host: str, port: int) -> str:
     """Return the own address from which packets for a host leave; sends none."""
     family, kind, protocol, _, address = socket.getaddrinfo(

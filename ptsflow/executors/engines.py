@@ -44,6 +44,8 @@ class Place(Struct, frozen=True):
     worker: str
     #: The address of this host at which workers can reach it.
     host: Callable[[Any], str] = lambda _: "127.0.0.1"
+    #: How many calls it can have made at a time, where that can be known.
+    room: Callable[[Any], int | None] = lambda _: None
 
     def why(self, error: BaseException) -> str:
         """Return what is to be said of an error that the engine raised."""
@@ -93,6 +95,7 @@ def place_of(executor: str | Callable[[], Any]) -> Place:
             f"the Dask scheduler at {address}",
             "the Dask worker",
             dask.host_for,
+            dask.room_of,
         )
     raise UsageError(
         'executor: expected "thread", "process", "dask", "dask://HOST:PORT" or what '

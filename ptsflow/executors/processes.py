@@ -74,6 +74,7 @@ class Processes:
     """
 
     def __init__(self, reference: Reference, setting: Setting, lock: Path) -> None:
+        self.room: int | None = None
         told = [json.dumps(sys.path), str(lock), encode(reference).decode()]
         self._command = [sys.executable, "-c", _NURSERY, *told]
         self._setting = setting

@@ -19,12 +19,12 @@ class ThreadExecutor(Generic[J]):
 
     Args:
         work: does one job, and returns the next one for the same thread, or None.
-        size: how many threads at the most.
+        size: how many threads at the most; may be set anew.
     """
 
     def __init__(self, work: Callable[[J], J | None], size: int) -> None:
         self._work = work
-        self._size = size
+        self.size = size
         self._queue: queue.SimpleQueue[J | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
 
@@ -37,7 +37,7 @@ class ThreadExecutor(Generic[J]):
         """
         for job in jobs:
             self._queue.put(job)
-        while len(self._threads) < min(self._size, wanted):
+        while len(self._threads) < min(self.size, wanted):
             thread = threading.Thread(
                 target=self._serve, name=f"ptsflow-{len(self._threads)}", daemon=True
             )

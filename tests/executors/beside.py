@@ -46,15 +46,19 @@ def check_one_body_each(journal: str) -> None:
 class Beside:
     """Runs a workflow in another thread."""
 
-    def __init__(self, flow: Workflow, url: str, executor: Any) -> None:
+    def __init__(
+        self, flow: Workflow, url: str, executor: Any, jobs: int | None = 4
+    ) -> None:
         self._report: list[ptsflow.Report] = []
-        self._arguments = (flow, url, executor)
+        self._arguments = (flow, url, executor, jobs)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        flow, url, executor = self._arguments
-        self._report.append(ptsflow.run(flow, url, "tested", jobs=4, executor=executor))
+        flow, url, executor, jobs = self._arguments
+        self._report.append(
+            ptsflow.run(flow, url, "tested", jobs=jobs, executor=executor)
+        )
 
     def is_over(self) -> bool:
         return not self._thread.is_alive()

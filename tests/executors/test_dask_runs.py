@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 import ptsflow
-from ptsflow import Status, presence
+from ptsflow import Status, presence, step
 from ptsflow.client import connect
 from ptsflow.errors import ExtraMissing, UsageError
 from ptsflow.executors.dask import host_for
@@ -45,6 +45,44 @@ pytest.importorskip("distributed")
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/pts.db"
+
+
+# -- how many at a time ------------------------------------------------------------
+
+
+class Mixed(Gated):
+    """The same, and a step beside the runner."""
+
+    @step(executor="thread")
+    def tell(self, total: int) -> int:
+        return total
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param((Gated, None, 8), id="all on the cluster"),
+        pytest.param((Gated, 3, 3), id="it is said"),
+        pytest.param((Mixed, None, 2), id="some beside the runner"),
+    ],
+)
+def test_as_many_are_handed_out_as_the_cluster_has_threads_and_four_more(
+    case: tuple[type[Gated], int | None, int],
+    url: str,
+    journal: str,
+    cluster: DaskCluster,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    workflow, jobs, expected = case
+    monkeypatch.setattr("ptsflow.loop.default_jobs", lambda: 2)
+    run = Beside(workflow(journal=journal, items=12), url, cluster.address, jobs)
+    until(journal, "start", min(4, expected))
+    time.sleep(0.5)
+    running = [t for t in tasks_of(url).values() if t.status is Status.RUNNING]
+    open_gate(journal)
+
+    assert run.report().ok
+    assert len(running) == expected
 
 
 # -- stopping -----------------------------------------------------------------------

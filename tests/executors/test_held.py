@@ -40,7 +40,8 @@ class Held(Workflow):
 """
 
 
-COMMAND = [sys.executable, "-m", "ptsflow", "run", "flow.py", "-q"]
+PTSFLOW = [sys.executable, "-m", "ptsflow"]
+RUN = ["run", "flow.py", "-q", "--lease", str(LEASE), "--executor"]
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -51,9 +52,9 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def run(folder: Path, executor: str) -> subprocess.CompletedProcess[str]:
+def call(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, "--executor", executor, "--lease", str(LEASE)],
+        [*PTSFLOW, *words],
         cwd=folder,
         env=environment(folder),
         capture_output=True,
@@ -63,26 +64,13 @@ def run(folder: Path, executor: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def look(folder: Path) -> str:
-    command = [sys.executable, "-m", "ptsflow", "status"]
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    ).stdout
-
-
 @pytest.mark.parametrize(("executor", "code"), [("process", 0), ("thread", 75)])
 def test_a_body_that_holds_the_interpreter(
     executor: str, code: int, tmp_path: Path
 ) -> None:
     (tmp_path / "flow.py").write_text(FLOW)
-    first = run(tmp_path, executor)
-    second = run(tmp_path, executor)
+    first = call(tmp_path, *RUN, executor)
+    second = call(tmp_path, *RUN, executor)
     noted = [
         line.split()[0] for line in (tmp_path / "journal").read_text().splitlines()
     ]
@@ -114,7 +102,7 @@ class Stopped(Workflow):
 def test_a_stopped_runner_with_processes_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "flow.py").write_text(STOPPED)
     with subprocess.Popen(
-        [*COMMAND, "--lease", str(LEASE)],
+        [*PTSFLOW, *RUN, "process"],
         cwd=tmp_path,
         env=environment(tmp_path),
         stderr=subprocess.DEVNULL,
@@ -125,11 +113,11 @@ def test_a_stopped_runner_with_processes_is_left_alone(tmp_path: Path) -> None:
             time.sleep(0.02)
         first.send_signal(signal.SIGSTOP)
         time.sleep(LEASE + 0.5)
-        second = run(tmp_path, "process")
-        status = look(tmp_path)
+        second = call(tmp_path, *RUN, "process")
+        status = call(tmp_path, "status").stdout
         first.send_signal(signal.SIGCONT)
         first.wait(30)
-    third = run(tmp_path, "process")
+    third = call(tmp_path, *RUN, "process")
 
     assert second.returncode == 5
     assert second.stderr == (
