@@ -238,13 +238,13 @@ class Chain(Workflow):
 
 
 class Held(Workflow):
-    """A body that holds the interpreter in C for two seconds, the first time."""
+    """A body that holds the interpreter in C for three seconds, the first time."""
 
     @step
     def hold(self, task: TaskHandle) -> None:
         with noted(task):
             if task.attempt == 1:  # PyDLL does not let go of the interpreter
-                ctypes.PyDLL(None).usleep(2_000_000)
+                ctypes.PyDLL(None).usleep(3_000_000)
 
 
 def _wait_for_gate() -> None:
