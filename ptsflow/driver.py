@@ -256,7 +256,7 @@ class Driver:
         if where == "thread":
             self._in_threads.add(job.task)
             try:
-                if self._is_late():
+                if self._is_needless():
                     return Interrupted()
                 with capture.around(job.call.handle):
                     outcome = attempt.run(job.call)
@@ -270,7 +270,7 @@ class Driver:
             self._refusal = self._refusal or error
             self._loop.stop()
             return Interrupted()
-        if self._is_late():
+        if self._is_needless():
             return Interrupted()
         _elsewhere.is_here = True
         try:
@@ -278,12 +278,14 @@ class Driver:
         finally:
             _elsewhere.is_here = False
 
-    def _is_late(self) -> bool:
-        """Whether the lease may have ended since the start was recorded.
+    def _is_needless(self) -> bool:
+        """Whether a body must not begin though its start was recorded.
 
-        This process was frozen then, and another runner may have the task by now.
+        The run is being stopped; or this process was frozen for so long since then that
+        another runner may have the task by now.
         """
-        return since_boot() >= self._loop.records.deadline()
+        loop = self._loop
+        return loop.is_cancelled or since_boot() >= loop.records.deadline()
 
     def _pump(self, *, keep: bool) -> Job | None:
         """Take turns while something has come in and nobody else takes them.

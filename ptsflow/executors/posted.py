@@ -11,7 +11,7 @@ import contextlib
 import threading
 
 from ptsflow import attempt, errors
-from ptsflow.attempt import Call, Outcome
+from ptsflow.attempt import Call, Interrupted, Outcome
 from ptsflow.clock import since_boot
 from ptsflow.context import UNWATCHED, Watch
 from ptsflow.errors import AttemptLost, WorkerLost
@@ -170,6 +170,9 @@ class Posted:
 
     def make(self, line: Line, worker: str, summons: Summons) -> bool:
         """Have the worker on the line make it; return whether the worker is of use still."""
+        if self.call.handle.cancelled:
+            self.end(Interrupted())  # nothing begins once the run is being stopped
+            return True
         self.call.handle.ran_by = worker
         self.is_running = True
         outcome: Outcome | None = None

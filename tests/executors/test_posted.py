@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import Connection
 
 import pytest
 
 import ptsflow
-from ptsflow.attempt import Call
+from ptsflow.attempt import Call, Interrupted
 from ptsflow.executors.engines import Place
 from ptsflow.executors.errand import Errand
-from ptsflow.executors.line import Ends, Logged, Work, ends_of
-from ptsflow.executors.posted import Posted, Posts
+from ptsflow.executors.line import Ends, Line, Logged, Work, ends_of
+from ptsflow.executors.posted import Posted, Posts, Summons
 from ptsflow.executors.wire import Assignment
 from ptsflow.model import LogLine, TaskRecord
 from tests.executors.flows import One
 
 
-def waiting() -> Posted:
+def waiting(*, is_cancelled: bool = False) -> Posted:
     handle = ptsflow.TaskHandle(
         "c",
         TaskRecord(name="t"),
         saved=None,
         reporter=None,  # type: ignore[arg-type] # nothing is reported
-        cancelled=lambda: False,
+        cancelled=lambda: is_cancelled,
     )
     call = Call(
         workflow=One(act="raises"),
@@ -88,6 +90,19 @@ def test_a_call_too_many_that_ends_costs_nothing() -> None:
     promise.set_result("why")
 
     assert posts.unanswered() == [(summons, None)]
+
+
+def test_a_worker_is_given_nothing_once_the_run_is_being_stopped() -> None:
+    posted = waiting(is_cancelled=True)
+    line, at_the_worker = socket.socketpair()
+    at_the_worker.setblocking(False)
+    is_of_use = posted.make(Line(Connection(line.detach())), "worker", Summons("a"))
+
+    assert is_of_use
+    assert posted.outcome == Interrupted()
+    with pytest.raises(BlockingIOError):
+        at_the_worker.recv(1)
+    at_the_worker.close()
 
 
 @pytest.mark.parametrize(
