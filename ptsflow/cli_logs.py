@@ -120,7 +120,7 @@ def _runs(store: Store, record: ContainerRecord) -> bool:
     return (
         now is not None
         and now.uid == record.uid
-        and view.is_held(seen(now), store.now())
+        and view.is_held(seen(store, now), store.now())
     )
 
 

@@ -25,9 +25,10 @@ from ptsflow.cli_shared import (
     width_of,
 )
 from ptsflow.cli_shared import show as show_lines
+from ptsflow.lease import still_working
 from ptsflow.loading import load
 from ptsflow.model import Cause, ContainerRecord, Status, TaskRecord
-from ptsflow.owners import is_dead, is_elsewhere
+from ptsflow.owners import is_dead
 from ptsflow.plan import plan_of
 from ptsflow.resume import changed
 from ptsflow.stores import mask
@@ -35,12 +36,25 @@ from ptsflow.stores.base import Store
 from ptsflow.view import Line
 from ptsflow.workflow import Workflow
 
+#: How long a runner is said to hold what it is at work in without a lease, in
+#: milliseconds: it is looked at anew then.
+_MOMENT_MS = 1_000
 
-def seen(record: ContainerRecord) -> ContainerRecord:
-    """Return a container without an owner that is known to be dead."""
-    if record.owner is not None and is_dead(record.owner):
+
+def seen(store: Store, record: ContainerRecord) -> ContainerRecord:
+    """Return a container as it stands, whatever became of its owner and its lease.
+
+    Who is known to be dead holds nothing; who is at work in it holds it still.
+    """
+    if record.owner is None:
+        return record
+    if is_dead(record.owner):
         return replace(record, owner=None)
-    return record
+    now = store.now()
+    worker = None if view.is_held(record, now) else still_working(store, record.uid)
+    if worker is None:
+        return record
+    return replace(record, owner=worker, leased_till=now + _MOMENT_MS)
 
 
 def status_object(store: Store, record: ContainerRecord) -> dict[str, Any]:
@@ -61,7 +75,7 @@ def status(common: Common, name: str | None) -> None:
     NAME may be any unique part of a container's name.
     """
     with contextlib.closing(open_to_look(common.url)) as store:
-        record = seen(chosen(store, name))
+        record = seen(store, chosen(store, name))
         if common.json:
             show_json(status_object(store, record))
             return
@@ -115,9 +129,6 @@ def _remark(record: ContainerRecord, stands: Status, now: int) -> str:
     if record.workflow is None or stands is Status.DONE:
         return ""
     if tables.is_orphan(record, stands, now):
-        if record.owner is not None and not is_elsewhere(record.owner):
-            lives = tables.holder(record)
-            return f"its lease has ended, but its runner lives: {lives}"
         return "its runner is gone; run it again to continue"
     return "run it again to continue"
 
@@ -132,7 +143,7 @@ def list_containers(common: Common) -> None:
         say(f"no containers: there is no store at {mask(common.url)} yet")
         return
     with contextlib.closing(store):
-        records = [seen(record) for record in store.containers()]
+        records = [seen(store, record) for record in store.containers()]
         tallies = store.tallies([record.uid for record in records])
         now = store.now()
         if common.json:
@@ -158,7 +169,7 @@ def show(common: Common, name: str, task: str | None) -> None:
     NAME may be any unique part of a container's name.
     """
     with contextlib.closing(open_to_look(common.url)) as store:
-        record = seen(chosen(store, name))
+        record = seen(store, chosen(store, name))
         if task is not None:
             _show_task(common, store, record, task)
         elif common.json:

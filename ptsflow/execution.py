@@ -82,7 +82,7 @@ def execute(
             deadline=lambda: keeper.deadline,
         )
         loop.log = recorder.add
-        ended = _drive(Driver(loop, inbox, timeout=options.timeout), store, claimed)
+        ended = _drive(Driver(loop, inbox, timeout=options.timeout), loop)
         return conclude(loop, ended, options, reopen)
     except BaseException:
         let_go(store, claimed, loop)
@@ -92,9 +92,9 @@ def execute(
         keeper.stop()
 
 
-def _drive(driver: Driver, store: Store, claimed: ContainerRecord) -> int | None:
+def _drive(driver: Driver, loop: Loop) -> int | None:
     """Run the loop, and let nobody of this host begin while its bodies may run."""
-    mark = lease.mark(store, claimed)
+    mark = lease.mark(loop.store, loop.container)
     try:
         return driver.run()
     finally:

@@ -108,30 +108,32 @@ def acquire(
         claimed = None if worker else store.claim(record.uid, owner, lease_ms)
         if claimed is not None:
             return claimed, asked_at
-        seen = store.container(record.name)
-        if seen is None or seen.uid != record.uid:
-            raise ContainerNotFound(
-                f"container {record.name!r}: it was deleted; run again"
-            )
-        holder = worker or seen.owner
-        if holder is None:
-            continue
-        if is_dead(holder):
+        seen = _again(store, record)
+        holder = seen.owner
+        if worker is None and (holder is None or is_dead(holder)):
             claimed = store.claim(record.uid, owner, lease_ms, dead=seen.fence)
             if claimed is not None:
                 return claimed, asked_at
             continue
-        outlived = worker is not None and (seen.leased_till or 0) <= store.now()
+        # The one at work here is not always the owner: it may have been overtaken.
+        outlived = worker if (seen.leased_till or 0) <= store.now() else None
+        may_be_dead = outlived is None and holder is not None and is_elsewhere(holder)
         if first_seen is None:
             first_seen = (seen.fence, seen.leased_till)
-            if is_elsewhere(holder) or wait > 0:
-                said = _outlived(seen, holder) if outlived else describe_holder(seen)
+            if may_be_dead or wait > 0:
+                said = _outlived(seen, outlived) if outlived else describe_holder(seen)
                 notice(f"waiting: {said}")
         renewed = (seen.fence, seen.leased_till) != first_seen
-        alive = renewed or not is_elsewhere(holder)
-        if alive and since_boot() >= patience:
-            raise _still_working(seen, holder) if outlived else busy(seen)
+        if (renewed or not may_be_dead) and since_boot() >= patience:
+            raise _still_working(seen, outlived) if outlived else busy(seen)
         time.sleep(_LOOK_EVERY)
+
+
+def _again(store: Store, record: ContainerRecord) -> ContainerRecord:
+    seen = store.container(record.name)
+    if seen is None or seen.uid != record.uid:
+        raise ContainerNotFound(f"container {record.name!r}: it was deleted; run again")
+    return seen
 
 
 def free(store: Store, record: ContainerRecord) -> None:

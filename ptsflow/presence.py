@@ -16,9 +16,11 @@ import contextlib
 import fcntl
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 from zlib import crc32
 
 from ptsflow.errors import StoreUnavailable
@@ -94,7 +96,7 @@ def wait_alone(file: Path, notice: Callable[[str], None]) -> None:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if not told:
-                    left = ", ".join(f"pid {pid}" for pid in _holders(descriptor))
+                    left = ", ".join(f"pid {pid}" for pid in _holders(file))
                     notice(
                         "waiting: processes of the runner that died are still ending"
                         f"{left and ': '}{left}"
@@ -109,14 +111,17 @@ def wait_alone(file: Path, notice: Callable[[str], None]) -> None:
         os.close(descriptor)
 
 
-def _holders(descriptor: int) -> list[int]:
+def _holders(file: Path) -> list[int]:
     """Return the processes of this user that have the file open, but this one."""
-    wanted = os.fstat(descriptor)
+    wanted = file.resolve()
     found = set()
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        with contextlib.suppress(OSError):
-            if os.path.samestat(wanted, link.stat()):
-                found.add(int(link.parts[2]))
+    for process in Path("/proc").iterdir():
+        if not process.name.isdecimal():
+            continue
+        with contextlib.suppress(OSError):  # it is another user's, or just ended
+            # `readlink` asks the kernel alone, and no file system that may not answer.
+            if wanted in [link.readlink() for link in (process / "fd").iterdir()]:
+                found.add(int(process.name))
     return sorted(found - {os.getpid()})
 
 
@@ -147,14 +152,18 @@ class Mark:
 
     def __init__(self, file: Path, who: bytes) -> None:
         self._file = _beside(file)
+        self._pid = os.getpid()
+        self._removing = threading.Lock()
         try:
             # Left by a runner that died or is stopped: who claimed the container may.
             self._file.unlink(missing_ok=True)
-            self._descriptor = os.open(
-                self._file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
-            )
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-            os.write(self._descriptor, who)
+            self._open: BinaryIO | None = self._file.open("xb", buffering=0)
+            try:
+                fcntl.flock(self._open, fcntl.LOCK_EX)
+                self._open.write(who)
+            except OSError:
+                self.remove()
+                raise
         except OSError as error:
             raise StoreUnavailable(
                 f"{self._file}: expected a file that can be written, found: "
@@ -162,11 +171,20 @@ class Mark:
             ) from None
 
     def remove(self) -> None:
-        """Take it away, unless another runner's stands there by now."""
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(self._descriptor), self._file.stat()):
-                self._file.unlink()
-        os.close(self._descriptor)
+        """Take it away, unless another runner's stands there by now.
+
+        A second call does nothing, nor does one in a process that a body forked.
+        """
+        if os.getpid() != self._pid:
+            return
+        with self._removing:
+            held, self._open = self._open, None
+            if held is None:
+                return
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(held.fileno()), self._file.stat()):
+                    self._file.unlink()
+            held.close()
 
 
 def marked_by(store: str, uid: str) -> bytes | None:

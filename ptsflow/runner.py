@@ -44,8 +44,8 @@ def run(  # noqa: PLR0913 - the names of DESIGN's interface
             `sqlite:///.ptsflow/ptsflow.db`.
         container: the container's name, instead of the workflow's own.
         jobs: how many bodies run at the same time. Without it, four more than the
-            machine has processors, 32 at the most; four more than the cluster has
-            threads, 256 at the most, where all steps run on it.
+            machine has processors, 32 at the most; where all steps run on a Dask
+            cluster at least four more than it has threads, 256 at the most.
         lease: seconds after which another host may take over a runner that died; at
             least 5.
         wait: seconds to wait while another live runner holds the container.

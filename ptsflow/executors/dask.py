@@ -156,7 +156,9 @@ class _Promise:
 def host_for(engine: Any) -> str:
     """Return the address of this host at which the scheduler's workers can reach it."""
     client: Any = engine.client
-    workers = client.scheduler_info()["workers"]
+    workers: tuple[str, ...] = ()
+    with contextlib.suppress(Exception):  # whatever a scheduler that goes away causes
+        workers = tuple(client.scheduler_info()["workers"])
     # A scheduler beside the runner may be known to it by a name for this host alone.
     local = "127.0.0.1"
     for address in (*workers, client.scheduler.address):
@@ -169,9 +171,13 @@ def host_for(engine: Any) -> str:
     return local
 
 
-def room_of(engine: Any) -> int:
-    """Return how many threads the scheduler's workers have."""
-    return sum(engine.client.nthreads().values())
+def room_of(engine: Any) -> int | None:
+    """Return how many threads the scheduler's workers have; None if it does not say."""
+    client: Any = engine.client
+    with contextlib.suppress(Exception):  # whatever a scheduler that goes away causes
+        threads = client.sync(client.scheduler.ncores, callback_timeout=_ANSWER)
+        return int(sum(threads.values()))
+    return None
 
 
 def _way_to(host: str, port: int) -> str:

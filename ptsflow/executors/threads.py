@@ -46,11 +46,11 @@ class ThreadExecutor(Generic[J]):
 
     def stop(self) -> None:
         """Let idle threads end; a thread in a body ends after it."""
-        for _ in self._threads:
-            self._queue.put(None)
+        self._queue.put(None)
 
     def join(self) -> None:
         """Return when all threads have ended, after `stop`."""
+        # One that ends may have started more of them just before.
         for thread in self._threads:
             thread.join()
 
@@ -59,3 +59,5 @@ class ThreadExecutor(Generic[J]):
             following: J | None = job
             while following is not None:
                 following = self._work(following)
+        # Each tells the next one: a body that ends late may have started more of them.
+        self._queue.put(None)

@@ -115,6 +115,7 @@ def test_a_stopped_runner_with_processes_is_left_alone(tmp_path: Path) -> None:
         time.sleep(LEASE + 0.5)
         second = call(tmp_path, *RUN, "process")
         status = call(tmp_path, "status").stdout
+        listed = call(tmp_path, "list").stdout
         first.send_signal(signal.SIGCONT)
         first.wait(30)
     third = call(tmp_path, *RUN, "process")
@@ -125,6 +126,7 @@ def test_a_stopped_runner_with_processes_is_left_alone(tmp_path: Path) -> None:
         "stopped, and processes of it may be in bodies, though its lease has ended; let "
         f"it go on: kill -CONT {first.pid}, or end it: kill -9 {first.pid}\n"
     )
-    assert f"but its runner lives: pid {first.pid} on " in status
+    assert f"run by pid {first.pid} on " in status
+    assert f"run by pid {first.pid} on " in listed
     assert first.returncode == 75
     assert third.returncode == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -116,3 +118,33 @@ def test_a_mark_in_a_folder_of_somebody_else_is_nobodys(
     mark.remove()
 
     assert (ours, theirs) == (b"who", None)
+
+
+def test_a_mark_is_removed_once_and_by_its_own_process_alone(tmp_path: Path) -> None:
+    mark = presence.Mark(tmp_path / "x.lock", b"who")
+    child = os.fork()
+    if child == 0:
+        mark.remove()
+        os._exit(0)
+    os.waitpid(child, 0)
+    after_the_child = list(tmp_path.iterdir())
+    mark.remove()
+    mark.remove()
+
+    assert after_the_child == [tmp_path / "x.run"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mark_that_cannot_be_written_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    before = sorted(Path("/proc/self/fd").iterdir())
+    with pytest.raises(StoreUnavailable, match="found: No locks available; set TMPDIR"):
+        presence.Mark(tmp_path / "x.lock", b"who")
+
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
+    assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from ptsflow import Client, Workflow, presence, run, step
+from ptsflow import Client, Workflow, lease, presence, run, step
 from ptsflow.clock import since_boot, system_clock
 from ptsflow.errors import ContainerBusy, LeaseLost, StoreUnavailable
 from ptsflow.lease import Keeper, acquire, mark, still_working
@@ -112,6 +112,21 @@ def test_a_runner_that_let_its_container_go_but_not_its_body_is_not_joined(
     with pytest.raises(ContainerBusy, match="is still in a body of it"):
         acquire(store, lapsed, this_process(system_clock), LEASE_MS)
     its.remove()
+
+
+def test_a_lease_of_another_host_is_not_taken_as_who_worked_here_dies(
+    store: MemoryStore, lapsed: ContainerRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lapsed.owner is not None
+    overtaker = replace(lapsed.owner, id="overtaker", host="elsewhere")
+    since = since_boot()
+    assert store.claim(lapsed.uid, overtaker, LEASE_MS)
+    # It worked here when that was asked, and has died since.
+    ended = iter([replace(lapsed.owner, started=lapsed.owner.started - 1)])
+    monkeypatch.setattr(lease, "still_working", lambda *_: next(ended, None))
+    acquire(store, lapsed, this_process(system_clock), LEASE_MS)
+
+    assert since_boot() - since >= LEASE_MS / 1000
 
 
 def _elsewhere(owner: Owner) -> bytes:
