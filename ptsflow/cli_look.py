@@ -46,11 +46,9 @@ def seen(store: Store, record: ContainerRecord) -> ContainerRecord:
 
     Who is known to be dead holds nothing; who is at work in it holds it still.
     """
-    if record.owner is None:
-        return record
-    if is_dead(record.owner):
-        return replace(record, owner=None)
     now = store.now()
+    if record.owner is not None and is_dead(record.owner):
+        record = replace(record, owner=None)
     worker = None if view.is_held(record, now) else still_working(store, record.uid)
     if worker is None:
         return record

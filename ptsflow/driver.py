@@ -6,8 +6,8 @@ written and when a signal came. All other turns are taken by the threads of the 
 
 from __future__ import annotations
 
-import atexit
 import contextlib
+import math
 import os
 import queue
 import signal
@@ -63,7 +63,8 @@ class Driver:
         inbox: what the main thread sleeps on, as putting to it is safe in a signal
             handler. None wakes it; a `Stop` is what somebody asked for; another text
             is why the lease was lost.
-        timeout: seconds after which the run is stopped as if by a signal, SIGALRM.
+        stop_at: when the run is stopped as if by a signal, SIGALRM, in seconds since
+            boot.
     """
 
     def __init__(
@@ -71,14 +72,14 @@ class Driver:
         loop: Loop,
         inbox: queue.SimpleQueue[Stop | str | None],
         *,
-        timeout: float | None = None,
+        stop_at: float = math.inf,
     ) -> None:
         self._loop = loop
         self._inbox = inbox
         self._pid = os.getpid()
         self._lost: str | None = None
         self._signals: list[int] = []
-        self._timeout = None if timeout is None else since_boot() + timeout
+        self._stop_at = stop_at
         self._written = 0.0
         #: Where bodies run but for threads: made when first needed.
         self._elsewhere: dict[object, Executor] = {}
@@ -104,6 +105,8 @@ class Driver:
         loop = self._loop
         try:
             with self._listening(), capture.installed():
+                # Something may have been said while nothing could begin.
+                self._hear(0.0)
                 self._look()
                 while not loop.is_over:
                     self._sleep()
@@ -116,15 +119,13 @@ class Driver:
         return self._signals[0] if self._signals else None
 
     def when_idle(self, act: Callable[[], None]) -> None:
-        """Call `act` when no body is in a thread any more, at the latest at exit."""
+        """Call `act` when no body is in a thread any more, unless the process ends before."""
         if not self._in_threads:
             act()
             return
-        atexit.register(act)
 
         def after() -> None:
             self._pool.join()
-            atexit.unregister(act)
             act()
 
         threading.Thread(target=after, name="ptsflow-ending", daemon=True).start()
@@ -141,20 +142,22 @@ class Driver:
             if self._loop.bus:
                 pauses.append(self._shown + _SHOW_EVERY - since_boot())
         pauses.append(self._loop.records.deadline() - since_boot())
-        if self._timeout is not None:
-            pauses.append(self._timeout - since_boot())
+        pauses.append(self._stop_at - since_boot())
         # Of signals in quick succession the kernel may give the first one to another
         # thread too, and this one sleeps on; Python handles them only here.
-        timeout = max(0.0, min([*pauses, _LOOK_EVERY]))
+        self._hear(max(0.0, min([*pauses, _LOOK_EVERY])))
+
+    def _hear(self, patience: float) -> None:
+        """Take in what was said, waiting so many seconds for it, and the time."""
         with contextlib.suppress(queue.Empty):
-            message = self._inbox.get(timeout=timeout)
+            message = self._inbox.get(timeout=patience)
             if isinstance(message, Stop):
                 self._heed(message)
             else:
                 self._lost = self._lost or message
-        if self._timeout is not None and since_boot() >= self._timeout:
+        if since_boot() >= self._stop_at:
             self._signals.append(signal.SIGALRM)
-            self._timeout = since_boot() + _GRACE
+            self._stop_at = since_boot() + _GRACE
         # The keeper may itself be waiting for an answer just now.
         if since_boot() >= self._loop.records.deadline():
             self._lost = self._lost or "it could not be renewed in time"
@@ -203,7 +206,7 @@ class Driver:
             self._guarded(loop.flush_progress)
         if not loop.is_over:
             jobs = self._guarded(loop.turn) or []
-            self._pool.submit(jobs, len(loop.schedule.running))
+            self._launch(jobs)
 
     def _stopping(self) -> str:
         count = len(self._loop.schedule.running)
@@ -270,7 +273,7 @@ class Driver:
             self._refusal = self._refusal or error
             self._loop.stop()
             return Interrupted()
-        if self._is_needless():
+        if executor is None or self._is_needless():
             return Interrupted()
         _elsewhere.is_here = True
         try:
@@ -310,19 +313,20 @@ class Driver:
                 if keep and jobs:
                     kept, *jobs = jobs
                 if jobs:
-                    self._pool.submit(jobs, len(loop.schedule.running))
+                    self._launch(jobs)
                 if self._loop.is_over or loop.schedule.next_due() is not None:
                     self._inbox.put(None)
             finally:
                 loop.lock.release()
         return kept
 
-    def _executor(self, where: Place) -> Executor:
-        """Return where bodies run that do not run in threads."""
+    def _executor(self, where: Place) -> Executor | None:
+        """Return where bodies run that do not run in threads; None if none must begin."""
         loop = self._loop
         with self._starting:
             executor = self._elsewhere.get(where)
-            if executor is None:
+            # What began after `_end_elsewhere` nobody would end.
+            if executor is None and not self._is_needless():
                 executor = self._elsewhere[where] = begin(
                     where, loop.workflow, loop.container, loop.store.identity
                 )
@@ -351,6 +355,10 @@ class Driver:
             if self._elsewhere:
                 uid = self._loop.container.uid
                 presence.remove(presence.file_of(self._loop.store.identity, uid))
+
+    def _launch(self, jobs: list[Job]) -> None:
+        wanted = len(self._loop.schedule.running)
+        self._guarded(lambda: self._pool.submit(jobs, wanted))
 
     def _guarded(self, act: Callable[[], Any]) -> Any:
         try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 from collections.abc import Callable
 
 from msgspec.structs import replace
 
 from ptsflow import lease, presence
+from ptsflow.clock import since_boot
 from ptsflow.driver import Driver
 from ptsflow.errors import LeaseLost
 from ptsflow.events import Bus, Notice, RunEnded
@@ -42,7 +44,8 @@ def execute(
     name = workflow.container_name if options.container is None else options.container
     check_name(name, "container")
     encoded = workflow.encoded_parameters()
-    seen, _ = store.create(name)
+    stop_at = since_boot() + (math.inf if options.timeout is None else options.timeout)
+    seen = _create(store, name)
     check_fits(seen, plan, encoded, fresh=options.fresh)
     lease_ms = round(options.lease * 1000)
 
@@ -56,6 +59,7 @@ def execute(
         lease_ms,
         wait=options.wait,
         notice=notice,
+        until=stop_at,
     )
     inbox: queue.SimpleQueue[Stop | str | None] = queue.SimpleQueue()
     keeper = Keeper(
@@ -71,7 +75,11 @@ def execute(
     loop: Loop | None = None
     try:
         check_fits(claimed, plan, encoded, fresh=options.fresh)
-        presence.wait_alone(presence.file_of(store.identity, claimed.uid), notice)
+        presence.wait_alone(
+            presence.file_of(store.identity, claimed.uid),
+            notice,
+            lambda: not inbox.empty() or since_boot() >= min(keeper.deadline, stop_at),
+        )
         loop = prepare(
             workflow,
             plan,
@@ -82,7 +90,7 @@ def execute(
             deadline=lambda: keeper.deadline,
         )
         loop.log = recorder.add
-        ended = _drive(Driver(loop, inbox, timeout=options.timeout), loop)
+        ended = _drive(Driver(loop, inbox, stop_at=stop_at), loop)
         return conclude(loop, ended, options, reopen)
     except BaseException:
         let_go(store, claimed, loop)
@@ -90,6 +98,13 @@ def execute(
     finally:
         recorder.stop()
         keeper.stop()
+
+
+def _create(store: Store, name: str) -> ContainerRecord:
+    # One that is made and then not run would look as if it were complete.
+    presence.check_folder()
+    container, _ = store.create(name)
+    return container
 
 
 def _drive(driver: Driver, loop: Loop) -> int | None:

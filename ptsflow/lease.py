@@ -8,6 +8,7 @@ what it writes afterwards.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import time
@@ -70,13 +71,14 @@ def mark(store: Store, record: ContainerRecord) -> presence.Mark:
     return presence.Mark(file, msgspec.json.encode(record.owner))
 
 
-def acquire(
+def acquire(  # noqa: PLR0913 - three of them say how long
     store: Store,
     record: ContainerRecord,
     owner: Owner,
     lease_ms: int,
     *,
     wait: float = 0.0,
+    until: float = math.inf,
     notice: Callable[[str], None] = lambda _: None,
 ) -> tuple[ContainerRecord, float]:
     """Claim a container; return it with its new fence, and when that was asked for.
@@ -94,13 +96,14 @@ def acquire(
         owner: who claims.
         lease_ms: for how long, in milliseconds.
         wait: seconds to wait for a live runner to end.
+        until: when to wait no more for whatever it is, in seconds since boot.
         notice: told, in one line, when there is something to wait for.
 
     Raises:
         ContainerBusy: another live runner holds it.
         ContainerNotFound: it was deleted meanwhile.
     """
-    patience = since_boot() + wait
+    patience = min(since_boot() + wait, until)
     first_seen: tuple[int, int | None] | None = None
     while True:
         asked_at = since_boot()
@@ -124,7 +127,7 @@ def acquire(
                 said = _outlived(seen, outlived) if outlived else describe_holder(seen)
                 notice(f"waiting: {said}")
         renewed = (seen.fence, seen.leased_till) != first_seen
-        if (renewed or not may_be_dead) and since_boot() >= patience:
+        if since_boot() >= (patience if renewed or not may_be_dead else until):
             raise _still_working(seen, outlived) if outlived else busy(seen)
         time.sleep(_LOOK_EVERY)
 

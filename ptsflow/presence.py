@@ -37,7 +37,17 @@ def file_of(store: str, uid: str) -> Path:
         StoreUnavailable: the folder is another user's, or cannot be made.
     """
     file = _path(store, uid)
-    folder = file.parent
+    check_folder()
+    return file
+
+
+def check_folder() -> None:
+    """See that there is a folder that only this user can use, or make it.
+
+    Raises:
+        StoreUnavailable: it is another user's, or cannot be made.
+    """
+    folder = _folder()
     try:
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
@@ -51,13 +61,15 @@ def file_of(store: str, uid: str) -> Path:
         raise StoreUnavailable(
             f"{folder}: expected a folder of this user, found another's; remove it"
         )
-    return file
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("TMPDIR") or "/tmp") / f"ptsflow-{os.getuid()}"  # noqa: S108 - whose it is is checked
 
 
 def _path(store: str, uid: str) -> Path:
-    folder = Path(os.environ.get("TMPDIR") or "/tmp") / f"ptsflow-{os.getuid()}"  # noqa: S108 - whose it is is checked
     # Two stores of one checksum would only wait for each other's bodies.
-    return folder / f"{crc32(store.encode()):08x}-{uid}.lock"
+    return _folder() / f"{crc32(store.encode()):08x}-{uid}.lock"
 
 
 def _is_ours(folder: Path) -> bool:
@@ -79,16 +91,22 @@ def hold(file: Path) -> int:
         os.close(descriptor)  # removed meanwhile, by whom it belonged to alone
 
 
-def wait_alone(file: Path, notice: Callable[[str], None]) -> None:
+def wait_alone(
+    file: Path,
+    notice: Callable[[str], None],
+    is_over: Callable[[], bool] = lambda: False,
+) -> None:
     """Return when no process of an earlier runner holds the file.
 
     Args:
         file: the container's.
         notice: told, in one line, if there is something to wait for.
+        is_over: says that there is nothing to wait for any more.
     """
-    if not file.exists():
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
         return
-    descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
     told = False
     try:
         while True:
@@ -98,14 +116,16 @@ def wait_alone(file: Path, notice: Callable[[str], None]) -> None:
                 if not told:
                     left = ", ".join(f"pid {pid}" for pid in _holders(file))
                     notice(
-                        "waiting: processes of the runner that died are still ending"
+                        "waiting: processes of an earlier run have not ended"
                         f"{left and ': '}{left}"
                     )
                     told = True
+                if is_over():
+                    return
                 time.sleep(_PAUSE)
             else:
                 # Left by a runner that was killed; this run's children make their own.
-                file.unlink(missing_ok=True)
+                _unlink(file, descriptor)
                 return
     finally:
         os.close(descriptor)
@@ -131,9 +151,16 @@ def remove(file: Path) -> None:
         descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            file.unlink()
+            _unlink(file, descriptor)
         finally:
             os.close(descriptor)
+
+
+def _unlink(file: Path, descriptor: int) -> None:
+    """Remove a file that is held, but none that has taken its place."""
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(descriptor), file.stat()):
+            file.unlink()
 
 
 # -- a runner's own file --------------------------------------------------------------
@@ -181,9 +208,7 @@ class Mark:
             held, self._open = self._open, None
             if held is None:
                 return
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(held.fileno()), self._file.stat()):
-                    self._file.unlink()
+            _unlink(self._file, held.fileno())
             held.close()
 
 

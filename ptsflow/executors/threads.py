@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from ptsflow.errors import PtsflowError
+
 J = TypeVar("J")
 
 
@@ -34,6 +36,9 @@ class ThreadExecutor(Generic[J]):
         Args:
             jobs: what to do.
             wanted: how many jobs are under way in all: as many threads are needed.
+
+        Raises:
+            PtsflowError: not even one thread can be started.
         """
         for job in jobs:
             self._queue.put(job)
@@ -41,8 +46,17 @@ class ThreadExecutor(Generic[J]):
             thread = threading.Thread(
                 target=self._serve, name=f"ptsflow-{len(self._threads)}", daemon=True
             )
+            try:
+                thread.start()
+            except RuntimeError as error:
+                if not self._threads:
+                    raise PtsflowError(
+                        f"no thread can be started for a body: {error}; raise what "
+                        "limits the processes and threads of this user (ulimit -u)"
+                    ) from None
+                self.size = len(self._threads)  # the others do with what there is
+                return
             self._threads.append(thread)
-            thread.start()
 
     def stop(self) -> None:
         """Let idle threads end; a thread in a body ends after it."""

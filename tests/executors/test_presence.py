@@ -79,7 +79,7 @@ def test_who_waits_is_told_what_for(tmp_path: Path) -> None:
         presence.wait_alone(lock, notice)
 
     assert told == [
-        f"waiting: processes of the runner that died are still ending: pid {it.pid}"
+        f"waiting: processes of an earlier run have not ended: pid {it.pid}"
     ]
     assert not lock.exists()
 
