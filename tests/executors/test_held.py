@@ -130,3 +130,57 @@ def test_a_stopped_runner_with_processes_is_left_alone(tmp_path: Path) -> None:
     assert f"run by pid {first.pid} on " in listed
     assert first.returncode == 75
     assert third.returncode == 0
+
+
+LASTING = """
+import time
+from pathlib import Path
+import ptsflow
+
+class Lasting(ptsflow.Workflow):
+    @ptsflow.step
+    def work(self) -> str:
+        begun = Path(__file__).with_name("begun")
+        if not begun.exists():
+            begun.touch()
+            time.sleep(60)
+        return "done"
+
+if __name__ == "__main__":
+    import atexit
+    atexit.register(time.sleep, 60)
+    ptsflow.run(Lasting())
+"""
+
+
+def test_a_body_that_still_runs_as_its_process_exits_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "flow.py").write_text(LASTING)
+    with subprocess.Popen(
+        [sys.executable, "flow.py"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stderr=subprocess.PIPE,
+    ) as first:
+        until = time.monotonic() + 20
+        while not (tmp_path / "begun").exists():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        first.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        first.send_signal(signal.SIGINT)
+        assert first.stderr is not None
+        while b"KeyboardInterrupt" not in first.stderr.readline():
+            assert first.poll() is None
+        time.sleep(0.3)
+        second = call(tmp_path, *RUN, "thread")
+        first.kill()
+    third = call(tmp_path, *RUN, "thread")
+
+    assert second.returncode == 5, second.stderr
+    assert (
+        f"pid {first.pid} on {os.uname().nodename} is still in a body" in second.stderr
+    )
+    assert third.returncode == 0
+    assert list(tmp_path.glob("ptsflow-*/*")) == []

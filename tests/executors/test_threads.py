@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
+
+from ptsflow.errors import PtsflowError
 from ptsflow.executors.threads import ThreadExecutor
 
 
@@ -46,3 +49,45 @@ def test_a_thread_takes_what_its_work_returns() -> None:
     executor.join()
 
     assert done == [3, 2, 1, 0]
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many threads the system still grants."""
+    granted = [0]
+    start = threading.Thread.start
+
+    def limited(thread: threading.Thread) -> None:
+        if granted[0] == 0:
+            raise RuntimeError("can't start new thread")
+        granted[0] -= 1
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    return granted
+
+
+def test_the_threads_that_there_are_do_what_others_cannot(refused: list[int]) -> None:
+    refused[0] = 1
+    done: list[int] = []
+    executor = ThreadExecutor[int](done.append, 4)
+    executor.submit([1, 2, 3], 3)
+    executor.submit([4], 4)
+    executor.stop()
+    executor.join()
+
+    assert done == [1, 2, 3, 4]
+
+
+@pytest.mark.usefixtures("refused")
+def test_that_there_is_no_thread_at_all_is_said_in_one_line() -> None:
+    executor = ThreadExecutor[int](lambda _: None, 4)
+    with pytest.raises(PtsflowError) as caught:
+        executor.submit([1], 1)
+    executor.stop()
+    executor.join()
+
+    assert str(caught.value) == (
+        "no thread can be started for a body: can't start new thread; raise what limits "
+        "the processes and threads of this user (ulimit -u)"
+    )

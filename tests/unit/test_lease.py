@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import queue
 import signal
@@ -16,11 +17,15 @@ import pytest
 from msgspec.structs import replace
 
 from ptsflow import Client, Workflow, lease, presence, run, step
+from ptsflow.cli_look import seen
 from ptsflow.clock import since_boot, system_clock
 from ptsflow.errors import ContainerBusy, LeaseLost, StoreUnavailable
 from ptsflow.lease import Keeper, acquire, mark, still_working
-from ptsflow.model import ContainerRecord, Owner
+from ptsflow.model import ContainerRecord, Owner, Status, Stop
+from ptsflow.options import Options
 from ptsflow.owners import this_process
+from ptsflow.report import Stopped
+from ptsflow.runner import run_with
 from ptsflow.stores.memory import MemoryStore
 
 LEASE_MS = 1_000
@@ -188,6 +193,64 @@ def test_a_mark_stays_as_long_as_a_body_goes_on_after_its_run_broke_off() -> Non
     assert before.pid == os.getpid()
     assert still_working(store, container.uid) is None
     assert list(presence.file_of(store.identity, container.uid).parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("timeout", "number"),
+    [
+        pytest.param(0.5, signal.SIGALRM, id="by --timeout"),
+        pytest.param(None, signal.SIGTERM, id="by cancel"),
+    ],
+)
+def test_who_waits_for_processes_of_an_earlier_run_can_be_stopped(
+    timeout: float | None, number: signal.Signals, store: MemoryStore
+) -> None:
+    container, _ = store.create("Waits")
+
+    def cancel() -> None:
+        time.sleep(0.5)
+        store.ask_to_stop(container.uid, 1, Stop.GENTLY)
+
+    if timeout is None:
+        threading.Thread(target=cancel, daemon=True).start()
+    began = time.monotonic()
+    with presence.file_of(store.identity, container.uid).open("w") as left:
+        fcntl.flock(left, fcntl.LOCK_SH)
+        with pytest.raises(Stopped) as caught:
+            run_with(Waits(), Client(store), Options(timeout=timeout))
+    took = time.monotonic() - began
+    after = store.container("Waits")
+
+    assert caught.value.number == number
+    assert 0.5 <= took < 5
+    assert after is not None
+    assert (after.owner, after.status) == (None, Status.PENDING)
+    assert [task.invoke_count for task in store.tasks(container.uid)] == [0]
+
+
+def test_where_there_is_no_folder_for_it_no_container_is_made(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "absent"))
+    with pytest.raises(StoreUnavailable, match="expected a folder that can be made"):
+        run(Waits(), store=Client(store))
+
+    assert store.containers() == []
+
+
+def test_screens_show_who_is_at_work_in_a_container_that_nobody_owns(
+    store: MemoryStore, lapsed: ContainerRecord
+) -> None:
+    its = mark(store, lapsed)
+    store.release(lapsed)
+    free = store.container("box")
+    assert free is not None
+    shown = seen(store, free)
+    its.remove()
+
+    assert shown.owner == lapsed.owner
+    assert (shown.leased_till or 0) > store.now()
+    assert seen(store, free) == free
 
 
 go_on = threading.Event()
