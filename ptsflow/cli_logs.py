@@ -116,12 +116,11 @@ def _entries(
 
 
 def _runs(store: Store, record: ContainerRecord) -> bool:
-    now = store.container(record.name)
-    return (
-        now is not None
-        and now.uid == record.uid
-        and view.is_held(seen(store, now), store.now())
-    )
+    found = store.container(record.name)
+    if found is None or found.uid != record.uid:
+        return False
+    now = store.now()
+    return view.is_held(seen(store, found, now), now)
 
 
 def _show(common: Common, entry: Entry) -> None:

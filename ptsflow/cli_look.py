@@ -41,12 +41,11 @@ from ptsflow.workflow import Workflow
 _MOMENT_MS = 1_000
 
 
-def seen(store: Store, record: ContainerRecord) -> ContainerRecord:
+def seen(store: Store, record: ContainerRecord, now: int) -> ContainerRecord:
     """Return a container as it stands, whatever became of its owner and its lease.
 
     Who is known to be dead holds nothing; who is at work in it holds it still.
     """
-    now = store.now()
     if record.owner is not None and is_dead(record.owner):
         record = replace(record, owner=None)
     worker = None if view.is_held(record, now) else still_working(store, record.uid)
@@ -73,11 +72,11 @@ def status(common: Common, name: str | None) -> None:
     NAME may be any unique part of a container's name.
     """
     with contextlib.closing(open_to_look(common.url)) as store:
-        record = seen(store, chosen(store, name))
+        now = store.now()
+        record = seen(store, chosen(store, name), now)
         if common.json:
             show_json(status_object(store, record))
             return
-        now = store.now()
         tasks = store.tasks(record.uid)
         show_lines(_page(record, tasks, now))
 
@@ -141,9 +140,9 @@ def list_containers(common: Common) -> None:
         say(f"no containers: there is no store at {mask(common.url)} yet")
         return
     with contextlib.closing(store):
-        records = [seen(store, record) for record in store.containers()]
-        tallies = store.tallies([record.uid for record in records])
         now = store.now()
+        records = [seen(store, record, now) for record in store.containers()]
+        tallies = store.tallies([record.uid for record in records])
         if common.json:
             for record in records:
                 tasks = store.tasks(record.uid) if record.owner is not None else ()
@@ -167,7 +166,8 @@ def show(common: Common, name: str, task: str | None) -> None:
     NAME may be any unique part of a container's name.
     """
     with contextlib.closing(open_to_look(common.url)) as store:
-        record = seen(store, chosen(store, name))
+        now = store.now()
+        record = seen(store, chosen(store, name), now)
         if task is not None:
             _show_task(common, store, record, task)
         elif common.json:
@@ -176,7 +176,6 @@ def show(common: Common, name: str, task: str | None) -> None:
             more = {"plan": plan, "changed": stale}
             show_json(status_object(store, record) | more)
         else:
-            now = store.now()
             tasks = store.tasks(record.uid)
             lines = tables.details(record, tally.tallies_of(tasks), now)
             if record.plan:

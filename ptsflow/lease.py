@@ -24,6 +24,7 @@ from ptsflow.errors import ContainerBusy, ContainerNotFound, LeaseLost, StoreUna
 from ptsflow.model import ContainerRecord, Owner, Status, Stop
 from ptsflow.owners import is_dead, is_elsewhere, is_stopped, this_process
 from ptsflow.stores.base import Store
+from ptsflow.stores.rules import is_leased
 
 T = TypeVar("T")
 
@@ -119,7 +120,7 @@ def acquire(  # noqa: PLR0913 - three of them say how long
                 return claimed, asked_at
             continue
         # The one at work here is not always the owner: it may have been overtaken.
-        outlived = worker if (seen.leased_till or 0) <= store.now() else None
+        outlived = worker if worker and not is_leased(seen, store.now()) else None
         may_be_dead = outlived is None and holder is not None and is_elsewhere(holder)
         if first_seen is None:
             first_seen = (seen.fence, seen.leased_till)

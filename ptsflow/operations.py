@@ -19,6 +19,7 @@ from ptsflow.model import Cause, Change, ContainerRecord, Status, Stop, TaskReco
 from ptsflow.owners import is_dead, this_process
 from ptsflow.plan import downstream
 from ptsflow.stores.base import Store
+from ptsflow.stores.rules import is_leased
 from ptsflow.workdirs import Workdirs
 
 #: How long an operation may hold a container, in milliseconds.
@@ -172,11 +173,10 @@ def cancel(store: Store, container: ContainerRecord, how: Stop) -> bool:
     Returns:
         False where nobody runs it.
     """
-    owner = container.owner
-    if owner is None or is_dead(owner):
+    if container.owner is None or is_dead(container.owner):
         return False
-    is_over = (container.leased_till or 0) <= store.now()
-    return not is_over and store.ask_to_stop(container.uid, container.fence, how)
+    is_held = is_leased(container, store.now())
+    return is_held and store.ask_to_stop(container.uid, container.fence, how)
 
 
 def _is_retryable(task: TaskRecord) -> bool:

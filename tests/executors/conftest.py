@@ -8,6 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.executors.dask_cluster import DaskCluster, dask_cluster
+from tests.stores.mongo_fixtures import new_database_url, raw_database
+
+
+@pytest.fixture(params=["sqlite", pytest.param("mongod", marks=pytest.mark.mongod)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/pts.db"
+        return
+    address = new_database_url(request.getfixturevalue("mongod_rs_url"))
+    with raw_database(address):
+        yield address
 
 
 @pytest.fixture(scope="session")

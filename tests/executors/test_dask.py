@@ -9,7 +9,6 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -55,19 +54,8 @@ from tests.executors.test_outcomes import (
     check_failed,
     outcome,
 )
-from tests.stores.mongo_fixtures import new_database_url, raw_database
 
 pytest.importorskip("distributed")
-
-
-@pytest.fixture(params=["sqlite", pytest.param("mongod", marks=pytest.mark.mongod)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/pts.db"
-        return
-    address = new_database_url(request.getfixturevalue("mongod_rs_url"))
-    with raw_database(address):
-        yield address
 
 
 # -- how bodies end -----------------------------------------------------------------

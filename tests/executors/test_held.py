@@ -64,6 +64,13 @@ def call(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def await_body(folder: Path) -> None:
+    until = time.monotonic() + 20
+    while not (folder / "begun").exists():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize(("executor", "code"), [("process", 0), ("thread", 75)])
 def test_a_body_that_holds_the_interpreter(
     executor: str, code: int, tmp_path: Path
@@ -107,10 +114,7 @@ def test_a_stopped_runner_with_processes_is_left_alone(tmp_path: Path) -> None:
         env=environment(tmp_path),
         stderr=subprocess.DEVNULL,
     ) as first:
-        until = time.monotonic() + 20
-        while not (tmp_path / "begun").exists():
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        await_body(tmp_path)
         first.send_signal(signal.SIGSTOP)
         time.sleep(LEASE + 0.5)
         second = call(tmp_path, *RUN, "process")
@@ -163,10 +167,7 @@ def test_a_body_that_still_runs_as_its_process_exits_is_left_alone(
         env=environment(tmp_path),
         stderr=subprocess.PIPE,
     ) as first:
-        until = time.monotonic() + 20
-        while not (tmp_path / "begun").exists():
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        await_body(tmp_path)
         first.send_signal(signal.SIGINT)
         time.sleep(0.3)
         first.send_signal(signal.SIGINT)

@@ -7,7 +7,6 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from ptsflow.client import connect
 from ptsflow.step import Executor
 from ptsflow.task import Task
 from tests.executors.flows import LimitedOne, One, StalledOne, TimedOne
-from tests.stores.mongo_fixtures import new_database_url, raw_database
 
 MEMORY = r"; peak memory \d+ MB"
 LINE = r"\(flows.py:\d+ in \w+\)"
@@ -69,17 +67,9 @@ HELD = [
 ]
 
 
-@pytest.fixture(params=["sqlite", pytest.param("mongod", marks=pytest.mark.mongod)])
-def url(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[str]:
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/pts.db"
-        return
-    address = new_database_url(request.getfixturevalue("mongod_rs_url"))
-    with raw_database(address):
-        yield address
 
 
 def outcome(

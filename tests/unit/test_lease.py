@@ -245,12 +245,13 @@ def test_screens_show_who_is_at_work_in_a_container_that_nobody_owns(
     store.release(lapsed)
     free = store.container("box")
     assert free is not None
-    shown = seen(store, free)
+    now = store.now()
+    shown = seen(store, free, now)
     its.remove()
 
     assert shown.owner == lapsed.owner
     assert (shown.leased_till or 0) > store.now()
-    assert seen(store, free) == free
+    assert seen(store, free, now) == free
 
 
 go_on = threading.Event()
