@@ -107,7 +107,7 @@ class Connection:
         try:
             self._client: MongoClient[Raw] = MongoClient(url, **_client_options())
         except _REFUSED as error:
-            raise self._misunderstood(error) from None
+            raise self._misunderstood(_quoted(error)) from None
         self._database = self._client[self.database]
         self._deadline = self._client.options.timeout or DEADLINE
         try:
@@ -230,15 +230,15 @@ class Connection:
                     f"the hosts of MongoDB at {self.url} cannot be found: "
                     f"{_reason(error)}; check the name and that DNS works"
                 ) from error
-            raise self._misunderstood(error) from None
+            raise self._misunderstood(_quoted(error)) from None
         if parsed["collection"]:
-            raise self._misunderstood(ValueError("A database's name has no dot"))
+            raise self._misunderstood("a database's name with a dot")
         return parsed
 
-    def _misunderstood(self, error: Exception) -> StoreURLError:
+    def _misunderstood(self, found: str) -> StoreURLError:
         return StoreURLError(
-            f"store URL {self.url!r}: expected mongodb://HOST:PORT/DATABASE, found a "
-            f"mistake: {_reason(error)}; correct it"
+            f"store URL {self.url!r}: expected mongodb://HOST:PORT/DATABASE, found "
+            f"{found}; correct it"
         )
 
     def _check_server(self) -> None:
@@ -284,6 +284,10 @@ def _reason(error: Exception) -> str:
     else:
         text = str(error)
     return _DETAILS.split(text, maxsplit=1)[0].rstrip(".")
+
+
+def _quoted(error: Exception) -> str:
+    return f"a mistake (pymongo: {_reason(error)})"
 
 
 def _problems(error: BulkWriteError) -> list[Raw]:

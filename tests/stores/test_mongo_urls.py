@@ -14,52 +14,40 @@ from ptsflow.stores.masking import mask
 from ptsflow.stores.mongo import MongoStore
 from tests.mongod import Mongod, free_port, start_mongod
 from tests.stores.making import filled
+from tests.support.wording import THEIRS, Message
 
 pytestmark = pytest.mark.mongod
 
-_ESCAPE = (
-    "Username and password must be escaped according to RFC 3986, use "
-    "urllib.parse.quote_plus"
-)
+_MISTAKE = f"a mistake (pymongo: {THEIRS})"
 
 
 @pytest.mark.parametrize(
-    ("url", "shown", "mistake"),
+    ("url", "shown", "found"),
     [
-        pytest.param(
-            "mongodb://",
-            "mongodb://",
-            "Must provide at least one hostname or IP",
-            id="nothing",
-        ),
-        pytest.param(
-            "mongodb:///x",
-            "mongodb:///x",
-            "Empty host (or extra comma in host list)",
-            id="no host",
-        ),
+        pytest.param("mongodb://", "mongodb://", _MISTAKE, id="nothing"),
+        pytest.param("mongodb:///x", "mongodb:///x", _MISTAKE, id="no host"),
         pytest.param(
             "mongodb://h:99999/x",
             "mongodb://h:99999/x",
-            "Port must be an integer between 0 and 65535",
+            _MISTAKE,
             id="a port that is none",
         ),
         pytest.param(
             "mongodb://u:se@cret@h/x",
             "mongodb://u:***@h/x",
-            _ESCAPE,
+            _MISTAKE,
             id="a password that is not escaped",
         ),
         pytest.param(
             "mongodb://u:secret@h/x?w=a&foo",
             "mongodb://u:***@h/x?w=a&foo",
-            "MongoDB URI options are key=value pairs",
+            _MISTAKE,
             id="an option without a value",
         ),
         pytest.param(
             "mongodb://u:secret@h/x?readPreference=never",
             "mongodb://u:***@h/x?readPreference=never",
-            "never is not a valid read preference",
+            _MISTAKE,
             id="a value that is none",
         ),
         pytest.param(
@@ -67,32 +55,27 @@ _ESCAPE = (
             "&tlsCertificateKeyFilePassword=secret",
             "mongodb://u:***@h/x?tls=true&tlsCertificateKeyFile=/no/such"
             "&tlsCertificateKeyFilePassword=***",
-            "[Errno 2] No such file or directory: '/no/such'",
+            _MISTAKE,
             id="a certificate that is not there",
         ),
         pytest.param(
             "mongodb://h/a.b",
             "mongodb://h/a.b",
-            "A database's name has no dot",
+            "a database's name with a dot",
             id="a collection",
         ),
-        pytest.param(
-            "mongodb://h/a b",
-            "mongodb://h/a b",
-            'Bad database name "a b"',
-            id="a space",
-        ),
+        pytest.param("mongodb://h/a b", "mongodb://h/a b", _MISTAKE, id="a space"),
     ],
 )
 def test_a_url_that_cannot_be_understood_is_refused(
-    url: str, shown: str, mistake: str
+    url: str, shown: str, found: str
 ) -> None:
     with pytest.raises(StoreURLError) as caught:
         MongoStore(url)
 
-    assert str(caught.value) == (
-        f"store URL {shown!r}: expected mongodb://HOST:PORT/DATABASE, found a mistake: "
-        f"{mistake}; correct it"
+    assert str(caught.value) == Message(
+        f"store URL {shown!r}: expected mongodb://HOST:PORT/DATABASE, found {found}; "
+        "correct it"
     )
     assert caught.value.__cause__ is None
     assert "secret" not in str(caught.value)
@@ -131,9 +114,9 @@ def test_a_server_that_is_not_there_is_named() -> None:
     with pytest.raises(StoreUnavailable) as caught:
         MongoStore(f"mongodb://u:secret@127.0.0.1:{port}/x?timeoutMS=500")
 
-    assert str(caught.value) == (
-        f"MongoDB at 127.0.0.1:{port} cannot be reached: [Errno 111] Connection "
-        f"refused; check that mongod runs there and that the network lets it through"
+    assert str(caught.value) == Message(
+        f"MongoDB at 127.0.0.1:{port} cannot be reached: {THEIRS}; check that mongod "
+        f"runs there and that the network lets it through"
     )
     assert time.monotonic() - began < 2
 
@@ -173,23 +156,23 @@ def test_a_login_that_is_refused_is_said_in_words(locked: Mongod) -> None:
     with pytest.raises(StoreError) as caught:
         MongoStore(f"mongodb://root:wrong@{place}/x?authSource=admin")
     assert type(caught.value) is StoreError
-    assert str(caught.value) == (
-        f"MongoDB at {place} refused the login: Authentication failed; check user, "
+    assert str(caught.value) == Message(
+        f"MongoDB at {place} refused the login: {THEIRS}; check user, "
         f"password and authSource in the URL "
         f"mongodb://root:***@{place}/x?authSource=admin"
     )
 
     with pytest.raises(StoreError) as caught:
         MongoStore(f"mongodb://reader:secret@{place}/x?authSource=admin")
-    assert str(caught.value) == (
-        f"MongoDB at {place} refused the call: not authorized on x; "
+    assert str(caught.value) == Message(
+        f"MongoDB at {place} refused the call: {THEIRS}; "
         f"give the user the role readWrite on the database x"
     )
 
     with pytest.raises(StoreError) as caught:
         MongoStore(f"mongodb://{place}/x")
-    assert str(caught.value) == (
-        f"MongoDB at {place} refused the call: command find requires authentication; "
+    assert str(caught.value) == Message(
+        f"MongoDB at {place} refused the call: {THEIRS}; "
         f"give the user the role readWrite on the database x"
     )
 
