@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from ptsflow.client import Client, Container, connect
-from ptsflow.context import TaskHandle
+from ptsflow.client.client import Client, Container, connect
+from ptsflow.client.task import Task
+from ptsflow.core.model import Status
+from ptsflow.core.retry import Retry
 from ptsflow.errors import (
     DeclarationError,
     Fail,
@@ -12,14 +14,12 @@ from ptsflow.errors import (
     RetryLater,
     Skip,
 )
-from ptsflow.model import Status
-from ptsflow.report import Report
-from ptsflow.retry import Retry
-from ptsflow.runner import run
-from ptsflow.step import step
-from ptsflow.task import Task
+from ptsflow.runner.report import Report
+from ptsflow.runner.run import run
 from ptsflow.version import VERSION
-from ptsflow.workflow import Workflow
+from ptsflow.workflow.handle import TaskHandle
+from ptsflow.workflow.step import step
+from ptsflow.workflow.workflow import Workflow
 
 __all__ = [
     "Client",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ptsflow.cli import main
+from ptsflow.cli.main import main
 
 if __name__ == "__main__":
     main()

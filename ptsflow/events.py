@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from ptsflow.model import ContainerRecord, Progress, TaskRecord
+from ptsflow.core.model import ContainerRecord, Progress, TaskRecord
 
 
 class Event(Struct, frozen=True, kw_only=True):

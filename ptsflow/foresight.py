@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Sequence
 
 from msgspec.structs import replace
 
-from ptsflow import tally
-from ptsflow.model import ContainerRecord, Status, TaskRecord
-from ptsflow.plan import Plan, PlanStep
-from ptsflow.resume import Forecast, Resumption, forecast, resume
+from ptsflow.core import counts
+from ptsflow.core.model import ContainerRecord, Status, TaskRecord
+from ptsflow.core.plan import Plan, PlanStep
+from ptsflow.core.resume import Forecast, Resumption, forecast, resume
 
 
 def foresee(
@@ -83,4 +83,4 @@ def blocked(
 def _is_satisfied(step: PlanStep, tasks: Sequence[TaskRecord]) -> bool:
     failed = sum(task.status is Status.FAILED for task in tasks)
     complete = bool(tasks) and all(task.is_complete for task in tasks)
-    return complete and tally.is_accepted(step.summary(), failed, len(tasks))
+    return complete and counts.is_accepted(step.summary(), failed, len(tasks))

@@ -16,22 +16,22 @@ import math
 from collections import deque
 from collections.abc import Sequence
 
-from ptsflow import attempt
-from ptsflow.attempt import Raised
-from ptsflow.client import Client
+from ptsflow.client.client import Client
+from ptsflow.client.fields import check_name
+from ptsflow.client.lease import acquire
+from ptsflow.core.outcome import Ended
 from ptsflow.events import Bus, Listener
-from ptsflow.execution import conclude, let_go
-from ptsflow.fields import check_name
-from ptsflow.lease import acquire
-from ptsflow.loop import Job, Loop
-from ptsflow.options import Options, check_options, names_of
-from ptsflow.outcomes import Ended
-from ptsflow.owners import this_process
-from ptsflow.preparation import check_fits, prepare
-from ptsflow.report import Report
-from ptsflow.runner import planned
-from ptsflow.stores.memory import MemoryStore
-from ptsflow.workflow import Workflow
+from ptsflow.executors import attempt
+from ptsflow.executors.attempt import Raised
+from ptsflow.host.process_identity import this_process
+from ptsflow.runner.loop import Job, Loop
+from ptsflow.runner.options import Options, check_options, names_of
+from ptsflow.runner.prepare import check_fits, prepare
+from ptsflow.runner.report import Report
+from ptsflow.runner.run import planned
+from ptsflow.runner.session import conclude, let_go
+from ptsflow.stores.memory.store import MemoryStore
+from ptsflow.workflow.workflow import Workflow
 
 #: What Ctrl-C raises, which here meets the body: all is in the main thread.
 _INTERRUPT = KeyboardInterrupt.__name__

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ptsflow import presence
+from ptsflow.core.model import ContainerRecord
 from ptsflow.executors.base import Executor
-from ptsflow.model import ContainerRecord
-from ptsflow.step import Executor as Place
-from ptsflow.workflow import Workflow
+from ptsflow.host import container_lock
+from ptsflow.workflow.step import Executor as Place
+from ptsflow.workflow.workflow import Workflow
 
 
 def begin(
@@ -27,10 +27,10 @@ def begin(
         PtsflowError: it cannot be had.
     """
     if where == "process":
-        from ptsflow.executors import processes  # noqa: PLC0415 - rarely needed
+        from ptsflow.executors.processes import pool  # noqa: PLC0415 - rarely needed
 
-        lock = presence.file_of(store, container.uid)
-        return processes.begin(workflow, container.name, lock)
-    from ptsflow.executors import cluster  # noqa: PLC0415 - rarely needed
+        lock = container_lock.file_of(store, container.uid)
+        return pool.begin(workflow, container.name, lock)
+    from ptsflow.executors.cluster import coordinator  # noqa: PLC0415 - rarely needed
 
-    return cluster.begin(where, workflow, container.name, store, container.uid)
+    return coordinator.begin(where, workflow, container.name, store, container.uid)

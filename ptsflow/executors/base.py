@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ptsflow.attempt import Call, Outcome
+from ptsflow.executors.attempt import Call, Outcome
 
 
 class Executor(Protocol):

@@ -6,10 +6,10 @@ loads MongoDB's drivers.
 
 from __future__ import annotations
 
-from ptsflow.clock import Clock, system_clock
 from ptsflow.errors import StoreURLError
+from ptsflow.host.clock import Clock, system_clock
 from ptsflow.stores.base import Store
-from ptsflow.stores.masking import mask
+from ptsflow.stores.url_mask import mask
 
 __all__ = ["Store", "mask", "open_store"]
 
@@ -32,15 +32,15 @@ def open_store(url: str, *, clock: Clock = system_clock) -> Store:
     """
     scheme = url.partition(":")[0].lower() if ":" in url else ""
     if scheme == "sqlite":
-        from ptsflow.stores.sqlite import SqliteStore  # noqa: PLC0415 - lazily.
+        from ptsflow.stores.sqlite.store import SqliteStore  # noqa: PLC0415 - lazily.
 
         return SqliteStore(url, clock=clock)
     if scheme in {"mongodb", "mongodb+srv"}:
-        from ptsflow.stores.mongo import MongoStore  # noqa: PLC0415 - lazily.
+        from ptsflow.stores.mongo.store import MongoStore  # noqa: PLC0415 - lazily.
 
         return MongoStore(url, clock=None if clock is system_clock else clock)
     if url in {"memory:", "memory://"}:
-        from ptsflow.stores.memory import MemoryStore  # noqa: PLC0415 - lazily.
+        from ptsflow.stores.memory.store import MemoryStore  # noqa: PLC0415 - lazily.
 
         return MemoryStore(clock=clock)
     raise StoreURLError(_unknown(url, scheme))

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from ptsflow.model import (
+from ptsflow.core.model import (
     Attempt,
     Change,
     ContainerRecord,

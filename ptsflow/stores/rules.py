@@ -11,9 +11,7 @@ from typing import Never
 
 from msgspec.structs import replace
 
-from ptsflow.clock import to_datetime
-from ptsflow.errors import Conflict, ContainerBusy, ContainerNotFound, LeaseLost
-from ptsflow.model import (
+from ptsflow.core.model import (
     LEDGER_LENGTH,
     Attempt,
     Change,
@@ -23,6 +21,8 @@ from ptsflow.model import (
     Stop,
     TaskRecord,
 )
+from ptsflow.errors import Conflict, ContainerBusy, ContainerNotFound, LeaseLost
+from ptsflow.host.clock import to_datetime
 
 
 def is_leased(stored: ContainerRecord, now: int) -> bool:

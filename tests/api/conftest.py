@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from ptsflow.client import Client, Container
+from ptsflow.client.client import Client, Container
+from ptsflow.client.task import Task
 from ptsflow.stores import open_store
-from ptsflow.task import Task
 from tests.stores.making import Ticker
 from tests.stores.mongo_fixtures import new_database_url, raw_database
 

@@ -10,10 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from ptsflow import Status
-from ptsflow.client import Client, Container
+from ptsflow.client.client import Client, Container
+from ptsflow.core.model import ContainerRecord
 from ptsflow.errors import ContainerBusy
-from ptsflow.model import ContainerRecord
-from ptsflow.owners import this_process
+from ptsflow.host.process_identity import this_process
 from ptsflow.stores.base import Store
 from tests.stores.making import ROOT, Ticker, owner
 

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 import ptsflow
-from ptsflow.client import Container
-from ptsflow.clock import to_millis
+from ptsflow.client.client import Container
 from ptsflow.errors import (
     InvalidCount,
     InvalidFlag,
@@ -24,6 +23,7 @@ from ptsflow.errors import (
     TooLarge,
     UnknownField,
 )
+from ptsflow.host.clock import to_millis
 from tests.stores.making import Ticker
 
 #: What no store can have a say in is tried on one.

@@ -9,11 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 import ptsflow
-from ptsflow import Finish, Status, TaskHandle, Workflow, operations, step
-from ptsflow.client import Client, Container
+from ptsflow import Finish, Status, TaskHandle, Workflow, step
+from ptsflow.client import admin
+from ptsflow.client.client import Client, Container
+from ptsflow.core.model import Change, ContainerRecord
 from ptsflow.errors import ContainerBusy, ContainerNotFound, TaskNotFound
-from ptsflow.model import Change, ContainerRecord
-from ptsflow.owners import this_process
+from ptsflow.host.process_identity import this_process
 from ptsflow.stores.base import Store
 from ptsflow.testing import ManualClock, run_inline
 
@@ -132,7 +133,7 @@ def test_what_is_reset_is_run_again(
 ) -> None:
     run_inline(workflow, client=client, container=name)
     ran.clear()
-    listed = operations.reset(client.store, record_of(client, name), **options)
+    listed = admin.reset(client.store, record_of(client, name), **options)
     container = container_of(client, name)
     forgotten = [task for task in container.get_tasks() if task.name in names]
     status = container.status
@@ -155,8 +156,8 @@ def test_a_reset_of_nothing_changes_nothing(client: Client, name: str) -> None:
     container.add_task("b")
     before = record_of(client, name)
     listed = [
-        operations.reset(client.store, before, step="b"),
-        operations.retry(client.store, before),
+        admin.reset(client.store, before, step="b"),
+        admin.retry(client.store, before),
     ]
     after = record_of(client, name)
 
@@ -171,7 +172,7 @@ def test_reset_forgets_what_a_client_did_but_not_what_the_task_needs(
     container, _ = client.get_or_create_task_container(name)
     container.add_task("a", task_data=1, processing_data=2, invoke_count=3)
     container.lease_next_task()
-    operations.reset(client.store, record_of(client, name))
+    admin.reset(client.store, record_of(client, name))
     (task,) = container.get_tasks()
 
     assert (task.status, task.leased_till) == (Status.PENDING, None)
@@ -193,7 +194,7 @@ def test_what_is_not_there_cannot_be_reset(
     before = record_of(client, name)
 
     with pytest.raises(TaskNotFound) as refused:
-        operations.reset(client.store, before, step=step_name)
+        admin.reset(client.store, before, step=step_name)
     assert str(refused.value) == (
         f"container {name!r}: there is no step or task {step_name!r}{hint}; it has "
         "check, load, index, beside, verify, tidy"
@@ -201,7 +202,7 @@ def test_what_is_not_there_cannot_be_reset(
     assert record_of(client, name) == replace(before, fence=before.fence + 1)
 
 
-@pytest.mark.parametrize("operation", [operations.reset, operations.retry])
+@pytest.mark.parametrize("operation", [admin.reset, admin.retry])
 def test_what_a_live_runner_holds_is_left_alone(
     client: Client,
     name: str,
@@ -230,7 +231,7 @@ def test_retry_gives_what_failed_a_fresh_budget(
     first = run_inline(workflow, client=client, container=name)
     ran.clear()
     bodies.clear()
-    listed = operations.retry(client.store, record_of(client, name))
+    listed = admin.retry(client.store, record_of(client, name))
     container = container_of(client, name)
     task = container.get_task("load[a]")
     report = run_inline(workflow, client=client, container=name)
@@ -261,7 +262,7 @@ def test_retry_ends_a_wait(client: Client, name: str) -> None:
     client.store.commit(
         record.uid, [Change(failed, replace(failed, **waits))], fence=None
     )
-    listed = operations.retry(client.store, record)
+    listed = admin.retry(client.store, record)
     (task,) = container_of(client, name).get_tasks()
     clock = ManualClock()
 
@@ -287,7 +288,7 @@ def test_retry_leaves_what_a_finish_made_needless(client: Client, name: str) -> 
 
     first = run_inline(Early(), client=client, container=name)
     before = record_of(client, name)
-    listed = operations.retry(client.store, before)
+    listed = admin.retry(client.store, before)
     container = container_of(client, name)
 
     assert first.ok
@@ -315,7 +316,7 @@ def test_a_step_reset_after_a_finish_runs_and_the_rest_with_it(
 
     run_inline(Early(), client=client, container=name)
     is_new = True
-    operations.reset(client.store, record_of(client, name), step="check")
+    admin.reset(client.store, record_of(client, name), step="check")
     report = run_inline(Early(), client=client, container=name)
 
     assert report.ok
@@ -328,17 +329,17 @@ def test_a_step_reset_after_a_finish_runs_and_the_rest_with_it(
 def test_a_container_is_found_by_a_part_of_its_name(client: Client, name: str) -> None:
     for hour in (12, 13):
         client.get_or_create_task_container(f"{name}:20110930T{hour}")
-    found = operations.find(client.store, f"{name}:20110930T13")
+    found = admin.find(client.store, f"{name}:20110930T13")
 
     assert found.name == f"{name}:20110930T13"
-    assert operations.find(client.store, f"{name[5:]}:20110930T13") == found
+    assert admin.find(client.store, f"{name[5:]}:20110930T13") == found
 
 
 def test_a_name_that_is_a_part_of_another_is_found(client: Client, name: str) -> None:
     client.get_or_create_task_container(f"{name} more")
     client.get_or_create_task_container(name)
 
-    assert operations.find(client.store, name).name == name
+    assert admin.find(client.store, name).name == name
 
 
 def test_a_part_of_several_names_is_not_enough(client: Client, name: str) -> None:
@@ -346,7 +347,7 @@ def test_a_part_of_several_names_is_not_enough(client: Client, name: str) -> Non
         client.get_or_create_task_container(f"{name} {number}")
 
     with pytest.raises(ContainerNotFound) as refused:
-        operations.find(client.store, name)
+        admin.find(client.store, name)
     assert str(refused.value) == (
         f"{name!r} is part of 7 names in {client.url}: "
         f"{', '.join(f'{name} {number}' for number in range(5))} and 2 more; say more of "
@@ -360,7 +361,7 @@ def test_a_name_that_there_is_not_is_said_with_the_store(
     client.get_or_create_task_container(f"{name}-x")
 
     with pytest.raises(ContainerNotFound) as refused:
-        operations.find(client.store, f"{name}-y")
+        admin.find(client.store, f"{name}-y")
     assert str(refused.value) == (
         f"no container {name + '-y'!r} in {client.url} (did you mean {name + '-x'!r}?); "
         "see ptsflow list"

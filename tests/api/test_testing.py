@@ -23,10 +23,10 @@ from ptsflow import (
     Workflow,
     step,
 )
-from ptsflow.clock import to_millis
 from ptsflow.errors import ContainerMismatch, InvalidName, UsageError
 from ptsflow.events import Event, Progressed, RunEnded, RunStarted
-from ptsflow.report import Report
+from ptsflow.host.clock import to_millis
+from ptsflow.runner.report import Report
 from ptsflow.testing import ManualClock, run_inline
 
 HOUR = 3600.0

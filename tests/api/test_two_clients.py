@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 import ptsflow
-from ptsflow.client import Client, Container
+from ptsflow.client.client import Client, Container
+from ptsflow.core.model import Status
 from ptsflow.errors import ContainerNotFound, TaskExists, TaskNotFound
-from ptsflow.model import Status
 from tests.api.conftest import shared_stores
 from tests.api.crew import SIZE, Crew, crew
 

@@ -29,9 +29,9 @@ sys.path.insert(0, str(ROOT))
 
 import ptsflow  # noqa: E402 - found from the repository as it stands
 from ptsflow import TaskHandle, Workflow, step  # noqa: E402
-from ptsflow.client import Client  # noqa: E402
-from ptsflow.model import Progress  # noqa: E402
-from ptsflow.stores.sqlite import SqliteStore  # noqa: E402
+from ptsflow.client.client import Client  # noqa: E402
+from ptsflow.core.model import Progress  # noqa: E402
+from ptsflow.stores.sqlite.store import SqliteStore  # noqa: E402
 
 ITEMS = 64
 #: What one of them takes, in seconds.

@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 import ptsflow  # noqa: E402 - found from the repository as it stands
 from ptsflow import Workflow, step  # noqa: E402
-from ptsflow.step import Step  # noqa: E402
+from ptsflow.workflow.step import Step  # noqa: E402
 
 CHAIN = 1_000
 

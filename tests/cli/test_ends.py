@@ -18,10 +18,10 @@ from termios import TIOCSWINSZ
 import pyte
 import pytest
 
-from ptsflow import cli
-from ptsflow.cli_shared import Common, store_words, typed
+from ptsflow.cli.main import call
+from ptsflow.cli.shared import Common, store_words, typed
 from ptsflow.errors import LeaseLost
-from ptsflow.stores.sqlite import SqliteStore
+from ptsflow.stores.sqlite.store import SqliteStore
 from tests.cli.calling import Place, appears, flow
 
 
@@ -43,7 +43,7 @@ def test_a_bug_exits_with_3_and_says_so_in_one_line(
 
     monkeypatch.setattr(SqliteStore, "claim", broken)
 
-    code = cli.call(["run", flow("Steady")])
+    code = call(["run", flow("Steady")])
 
     assert code == 3
     assert capsys.readouterr().err == (
@@ -61,7 +61,7 @@ def test_verbose_shows_where_a_bug_is(
 
     monkeypatch.setattr(SqliteStore, "claim", broken)
 
-    code = cli.call(["-v", "run", flow("Steady")])
+    code = call(["-v", "run", flow("Steady")])
 
     text = capsys.readouterr().err
     assert code == 3
@@ -80,7 +80,7 @@ def test_a_lost_lease_exits_with_75_and_running_again_is_the_next_command(
 
     monkeypatch.setattr(SqliteStore, "commit", lost)
 
-    code = cli.call(["run", flow("Steady"), "-j", "2"])
+    code = call(["run", flow("Steady"), "-j", "2"])
 
     lines = capsys.readouterr().err.splitlines()
     assert code == 75

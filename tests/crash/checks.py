@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ptsflow.model import ContainerRecord, Status, TaskRecord
+from ptsflow.core.model import ContainerRecord, Status, TaskRecord
 from ptsflow.stores import open_store
 from tests.crash import journal as journals
 from tests.crash.nest import Nest, Spec

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from ptsflow.model import (
+from ptsflow.core.model import (
     Attempt,
     Change,
     ContainerRecord,

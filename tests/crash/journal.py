@@ -10,8 +10,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from ptsflow.clock import since_boot
-from ptsflow.context import TaskHandle
+from ptsflow.host.clock import since_boot
+from ptsflow.workflow.handle import TaskHandle
 
 #: Where bodies write to: set for each runner.
 JOURNAL = "PTSFLOW_TEST_JOURNAL"

@@ -14,20 +14,19 @@ from bson.datetime_ms import DatetimeMS
 from msgspec.structs import replace
 from pymongo import WriteConcern
 
-from ptsflow import lease, preparation, transitions
-from ptsflow.clock import system_clock
-from ptsflow.loop import Job, Loop
-from ptsflow.model import TaskRecord
-from ptsflow.plan import Plan
-from ptsflow.resume import Resumption, resume
-from ptsflow.stores import (
-    mongo_connection,
-    mongo_containers,
-    mongo_tasks,
-    rules,
-    sqlite,
-    sqlite_tasks,
-)
+from ptsflow.client import lease
+from ptsflow.core import transitions
+from ptsflow.core.model import TaskRecord
+from ptsflow.core.plan import Plan
+from ptsflow.core.resume import Resumption, resume
+from ptsflow.host.clock import system_clock
+from ptsflow.runner import prepare
+from ptsflow.runner.loop import Job, Loop
+from ptsflow.stores import rules
+from ptsflow.stores.mongo import connection, containers
+from ptsflow.stores.mongo import tasks as mongo_tasks
+from ptsflow.stores.sqlite import store as sqlite_store
+from ptsflow.stores.sqlite import tasks as sqlite_tasks
 
 #: How wrong the clock of a runner is that has a wrong one, in milliseconds.
 SKEW = 3_600_000
@@ -44,16 +43,16 @@ def _plain() -> None:
 
 def _no_fence() -> None:
     """The fence is not in the filter: whoever holds the container may write."""
-    for place in (sqlite, sqlite_tasks, rules):
+    for place in (sqlite_store, sqlite_tasks, rules):
         _put(place, "is_held", lambda stored, _fence: stored is not None)
     _put(sqlite_tasks.SqliteTasks, "_check_writer", lambda *_: None)
-    _put(mongo_containers, "_held", lambda container, _fence: {"_id": container})
+    _put(containers, "_held", lambda container, _fence: {"_id": container})
     _put(mongo_tasks.MongoTasks, "hold", lambda *_: None)
 
 
 def _no_journal() -> None:
     """A write is acknowledged when it is in the server's memory."""
-    _put(mongo_connection, "_DURABLE", WriteConcern(w=1, j=False))
+    _put(connection, "_DURABLE", WriteConcern(w=1, j=False))
 
 
 def _skewed() -> None:
@@ -66,7 +65,7 @@ def _own_clock() -> None:
     """The lease is compared with the runner's wrong clock, not the server's."""
     _skewed()
     _put(
-        mongo_containers.MongoContainers,
+        containers.MongoContainers,
         "_time",
         lambda _: {"$literal": DatetimeMS(system_clock())},
     )
@@ -124,7 +123,7 @@ def _no_resume() -> None:
         given["again"] = list(plan.by_name)
         return resume(plan, container, tasks, **given)
 
-    _put(preparation, "resume", forgetful)
+    _put(prepare, "resume", forgetful)
 
 
 MUTANTS: Mapping[str, Callable[[], None]] = {

@@ -21,8 +21,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ptsflow import Client, Workflow, options, owners, runner
+from ptsflow import Client, Workflow, run
 from ptsflow.errors import PtsflowError
+from ptsflow.host import process_identity
+from ptsflow.runner import options
 from ptsflow.stores import open_store
 from tests.crash.faulty import Fault, FaultyStore
 from tests.crash.journal import JOURNAL
@@ -162,7 +164,7 @@ def _run(spec: Spec) -> int:
     options.SHORTEST_LEASE = 0  # type: ignore[misc, unused-ignore]
     if spec.host:
         host = spec.host
-        owners._host = lambda: host
+        process_identity._host = lambda: host
     if spec.mutant:
         from tests.crash.mutants import MUTANTS  # noqa: PLC0415 - few need it
 
@@ -177,9 +179,9 @@ def _run(spec: Spec) -> int:
         "jobs": spec.jobs,
     }
     if spec.fault is None:
-        return int(not runner.run(workflow, spec.url, **given).ok)
+        return int(not run(workflow, spec.url, **given).ok)
     client = Client(FaultyStore(open_store(spec.url), spec.fault))
-    return int(not runner.run(workflow, client, **given).ok)
+    return int(not run(workflow, client, **given).ok)
 
 
 def _workflow(name: str) -> type[Workflow]:

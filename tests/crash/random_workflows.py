@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ptsflow import Retry, Skip, TaskHandle, Workflow, step
-from ptsflow.step import Step
+from ptsflow.workflow.step import Step
 from tests.crash.journal import noted
 
 _AGAIN = Retry(9, delay=0.001)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from ptsflow.model import Status
+from ptsflow.core.model import Status
 from tests.crash import journal as journals
 from tests.crash.checks import check_fences, look, run_again, undisturbed
 from tests.crash.faulty import DIED, Fault

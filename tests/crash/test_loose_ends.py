@@ -12,9 +12,9 @@ import pytest
 from msgspec.structs import replace
 
 from ptsflow import Client, Finish, RetryLater, TaskHandle, Workflow, connect, run, step
+from ptsflow.core.model import Cause, Change, ContainerRecord, Status
 from ptsflow.errors import LeaseLost, StoreFull
-from ptsflow.model import Cause, Change, ContainerRecord, Status
-from ptsflow.stores.memory import MemoryStore
+from ptsflow.stores.memory.store import MemoryStore
 from tests.crash.faulty import Died, Fault, FaultyStore
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from ptsflow.core.model import Change, ContainerRecord, Status, TaskRecord
 from ptsflow.errors import LeaseLost
-from ptsflow.model import Change, ContainerRecord, Status, TaskRecord
-from ptsflow.stores.mongo import MongoStore
-from ptsflow.stores.mongo_tasks import MongoTasks
+from ptsflow.stores.mongo.store import MongoStore
+from ptsflow.stores.mongo.tasks import MongoTasks
 from tests.stores.making import LEASE, held, new, one, owner, swap
 
 pytestmark = pytest.mark.mongod

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from ptsflow.clock import since_boot
+from ptsflow.core.model import Status
 from ptsflow.errors import ContainerBusy, LeaseLost
-from ptsflow.model import Status
+from ptsflow.host.clock import since_boot
 from tests.crash import journal as journals
 from tests.crash.checks import check_fences, errors, look, run_again
 from tests.crash.faulty import Fault

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ptsflow.model import Status
+from ptsflow.core.model import Status
 from tests.crash import journal as journals
 from tests.crash.checks import errors, look, run_again
 from tests.crash.nest import Nest, Spec

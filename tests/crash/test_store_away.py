@@ -9,9 +9,9 @@ import apsw
 import pytest
 from msgspec.structs import replace
 
-from ptsflow.clock import since_boot
+from ptsflow.core.model import Status
 from ptsflow.errors import LeaseLost, StoreUnavailable
-from ptsflow.model import Status
+from ptsflow.host.clock import since_boot
 from tests.crash import journal as journals
 from tests.crash.checks import errors, look, run_again
 from tests.crash.nest import Nest, Spec

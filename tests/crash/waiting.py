@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from ptsflow.clock import since_boot
+from ptsflow.host.clock import since_boot
 from tests.crash import journal as journals
 
 

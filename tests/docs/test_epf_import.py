@@ -21,13 +21,13 @@ from typing import IO, Any
 import pytest
 
 import ptsflow
-from ptsflow.client import Client
-from ptsflow.context import TaskHandle
+from ptsflow.client.client import Client
+from ptsflow.client.task import Task
+from ptsflow.core.model import LogLine, Status, TaskRecord
 from ptsflow.errors import Fail, RetryLater
 from ptsflow.events import Event, TaskChanged
-from ptsflow.model import LogLine, Status, TaskRecord
-from ptsflow.task import Task
 from ptsflow.testing import run_inline
+from ptsflow.workflow.handle import TaskHandle
 
 ROOT = Path(__file__).parents[2]
 HOUR = "20250301T09"

@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 import ptsflow
-from ptsflow.loading import load
-from ptsflow.model import Status
-from ptsflow.report import Report
-from ptsflow.task import Task
+from ptsflow.client.task import Task
+from ptsflow.core.model import Status
+from ptsflow.runner.report import Report
 from ptsflow.testing import run_inline
-from ptsflow.workflow import Workflow
+from ptsflow.workflow.loading import load
+from ptsflow.workflow.workflow import Workflow
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import ptsflow
 from ptsflow import Workflow
-from ptsflow.client import connect
-from ptsflow.task import Task
+from ptsflow.client.client import connect
+from ptsflow.client.task import Task
 from tests.executors.cluster_flows import entries
 
 #: The error of an attempt whose worker is gone.

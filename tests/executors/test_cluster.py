@@ -25,10 +25,10 @@ from typing import Any
 import pytest
 
 import ptsflow
-from ptsflow import presence
 from ptsflow.errors import UsageError
-from ptsflow.executors import cluster, posted, remote
-from ptsflow.executors.engines import Engine, Place, place_of
+from ptsflow.executors.cluster import coordinator, queue, worker
+from ptsflow.executors.cluster.backends import Engine, Place, place_of
+from ptsflow.host import container_lock
 from ptsflow.version import VERSION
 from tests.executors.beside import Beside, check_one_body_each, errors_of, tasks_of
 from tests.executors.cluster_flows import (
@@ -201,7 +201,7 @@ class Hasty(ThreadPoolExecutor):
 def test_a_body_that_the_engine_gave_up_is_killed(
     url: str, journal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(posted, "_PATIENCE", 0.3)
+    monkeypatch.setattr(queue, "_PATIENCE", 0.3)
     engine = Hasty()
     run = Beside(Gated(journal=journal, items=1), url, lambda: engine)
     pid = until(journal, "start", 1)[0].pid
@@ -261,15 +261,15 @@ def test_an_engine_that_fails_has_lost_the_attempt(
 def test_who_does_not_know_the_secret_is_told_nothing(journal: str) -> None:
     engine = Listening()
     place = Place(lambda: engine, "the engine", "the worker")
-    begun = cluster.Cluster(Gated(journal=journal), "tested", Path("x.lock"), place)
+    begun = coordinator.Cluster(Gated(journal=journal), "tested", Path("x.lock"), place)
     try:
-        told = remote.attend(begun._address, b"guessed", "x.lock", "token")
+        told = worker.attend(begun._address, b"guessed", "x.lock", "token")
     finally:
         begun.stop()
 
     where = f"127.0.0.1:{begun._address[1]}"
     assert told == (
-        f"{remote.here()} could not talk to the runner at {where}: digest sent was "
+        f"{worker.here()} could not talk to the runner at {where}: digest sent was "
         "rejected"
     )
 
@@ -284,7 +284,7 @@ def test_silent_callers_keep_nobody_waiting(url: str, journal: str) -> None:
     begun = time.monotonic()
     while not run.is_over() and time.monotonic() < begun + 10:
         for call in engine.calls:
-            remote.attend(*call)
+            worker.attend(*call)
     taken = time.monotonic() - begun
     for end in silent:
         end.close()
@@ -296,11 +296,11 @@ def test_silent_callers_keep_nobody_waiting(url: str, journal: str) -> None:
 def test_a_worker_with_another_version_is_told_so(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "VERSION", "0.0.1")
+    monkeypatch.setattr(worker, "VERSION", "0.0.1")
     ptsflow.run(Lone(), url, "tested", executor=threads)
 
     assert tasks_of(url)["work"].error == (
-        f"the worker {remote.here()} has ptsflow 0.0.1, and the runner has {VERSION}; "
+        f"the worker {worker.here()} has ptsflow 0.0.1, and the runner has {VERSION}; "
         "install the same there"
     )
 
@@ -308,7 +308,7 @@ def test_a_worker_with_another_version_is_told_so(
 def test_children_that_nobody_needs_are_not_kept(
     url: str, journal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "_KEPT", 0.2)
+    monkeypatch.setattr(worker, "_KEPT", 0.2)
     run = Beside(Idle(journal=journal), url, threads)
     pid = until(journal, "start", 1)[0].pid
     begun = time.monotonic()
@@ -328,16 +328,16 @@ def test_a_worker_holds_the_file_before_it_dials(
 ) -> None:
     # Whoever takes the container over then waits for all that is begun here.
     monkeypatch.setenv("TMPDIR", f"{tmp_path}")
-    file = presence.file_of("", "").with_name("x.lock")
+    file = container_lock.file_of("", "").with_name("x.lock")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         call = (silent.getsockname(), b"secret", file.name, "token")
-        worker = threading.Thread(target=remote.attend, args=call)
-        worker.start()
+        thread = threading.Thread(target=worker.attend, args=call)
+        thread.start()
         end, _ = silent.accept()
         with file.open() as other, pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
         end.close()
-        worker.join(10)
+        thread.join(10)
     with file.open() as other:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 

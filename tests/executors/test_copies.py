@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ptsflow.client import connect
-from ptsflow.executors.forks import KEPT_AWAY, Nursery, how_ended
-from ptsflow.executors.wire import Setting
+from ptsflow.client.client import connect
+from ptsflow.executors.processes.fork_client import KEPT_AWAY, Nursery, how_ended
+from ptsflow.executors.processes.messages import Setting
 from tests.executors.test_nursery import awaited, is_alive
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,9 +16,9 @@ import pytest
 
 import ptsflow
 from ptsflow import Status
-from ptsflow.client import connect
+from ptsflow.client.client import connect
 from ptsflow.events import Event, Progressed, TaskChanged
-from ptsflow.executors import posted
+from ptsflow.executors.cluster import queue
 from tests.executors.beside import (
     LOST,
     Beside,
@@ -223,7 +223,7 @@ def test_a_worker_that_stands_still_is_not_waited_for(
     cluster: DaskCluster,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(posted, "_PATIENCE", 0.5)
+    monkeypatch.setattr(queue, "_PATIENCE", 0.5)
     run = Beside(Limited(journal=journal), url, cluster.address)
     pid = until(journal, "start", 1)[0].pid
     worker = worker_of(pid)

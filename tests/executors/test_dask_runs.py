@@ -14,10 +14,11 @@ from types import SimpleNamespace
 import pytest
 
 import ptsflow
-from ptsflow import Status, presence, step
-from ptsflow.client import connect
+from ptsflow import Status, step
+from ptsflow.client.client import connect
 from ptsflow.errors import ExtraMissing, UsageError
-from ptsflow.executors.dask import host_for
+from ptsflow.executors.cluster.dask import host_for
+from ptsflow.host import container_lock
 from tests.executors.beside import (
     Beside,
     check_one_body_each,
@@ -74,7 +75,7 @@ def test_as_many_are_handed_out_as_the_cluster_has_threads_and_four_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     workflow, jobs, expected = case
-    monkeypatch.setattr("ptsflow.loop.default_jobs", lambda: 2)
+    monkeypatch.setattr("ptsflow.runner.loop.default_jobs", lambda: 2)
     run = Beside(workflow(journal=journal, items=12), url, cluster.address, jobs)
     until(journal, "start", min(4, expected))
     time.sleep(0.5)
@@ -108,7 +109,7 @@ def presence_of(url: str, folder: Path) -> Path:
     with connect(url) as client:
         record = client.store.container("tested")
         assert record is not None
-        name = presence.file_of(client.store.identity, record.uid).name
+        name = container_lock.file_of(client.store.identity, record.uid).name
     return folder / f"ptsflow-{os.getuid()}" / name
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import ptsflow
-from ptsflow.logs import KEPT, merged
-from ptsflow.model import LogLine
+from ptsflow.core.log_window import KEPT, merged
+from ptsflow.core.model import LogLine
 from ptsflow.stores import open_store
 from tests.executors.flows import Dying, One, Telling, Whose
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import ptsflow
-from ptsflow.client import connect
-from ptsflow.executors.forks import Nursery
-from ptsflow.task import Task
+from ptsflow.client.client import connect
+from ptsflow.client.task import Task
+from ptsflow.executors.processes.fork_client import Nursery
 from tests.executors.flows import Orphaned
 
 ROOT = Path(__file__).resolve().parents[2]

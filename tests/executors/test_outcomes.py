@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import ptsflow
-from ptsflow.client import connect
-from ptsflow.step import Executor
-from ptsflow.task import Task
+from ptsflow.client.client import connect
+from ptsflow.client.task import Task
+from ptsflow.workflow.step import Executor
 from tests.executors.flows import LimitedOne, One, StalledOne, TimedOne
 
 MEMORY = r"; peak memory \d+ MB"

@@ -9,13 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 import ptsflow
-from ptsflow.attempt import Call, Interrupted
-from ptsflow.executors.engines import Place
-from ptsflow.executors.errand import Errand
-from ptsflow.executors.line import Ends, Line, Logged, Work, ends_of
-from ptsflow.executors.posted import Posted, Posts, Summons
-from ptsflow.executors.wire import Assignment
-from ptsflow.model import LogLine, TaskRecord
+from ptsflow.core.model import LogLine, TaskRecord
+from ptsflow.executors.attempt import Call, Interrupted
+from ptsflow.executors.cluster.backends import Place
+from ptsflow.executors.cluster.connection import Ends, Line, Logged, Work, ends_of
+from ptsflow.executors.cluster.queue import Posted, Posts, Summons
+from ptsflow.executors.cluster.worker_attempt import Errand
+from ptsflow.executors.processes.messages import Assignment
 from tests.executors.flows import One
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ptsflow import presence
 from ptsflow.errors import StoreUnavailable
-from ptsflow.executors.processes import Processes
-from ptsflow.executors.wire import Setting
-from ptsflow.loading import refer
+from ptsflow.executors.processes.messages import Setting
+from ptsflow.executors.processes.pool import Processes
+from ptsflow.host import container_lock
+from ptsflow.workflow.loading import refer
 from tests.executors.flows import Whose
 
 #: What holds the file that is its argument as a body's process does.
@@ -40,7 +40,7 @@ def test_a_folder_that_cannot_be_made_is_said_in_one_line(
     (tmp_path / "file").touch()
     monkeypatch.setenv("TMPDIR", f"{tmp_path}/{name}")
     with pytest.raises(StoreUnavailable) as caught:
-        presence.file_of("sqlite:///pts.db", "1")
+        container_lock.file_of("sqlite:///pts.db", "1")
 
     folder = str(caught.value).partition(":")[0]
     assert folder.startswith(f"{tmp_path}/{name}/ptsflow-")
@@ -76,7 +76,7 @@ def test_who_waits_is_told_what_for(tmp_path: Path) -> None:
             told.append(text)
             it.kill()
 
-        presence.wait_alone(lock, notice)
+        container_lock.wait_alone(lock, notice)
 
     assert told == [
         f"waiting: processes of an earlier run have not ended: pid {it.pid}"
@@ -86,7 +86,7 @@ def test_who_waits_is_told_what_for(tmp_path: Path) -> None:
 
 def test_a_mark_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable) as caught:
-        presence.Mark(tmp_path / "absent" / "x.lock", b"")
+        container_lock.Mark(tmp_path / "absent" / "x.lock", b"")
 
     assert str(caught.value) == (
         f"{tmp_path}/absent/x.run: expected a file that can be written, found: No such "
@@ -95,8 +95,8 @@ def test_a_mark_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> None:
 
 
 def test_a_mark_takes_away_only_itself(tmp_path: Path) -> None:
-    first = presence.Mark(tmp_path / "x.lock", b"first")
-    second = presence.Mark(tmp_path / "x.lock", b"second")
+    first = container_lock.Mark(tmp_path / "x.lock", b"first")
+    second = container_lock.Mark(tmp_path / "x.lock", b"second")
     first.remove()
     left = [file.read_bytes() for file in tmp_path.iterdir()]
     second.remove()
@@ -109,19 +109,19 @@ def test_a_mark_in_a_folder_of_somebody_else_is_nobodys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    file = presence.file_of("memory:", "1")
-    mark = presence.Mark(file, b"who")
-    ours = presence.marked_by("memory:", "1")
+    file = container_lock.file_of("memory:", "1")
+    mark = container_lock.Mark(file, b"who")
+    ours = container_lock.marked_by("memory:", "1")
     monkeypatch.setattr("os.getuid", lambda: 4_000_000)
     (tmp_path / "ptsflow-4000000").symlink_to(file.parent)
-    theirs = presence.marked_by("memory:", "1")
+    theirs = container_lock.marked_by("memory:", "1")
     mark.remove()
 
     assert (ours, theirs) == (b"who", None)
 
 
 def test_a_mark_is_removed_once_and_by_its_own_process_alone(tmp_path: Path) -> None:
-    mark = presence.Mark(tmp_path / "x.lock", b"who")
+    mark = container_lock.Mark(tmp_path / "x.lock", b"who")
     child = os.fork()
     if child == 0:
         mark.remove()
@@ -144,7 +144,7 @@ def test_a_mark_that_cannot_be_written_leaves_nothing(
     monkeypatch.setattr("fcntl.flock", refuse)
     before = sorted(Path("/proc/self/fd").iterdir())
     with pytest.raises(StoreUnavailable, match="found: No locks available; set TMPDIR"):
-        presence.Mark(tmp_path / "x.lock", b"who")
+        container_lock.Mark(tmp_path / "x.lock", b"who")
 
     assert sorted(Path("/proc/self/fd").iterdir()) == before
     assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from ptsflow.model import (
+from ptsflow.core.model import (
     Attempt,
     Change,
     ContainerRecord,

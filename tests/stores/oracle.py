@@ -8,6 +8,7 @@ from __future__ import annotations
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from ptsflow.core.model import LEDGER_LENGTH, Change, Status, Stop, TaskRecord
 from ptsflow.errors import (
     Conflict,
     ContainerBusy,
@@ -15,7 +16,6 @@ from ptsflow.errors import (
     LeaseLost,
     PtsflowError,
 )
-from ptsflow.model import LEDGER_LENGTH, Change, Status, Stop, TaskRecord
 
 Refusal = type[PtsflowError]
 

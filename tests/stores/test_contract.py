@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
+from ptsflow.core.model import ContainerRecord, Progress, Status, StepSummary
 from ptsflow.errors import ContainerBusy, LeaseLost
-from ptsflow.model import ContainerRecord, Progress, Status, StepSummary
 from ptsflow.stores.base import Store
 from tests.stores.making import (
     LEASE,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from ptsflow.core.model import LEDGER_LENGTH, Attempt, Ending, Status
 from ptsflow.errors import Conflict, ContainerBusy, LeaseLost
-from ptsflow.model import LEDGER_LENGTH, Attempt, Ending, Status
 from ptsflow.stores.base import Store
 from tests.stores.making import (
     LEASE,

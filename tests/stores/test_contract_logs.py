@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from ptsflow.model import LEDGER_LENGTH, LogChunk, LogLine
+from ptsflow.core.model import LEDGER_LENGTH, LogChunk, LogLine
 from ptsflow.stores.base import LogStore, Store
 from tests.stores.making import chunk, filled, held
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from ptsflow.model import ContainerRecord, Stop
+from ptsflow.core.model import ContainerRecord, Stop
 from ptsflow.stores.base import Store
 from tests.stores.making import LEASE, Ticker, filled, held, owner
 

@@ -8,8 +8,8 @@ import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from ptsflow.core.model import Cause, Change, Progress, Status, Tally, TaskRecord
 from ptsflow.errors import Conflict, ContainerNotFound, LeaseLost
-from ptsflow.model import Cause, Change, Progress, Status, Tally, TaskRecord
 from ptsflow.stores.base import Store
 from tests.stores.making import drop, filled, held, names, new, one, swap
 

@@ -27,8 +27,7 @@ from hypothesis.stateful import (
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from ptsflow.errors import ContainerNotFound, LeaseLost, PtsflowError
-from ptsflow.model import (
+from ptsflow.core.model import (
     Change,
     ContainerRecord,
     Progress,
@@ -37,6 +36,7 @@ from ptsflow.model import (
     Tally,
     TaskRecord,
 )
+from ptsflow.errors import ContainerNotFound, LeaseLost, PtsflowError
 from ptsflow.stores import open_store
 from ptsflow.stores.base import Store
 from tests.stores.making import Ticker, attempt, owner

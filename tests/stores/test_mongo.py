@@ -18,6 +18,7 @@ from pymongo import monitoring
 from pymongo.database import Database
 from pymongo.errors import WriteError
 
+from ptsflow.core.model import ContainerRecord, Progress, Status, Stop, TaskRecord
 from ptsflow.errors import (
     Conflict,
     ContainerBusy,
@@ -27,14 +28,13 @@ from ptsflow.errors import (
     StoreError,
     StoreFull,
 )
-from ptsflow.model import ContainerRecord, Progress, Status, Stop, TaskRecord
-from ptsflow.stores.mongo import MongoStore
-from ptsflow.stores.mongo_changes import Writer
-from ptsflow.stores.mongo_documents import (
+from ptsflow.stores.mongo.changes import Writer
+from ptsflow.stores.mongo.documents import (
     INLINE_LIMIT,
     ContainerDocument,
     TaskDocument,
 )
+from ptsflow.stores.mongo.store import MongoStore
 from tests.stores.making import (
     LEASE,
     chunk,

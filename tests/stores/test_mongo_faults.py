@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 from pymongo.database import Database
 
+from ptsflow.core.model import Progress, Status, Stop
 from ptsflow.errors import (
     Conflict,
     ContainerNotFound,
@@ -20,9 +21,8 @@ from ptsflow.errors import (
     StoreFull,
     StoreUnavailable,
 )
-from ptsflow.model import Progress, Status, Stop
-from ptsflow.stores.mongo import MongoStore
-from ptsflow.stores.mongo_documents import INLINE_LIMIT
+from ptsflow.stores.mongo.documents import INLINE_LIMIT
+from ptsflow.stores.mongo.store import MongoStore
 from tests.mongod import Mongod, free_port, running, start_mongod
 from tests.stores.making import (
     LEASE,

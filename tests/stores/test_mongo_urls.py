@@ -10,8 +10,8 @@ import pytest
 from pymongo import MongoClient
 
 from ptsflow.errors import StoreError, StoreUnavailable, StoreURLError
-from ptsflow.stores.masking import mask
-from ptsflow.stores.mongo import MongoStore
+from ptsflow.stores.mongo.store import MongoStore
+from ptsflow.stores.url_mask import mask
 from tests.mongod import Mongod, free_port, start_mongod
 from tests.stores.making import filled
 from tests.support.wording import THEIRS, Message

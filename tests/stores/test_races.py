@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from ptsflow.model import Progress, Status
+from ptsflow.core.model import Progress, Status
 from ptsflow.stores import open_store
 from ptsflow.stores.base import Store
 from tests.stores.making import LEASE, ROOT, filled, names, new, one, owner, swap
@@ -18,7 +18,7 @@ from tests.stores.making import LEASE, ROOT, filled, names, new, one, owner, swa
 _BEGIN = """
 import sys
 from ptsflow.errors import *
-from ptsflow.model import *
+from ptsflow.core.model import *
 from ptsflow.stores import open_store
 from tests.stores.making import *
 

@@ -16,8 +16,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from ptsflow.errors import PtsflowError, StoreDamaged, StoreFull, StoreUnavailable
-from ptsflow.model import (
+from ptsflow.core.model import (
     PAYLOADS,
     ContainerRecord,
     Progress,
@@ -25,8 +24,9 @@ from ptsflow.model import (
     Stop,
     TaskRecord,
 )
-from ptsflow.stores import sqlite_rows
-from ptsflow.stores.sqlite import SqliteStore
+from ptsflow.errors import PtsflowError, StoreDamaged, StoreFull, StoreUnavailable
+from ptsflow.stores.sqlite import rows
+from ptsflow.stores.sqlite.store import SqliteStore
 from tests.stores.making import (
     LEASE,
     ROOT,
@@ -65,8 +65,8 @@ def raw(store: SqliteStore, path: Path) -> Iterator[apsw.Connection]:
 
 
 def test_every_field_of_a_record_has_its_column() -> None:
-    task = set(sqlite_rows.TASK.split(", "))
-    container = set(sqlite_rows.CONTAINER.split(", "))
+    task = set(rows.TASK.split(", "))
+    container = set(rows.CONTAINER.split(", "))
 
     own = {"container", "is_open", "checksum"}
     assert task - own == set(TaskRecord.__struct_fields__) - set(PAYLOADS)
@@ -94,7 +94,7 @@ def test_each_connection_is_durable_and_trusts_nothing(store: SqliteStore) -> No
 
 
 def test_the_next_open_task_is_found_by_its_index(store: SqliteStore) -> None:
-    query = sqlite_rows.FULL_TASKS + sqlite_rows.OPEN + sqlite_rows.FIRST
+    query = rows.FULL_TASKS + rows.OPEN + rows.FIRST
     plan = [
         str(row[-1])
         for row in store._database.execute(f"EXPLAIN QUERY PLAN {query}", (1,))
@@ -136,7 +136,7 @@ def test_a_task_that_ends_well_writes_its_row_alone(store: SqliteStore) -> None:
         swap(second, fence=1, status=Status.RUNNING),
     ]
     store.commit(uid, good, fence=1)
-    look = sqlite_rows.WRITER
+    look = rows.WRITER
     assert said == ["BEGIN IMMEDIATE", look, *["UPDATE tasks"] * 2, "COMMIT"]
     said.clear()
     store.commit(uid, [ended(swap(third, fence=1), 1)], fence=1)
@@ -529,7 +529,7 @@ def test_an_interrupt_within_a_commit_leaves_the_store_usable(
 
 _WRITER = """
 import sys
-from ptsflow.model import Change, TaskRecord
+from ptsflow.core.model import Change, TaskRecord
 from ptsflow.stores import open_store
 
 store = open_store(sys.argv[1])

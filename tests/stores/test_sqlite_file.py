@@ -15,9 +15,9 @@ import apsw
 import pytest
 
 from ptsflow.errors import StoreDamaged, StoreError, StoreUnavailable, StoreURLError
-from ptsflow.stores import sqlite_file
-from ptsflow.stores.sqlite import SqliteStore
-from ptsflow.stores.sqlite_file import network_file_system
+from ptsflow.stores.sqlite import file
+from ptsflow.stores.sqlite.file import network_file_system
+from ptsflow.stores.sqlite.store import SqliteStore
 from tests.stores.making import ROOT, filled, names
 
 
@@ -366,7 +366,7 @@ def test_a_network_file_system_is_refused(
 ) -> None:
     mounts = path.with_name("mountinfo")
     mounts.write_text("22 1 0:40 / / rw - nfs4 server:/export rw\n")
-    monkeypatch.setattr(sqlite_file, "_MOUNTS", mounts)
+    monkeypatch.setattr(file, "_MOUNTS", mounts)
 
     assert refusal(path, StoreURLError) == (
         f"{path}: expected a local disk, found the network file system 'nfs4', where "

@@ -15,9 +15,9 @@ import apsw
 import pytest
 
 from ptsflow.errors import PtsflowError, StoreDamaged, StoreUnavailable
-from ptsflow.stores import sqlite_logs
-from ptsflow.stores.sqlite import SqliteStore
-from ptsflow.stores.sqlite_logs import SqliteLogs
+from ptsflow.stores.sqlite import logs as sqlite_logs
+from ptsflow.stores.sqlite.logs import SqliteLogs
+from ptsflow.stores.sqlite.store import SqliteStore
 from tests.stores.making import ROOT, Ticker, chunk, filled
 
 WHAT = "the log lines of a ptsflow store"

@@ -10,8 +10,8 @@ import pytest
 
 from ptsflow.errors import StoreURLError
 from ptsflow.stores import mask, open_store
-from ptsflow.stores.memory import MemoryStore
-from ptsflow.stores.sqlite import SqliteStore
+from ptsflow.stores.memory.store import MemoryStore
+from ptsflow.stores.sqlite.store import SqliteStore
 from tests.stores.making import ROOT, Ticker
 
 _EXPECTED = "expected sqlite:///FILE, mongodb://HOST/DATABASE or memory:"

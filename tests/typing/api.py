@@ -21,7 +21,7 @@ from ptsflow import (
     Workflow,
     step,
 )
-from ptsflow.step import EXECUTORS, Executor, Step, check_executor
+from ptsflow.workflow.step import EXECUTORS, Executor, Step, check_executor
 
 
 class EpfImport(Workflow):

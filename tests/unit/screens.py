@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ptsflow import transitions
-from ptsflow.board import Board
+from ptsflow.core import transitions
+from ptsflow.core.model import ContainerRecord, Owner, Status, StepSummary, TaskRecord
+from ptsflow.display.run_state import Board
 from ptsflow.events import Event, RunStarted, TaskChanged
-from ptsflow.model import ContainerRecord, Owner, Status, StepSummary, TaskRecord
 
 OWNER = Owner(id="o", host="hostA", boot="b", pid=4711, started=1, since=0)
 PLAN = (

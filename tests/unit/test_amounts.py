@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from ptsflow.amounts import seconds, size
+from ptsflow.workflow.units import seconds, size
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,10 @@ import pytest
 import tenacity
 
 from ptsflow import Fail, Finish, Retry, RetryLater, Skip, TaskHandle, Workflow, step
-from ptsflow.attempt import (
+from ptsflow.core.model import LogLine, TaskRecord
+from ptsflow.core.plan import plan_of
+from ptsflow.core.retry import LONGEST_WAIT
+from ptsflow.executors.attempt import (
     Call,
     Element,
     Finished,
@@ -26,9 +29,6 @@ from ptsflow.attempt import (
     Values,
     run,
 )
-from ptsflow.model import LogLine, TaskRecord
-from ptsflow.plan import plan_of
-from ptsflow.retry import LONGEST_WAIT
 
 NOW = 1_000_000
 HERE = Path(__file__).name

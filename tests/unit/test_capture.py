@@ -18,9 +18,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptsflow import TaskHandle, capture
-from ptsflow.executors.wire import Output, frame
-from ptsflow.model import LogLine, TaskRecord
+from ptsflow import TaskHandle
+from ptsflow.core.model import LogLine, TaskRecord
+from ptsflow.executors import capture
+from ptsflow.executors.processes.messages import Output, frame
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -388,8 +389,9 @@ def test_a_level_that_a_user_gave_to_the_tasks_logger_is_left(kept: Kept) -> Non
 def test_logging_that_is_loaded_by_a_body_is_seen(tmp_path: Path) -> None:
     code = """
 import sys
-from ptsflow import TaskHandle, capture
-from ptsflow.model import TaskRecord
+from ptsflow import TaskHandle
+from ptsflow.executors import capture
+from ptsflow.core.model import TaskRecord
 
 class Kept:
     lines = []

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptsflow import TaskHandle
+from ptsflow.core.model import LogLine, TaskRecord
 from ptsflow.errors import LeaseLost, NotStorable
-from ptsflow.model import LogLine, TaskRecord
 
 TASK = TaskRecord(name="download[songs]", key="songs", attempt=2, fence=7)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ptsflow.files import digest, make_folder, remove, replacing
+from ptsflow.host.atomic_files import digest, make_folder, remove, replacing
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -319,7 +319,7 @@ def test_a_file_where_a_folder_should_be_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux")
 def test_where_nothing_can_be_made_it_is_not_tried_for_ever() -> None:
     call = "make_folder(Path('/proc/ptsflow/a/b'))"
-    code = f"from pathlib import Path; from ptsflow.files import make_folder; {call}"
+    code = f"from pathlib import Path; from ptsflow.host.atomic_files import make_folder; {call}"
     ended = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,

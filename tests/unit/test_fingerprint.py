@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ptsflow.fingerprint import fingerprint, is_changed
+from ptsflow.workflow.code_hash import fingerprint, is_changed
 
 BODY = '''
 def body(self, file, *, size=5, unit="MB"):
@@ -209,7 +209,7 @@ def test_every_process_agrees() -> None:
     script = textwrap.dedent(
         """
         import sys
-        from ptsflow.fingerprint import fingerprint
+        from ptsflow.workflow.code_hash import fingerprint
         names = {}
         exec(sys.stdin.read(), names)
         for _ in range(2_000):  # So that the interpreter specialises the code.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import ptsflow
-from ptsflow.cli import commands
+from ptsflow.cli.main import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "ptsflow"

@@ -16,17 +16,19 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from ptsflow import Client, Workflow, lease, presence, run, step
-from ptsflow.cli_look import seen
-from ptsflow.clock import since_boot, system_clock
+from ptsflow import Client, Workflow, run, step
+from ptsflow.cli.show import seen
+from ptsflow.client import lease
+from ptsflow.client.lease import Keeper, acquire, mark, still_working
+from ptsflow.core.model import ContainerRecord, Owner, Status, Stop
 from ptsflow.errors import ContainerBusy, LeaseLost, StoreUnavailable
-from ptsflow.lease import Keeper, acquire, mark, still_working
-from ptsflow.model import ContainerRecord, Owner, Status, Stop
-from ptsflow.options import Options
-from ptsflow.owners import this_process
-from ptsflow.report import Stopped
-from ptsflow.runner import run_with
-from ptsflow.stores.memory import MemoryStore
+from ptsflow.host import container_lock
+from ptsflow.host.clock import since_boot, system_clock
+from ptsflow.host.process_identity import this_process
+from ptsflow.runner.options import Options
+from ptsflow.runner.report import Stopped
+from ptsflow.runner.run import run_with
+from ptsflow.stores.memory.store import MemoryStore
 
 LEASE_MS = 1_000
 
@@ -79,8 +81,10 @@ def lapsed(store: MemoryStore) -> ContainerRecord:
     return claimed
 
 
-def marked(store: MemoryStore, record: ContainerRecord, who: bytes) -> presence.Mark:
-    return presence.Mark(presence.file_of(store.identity, record.uid), who)
+def marked(
+    store: MemoryStore, record: ContainerRecord, who: bytes
+) -> container_lock.Mark:
+    return container_lock.Mark(container_lock.file_of(store.identity, record.uid), who)
 
 
 def test_a_runner_of_this_process_that_is_still_in_a_body_is_not_overtaken(
@@ -192,7 +196,10 @@ def test_a_mark_stays_as_long_as_a_body_goes_on_after_its_run_broke_off() -> Non
     assert before is not None
     assert before.pid == os.getpid()
     assert still_working(store, container.uid) is None
-    assert list(presence.file_of(store.identity, container.uid).parent.iterdir()) == []
+    assert (
+        list(container_lock.file_of(store.identity, container.uid).parent.iterdir())
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -214,7 +221,7 @@ def test_who_waits_for_processes_of_an_earlier_run_can_be_stopped(
     if timeout is None:
         threading.Thread(target=cancel, daemon=True).start()
     began = time.monotonic()
-    with presence.file_of(store.identity, container.uid).open("w") as left:
+    with container_lock.file_of(store.identity, container.uid).open("w") as left:
         fcntl.flock(left, fcntl.LOCK_SH)
         with pytest.raises(Stopped) as caught:
             run_with(Waits(), Client(store), Options(timeout=timeout))

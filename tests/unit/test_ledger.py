@@ -5,20 +5,12 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from ptsflow import (
-    Fail,
-    Retry,
-    RetryLater,
-    Skip,
-    Workflow,
-    connect,
-    ledger,
-    step,
-    tables,
-    view,
-)
-from ptsflow.client import Client
-from ptsflow.model import Attempt, Cause, Ending, Status, TaskRecord
+from ptsflow import Fail, Retry, RetryLater, Skip, Workflow, connect, step
+from ptsflow.client.client import Client
+from ptsflow.core import attempt_ledger
+from ptsflow.core.model import Attempt, Cause, Ending, Status, TaskRecord
+from ptsflow.display import format as fmt
+from ptsflow.display import tables
 from ptsflow.testing import ManualClock, run_inline
 
 NOW = 1_000_000
@@ -92,19 +84,19 @@ def entry(ending: Ending, number: int = 3, error: str = "") -> Attempt:
 def test_what_a_new_run_adds(
     before: TaskRecord | None, after: TaskRecord | None, expected: Attempt | None
 ) -> None:
-    assert ledger.between(before, after, now=NOW) == expected
+    assert attempt_ledger.between(before, after, now=NOW) == expected
 
 
 def test_the_last_good_attempt_is_told_by_the_record() -> None:
     kept = [entry(Ending.FAILED, 1), entry(Ending.FAILED, 2)]
 
-    assert ledger.complete(DONE, kept) == [*kept, entry(Ending.DONE)]
+    assert attempt_ledger.complete(DONE, kept) == [*kept, entry(Ending.DONE)]
 
 
 def test_what_a_person_marked_as_done_did_not_end_well_by_itself() -> None:
     kept = [entry(Ending.CRASHED)]
 
-    assert ledger.complete(DONE, kept) == kept
+    assert attempt_ledger.complete(DONE, kept) == kept
 
 
 class Ends(Workflow):
@@ -133,7 +125,7 @@ def attempts(client: Client) -> list[Attempt]:
     record = client.store.container("c")
     assert record is not None
     task = client.store.tasks(record.uid, ["load"])[0]
-    return ledger.complete(task, client.store.attempts(record.uid, "load"))
+    return attempt_ledger.complete(task, client.store.attempts(record.uid, "load"))
 
 
 def test_every_attempt_stays_with_how_it_ended() -> None:
@@ -167,7 +159,7 @@ def test_what_is_run_again_is_not_forgotten() -> None:
 
 def test_how_long_an_attempt_took_that_crashed_is_only_known_at_most() -> None:
     shown = tables.attempts([entry(Ending.CRASHED, 1), entry(Ending.FAILED, 2)])
-    _, crashed, failed = (view.text_of(line) for line in shown)
+    _, crashed, failed = (fmt.text_of(line) for line in shown)
 
     assert " ≤0.5s " in crashed
     assert " 0.5s " in failed

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from ptsflow import Workflow, context, step
-from ptsflow.context import TaskHandle, Watch
+from ptsflow import Workflow, step
+from ptsflow.core.model import LogLine, TaskRecord
 from ptsflow.errors import DeclarationError
-from ptsflow.model import LogLine, TaskRecord
+from ptsflow.workflow import handle
+from ptsflow.workflow.handle import TaskHandle, Watch
 
 DURATION = 'seconds above 0, or a text such as "2h"'
 SIZE = 'bytes above 0, or a text such as "2GB"'
@@ -94,7 +95,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(context, "since_boot", made)
+    monkeypatch.setattr(handle, "since_boot", made)
     return made
 
 

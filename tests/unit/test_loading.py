@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ptsflow.errors import DeclarationError, LoadError
-from ptsflow.loading import Reference, load, refer, similar
-from ptsflow.workflow import Workflow
+from ptsflow.workflow.loading import Reference, load, refer, similar
+from ptsflow.workflow.workflow import Workflow
 
 ONE = """
 from __future__ import annotations

@@ -15,7 +15,7 @@ import pytest
 
 from ptsflow import Workflow
 from ptsflow.errors import ParameterError
-from ptsflow.parameters import convert, parse
+from ptsflow.workflow.parameters import convert, parse
 
 
 class Kind(Enum):

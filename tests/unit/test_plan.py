@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import pytest
 
 from ptsflow import Retry, Workflow, step
+from ptsflow.core.model import StepSummary
+from ptsflow.core.plan import PlanStep, downstream, item_keys, item_name, plan_of
 from ptsflow.errors import InvalidName, InvalidValue
-from ptsflow.fingerprint import fingerprint
-from ptsflow.model import StepSummary
-from ptsflow.plan import PlanStep, downstream, item_keys, item_name, plan_of
+from ptsflow.workflow.code_hash import fingerprint
 
 
 class Everything(Workflow):

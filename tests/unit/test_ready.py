@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from ptsflow import Workflow, step
-from ptsflow.model import Status
-from ptsflow.plan import Plan, plan_of
-from ptsflow.ready import Ready
-from ptsflow.scheduler import Schedule
+from ptsflow.core.model import Status
+from ptsflow.core.plan import Plan, plan_of
+from ptsflow.core.ready_queue import Ready
+from ptsflow.core.scheduler import Schedule
 
 Options = Mapping[str, Any]
 

@@ -11,9 +11,9 @@ import pytest
 from msgspec.structs import replace
 
 from ptsflow import Workflow, step
-from ptsflow.model import Cause, ContainerRecord, Status, TaskRecord
-from ptsflow.plan import Plan, plan_of
-from ptsflow.resume import (
+from ptsflow.core.model import Cause, ContainerRecord, Status, TaskRecord
+from ptsflow.core.plan import Plan, plan_of
+from ptsflow.core.resume import (
     STRIDE,
     Forecast,
     Resumption,

@@ -12,8 +12,8 @@ import tenacity
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ptsflow.core.retry import LONGEST_WAIT, GiveUp, Retry, RetryIn, decide
 from ptsflow.errors import DeclarationError, NotStorable
-from ptsflow.retry import LONGEST_WAIT, GiveUp, Retry, RetryIn, decide
 
 GIVE_UP = GiveUp()
 

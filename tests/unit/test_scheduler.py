@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from ptsflow import Workflow, step
-from ptsflow.model import Status
-from ptsflow.plan import plan_of
-from ptsflow.scheduler import Schedule
+from ptsflow.core.model import Status
+from ptsflow.core.plan import plan_of
+from ptsflow.core.scheduler import Schedule
 
 DONE, FAILED, SKIPPED = Status.DONE, Status.FAILED, Status.SKIPPED
 Keys = Mapping[str, Sequence[str] | None]

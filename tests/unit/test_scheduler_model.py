@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptsflow import Workflow, step
-from ptsflow.model import Status
-from ptsflow.plan import Plan, PlanStep, item_name, plan_of
-from ptsflow.scheduler import Schedule
-from ptsflow.step import Step
+from ptsflow.core.model import Status
+from ptsflow.core.plan import Plan, PlanStep, item_name, plan_of
+from ptsflow.core.scheduler import Schedule
+from ptsflow.workflow.step import Step
 
 DONE, FAILED, SKIPPED = Status.DONE, Status.FAILED, Status.SKIPPED
 

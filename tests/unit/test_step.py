@@ -13,7 +13,7 @@ import pytest
 
 from ptsflow import Retry, Workflow, step
 from ptsflow.errors import DeclarationError
-from ptsflow.step import EXECUTORS, Step, check_executor
+from ptsflow.workflow.step import EXECUTORS, Step, check_executor
 
 
 def check(self: object) -> list[str]:  # noqa: ARG001 - a method
@@ -124,7 +124,7 @@ PLACES = "'thread', 'process' or 'dask'"
         ({"retry": -1}, "retry= expects a Retry or a number of retries, found -1"),
         ({"retry": True}, "retry= expects a Retry or a number of retries, found True"),
         ({"retry": 1.5}, "retry= expects a Retry or a number of retries, found 1.5"),
-        ({"retry": Retry}, "retry= expects a Retry or a number of retries, found <class 'ptsflow.retry.Retry'>"),
+        ({"retry": Retry}, "retry= expects a Retry or a number of retries, found <class 'ptsflow.core.retry.Retry'>"),
         ({"key": ""}, f"key= expects {KEYS}, found ''"),
         ({"key": 5}, f"key= expects {KEYS}, found 5"),
         ({"limit": 0}, f"limit= expects {NUMBERS}, found 0"),
@@ -164,7 +164,7 @@ PLACES = "'thread', 'process' or 'dask'"
         ({"keep_workdir": 1}, "keep_workdir= expects True or False, found 1"),
         ({"executor": "moon"}, f"executor= expects {PLACES}, found 'moon'"),
         ({"executor": 1}, f"executor= expects {PLACES}, found 1"),
-        ({"executor": Retry}, f"executor= expects {PLACES}, found <class 'ptsflow.retry.Retry'>"),
+        ({"executor": Retry}, f"executor= expects {PLACES}, found <class 'ptsflow.core.retry.Retry'>"),
         ({"executor": "dask://h:1"}, f"executor= expects {PLACES}, found 'dask://h:1'"),
         ({"key": "name"}, f"key= {FANS_OUT} key= out"),
         ({"limit": 2}, f"limit= {FANS_OUT} limit= out"),

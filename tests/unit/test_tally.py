@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ptsflow import tally
-from ptsflow.model import ContainerRecord, Status, StepSummary, Tally, TaskRecord
+from ptsflow.core import counts
+from ptsflow.core.model import ContainerRecord, Status, StepSummary, Tally, TaskRecord
 
 PENDING, RUNNING, WAITING = Status.PENDING, Status.RUNNING, Status.WAITING
 DONE, FAILED, SKIPPED = Status.DONE, Status.FAILED, Status.SKIPPED
@@ -20,7 +20,7 @@ def test_tasks_are_counted_by_step_and_status() -> None:
         TaskRecord(name="mine"),
     ]
 
-    assert tally.tallies_of(tasks) == [
+    assert counts.tallies_of(tasks) == [
         Tally("a", DONE, 1, 100),
         Tally("b", RUNNING, 2, 50),
         Tally("b", PENDING, 1, 0),
@@ -29,9 +29,9 @@ def test_tasks_are_counted_by_step_and_status() -> None:
 
 
 def test_every_status_is_counted() -> None:
-    counts = tally.counts([Tally("a", DONE, 2, 200), Tally("b", DONE, 1, 100)])
+    found = counts.count_by_status([Tally("a", DONE, 2, 200), Tally("b", DONE, 1, 100)])
 
-    assert counts == {status: 3 if status is DONE else 0 for status in Status}
+    assert found == {status: 3 if status is DONE else 0 for status in Status}
 
 
 A, B = StepSummary(name="a"), StepSummary(name="b", weight=3)
@@ -72,8 +72,8 @@ A, B = StepSummary(name="a"), StepSummary(name="b", weight=3)
 def test_the_percentage_of_a_container(
     plan: list[StepSummary], tallies: list[Tally], expected: float
 ) -> None:
-    assert tally.percentage(plan, tallies) == pytest.approx(expected)
-    assert 0 <= tally.percentage(plan, tallies) <= 100
+    assert counts.percentage(plan, tallies) == pytest.approx(expected)
+    assert 0 <= counts.percentage(plan, tallies) <= 100
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_what_became_of_a_container(
     container = ContainerRecord(uid="1", name="c", workflow=workflow, status=stored)
     tallies = [Tally("", status, 1, 0) for status in statuses]
 
-    assert tally.status_of(container, tallies) is expected
+    assert counts.status_of(container, tallies) is expected
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_what_became_of_a_container(
     ],
 )
 def test_how_many_may_fail(tolerate: int | str, total: int, expected: int) -> None:
-    assert tally.allowed_failures(tolerate, total) == expected
+    assert counts.allowed_failures(tolerate, total) == expected
 
 
 EACH = StepSummary(name="b", each="a", tolerate="10%")
@@ -136,4 +136,4 @@ EACH = StepSummary(name="b", each="a", tolerate="10%")
 def test_which_failures_are_accepted(
     step: StepSummary | None, failed: int, total: int, *, expected: bool
 ) -> None:
-    assert tally.is_accepted(step, failed, total) is expected
+    assert counts.is_accepted(step, failed, total) is expected

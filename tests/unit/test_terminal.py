@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ptsflow import tables, view
-from ptsflow.board import Board
+from ptsflow.core.model import Progress, Status, StepSummary
+from ptsflow.display import format as fmt
+from ptsflow.display import tables
+from ptsflow.display.layout import frame
+from ptsflow.display.plain import PlainLines, write
+from ptsflow.display.run_state import Board
 from ptsflow.events import Notice, Progressed, RunEnded, TaskChanged
-from ptsflow.model import Progress, Status, StepSummary
-from ptsflow.plain import PlainLines, write
-from ptsflow.screen import frame
 from tests.unit.screens import Run, begun, container, started, task
 
 ITEMS = [f"load[{i}]" for i in range(70)]
@@ -25,7 +26,7 @@ ITEMS = [f"load[{i}]" for i in range(70)]
 def shown(
     board: Board, now: int = 0, *, width: int = 100, height: int = 24
 ) -> list[str]:
-    return [view.text_of(x) for x in frame(board, now, width=width, height=height)]
+    return [fmt.text_of(x) for x in frame(board, now, width=width, height=height)]
 
 
 def busy_board() -> Board:
@@ -69,7 +70,7 @@ def test_the_frame_is_never_larger_than_the_terminal(height: int, width: int) ->
     lines = shown(busy_board(), 10_000, width=width, height=height)
 
     assert len(lines) <= height
-    assert max(view.cells(line) for line in lines) <= width
+    assert max(fmt.cells(line) for line in lines) <= width
     assert lines[-1].startswith(" total")
 
 
@@ -278,7 +279,7 @@ def test_the_summary_names_ten_failures_and_the_slowest() -> None:
             run.succeed(name, 1_000 * index)
     run.emit(RunEnded(at=30_000, container=container(status=Status.FAILED, owner=None)))
 
-    lines = [view.text_of(line) for line in tables.summary(board, 31_000)]
+    lines = [fmt.text_of(line) for line in tables.summary(board, 31_000)]
 
     assert lines[0] == "✘ orders  failed in 30s   18 done · 12 failed · 40 not run"
     assert lines[1] == "  ✘ load[0]  after 1 try  E0"
@@ -288,9 +289,9 @@ def test_the_summary_names_ten_failures_and_the_slowest() -> None:
 
 
 def test_rich_shows_markup_as_the_text_it_is() -> None:
-    from ptsflow import terminal  # noqa: PLC0415 - rich is loaded here alone
+    from ptsflow.display import live  # noqa: PLC0415 - rich is loaded here alone
 
     stream = io.StringIO()
-    terminal.write_lines(stream, [[view.Piece("[red]x[/red] :smile:", "done")]])
+    live.write_lines(stream, [[fmt.Piece("[red]x[/red] :smile:", "done")]])
 
     assert stream.getvalue() == "[red]x[/red] :smile:\n"

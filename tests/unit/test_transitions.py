@@ -17,9 +17,9 @@ from hypothesis.stateful import (
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from ptsflow import transitions
-from ptsflow.model import Cause, Status, TaskRecord
-from ptsflow.transitions import ERROR_LIMIT, TEXT_LIMIT, cut
+from ptsflow.core import transitions
+from ptsflow.core.model import Cause, Status, TaskRecord
+from ptsflow.core.transitions import ERROR_LIMIT, TEXT_LIMIT, cut
 
 NOW = 1_000_000
 FENCE = 7

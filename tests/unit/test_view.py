@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from ptsflow import asjson, codec, view
-from ptsflow.model import Cause, Status, StepSummary, Tally
-from ptsflow.view import Piece
+from ptsflow import codec
+from ptsflow.core.model import Cause, Status, StepSummary, Tally
+from ptsflow.display import as_json
+from ptsflow.display import format as fmt
+from ptsflow.display.format import Piece
 from tests.unit.screens import container, task
 
 
@@ -35,25 +37,25 @@ from tests.unit.screens import container, task
     ],
 )
 def test_controls_are_escaped_and_text_is_kept(text: str, shown: str) -> None:
-    assert view.clean(text) == shown
+    assert fmt.clean(text) == shown
 
 
 @given(st.text(), st.integers(1, 40))
 def test_what_is_cut_fits_and_is_a_beginning(text: str, width: int) -> None:
-    shown = view.cut(view.clean(text), width)
+    shown = fmt.cut(fmt.clean(text), width)
 
-    assert view.cells(shown) <= width
-    assert view.clean(text).startswith(shown.removesuffix("…"))
+    assert fmt.cells(shown) <= width
+    assert fmt.clean(text).startswith(shown.removesuffix("…"))
 
 
 @given(st.lists(st.text("ab日", max_size=9)), st.integers(1, 30))
 def test_a_cut_line_fits(texts: list[str], width: int) -> None:
     line = [Piece(text) for text in texts]
 
-    shown = "".join(piece.text for piece in view.cut_line(line, width))
+    shown = "".join(piece.text for piece in fmt.cut_line(line, width))
 
     whole = "".join(texts)
-    assert view.cells(shown) <= width
+    assert fmt.cells(shown) <= width
     assert shown == whole or shown.endswith("…")
 
 
@@ -74,7 +76,7 @@ def test_a_cut_line_fits(texts: list[str], width: int) -> None:
     ],
 )
 def test_durations(ms: int | None, text: str) -> None:
-    assert view.duration(ms) == text
+    assert fmt.duration(ms) == text
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ def test_durations(ms: int | None, text: str) -> None:
     [(0, "0%"), (99.99, "99%"), (100, "100%"), (99.9999999, "100%"), (33.3, "33%")],
 )
 def test_percentages_are_rounded_down(value: float, text: str) -> None:
-    assert view.percent(value) == text
+    assert fmt.percent(value) == text
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ def test_percentages_are_rounded_down(value: float, text: str) -> None:
     ],
 )
 def test_countdowns(due: int | None, text: str) -> None:
-    assert view.countdown(due, 1_000) == text
+    assert fmt.countdown(due, 1_000) == text
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,7 @@ def test_countdowns(due: int | None, text: str) -> None:
     ],
 )
 def test_what_is_said_of_a_task(fields: dict[str, Any], text: str) -> None:
-    assert view.what(task("t", **fields), 0) == text
+    assert fmt.what(task("t", **fields), 0) == text
 
 
 @pytest.mark.parametrize(
@@ -166,19 +168,19 @@ def test_an_estimate_needs_5_seconds_and_3_percent(
 ) -> None:
     left = 100 - gained
 
-    assert view.eta_ms(elapsed, gained, left) == eta
+    assert fmt.eta_ms(elapsed, gained, left) == eta
 
 
 def test_a_bar_is_full_only_at_100() -> None:
-    assert view.text_of(view.bar(0, 4)) == "────"
-    assert view.text_of(view.bar(99, 4)) == "━━━╸"
-    assert view.text_of(view.bar(100, 4)) == "━━━━"
+    assert fmt.text_of(fmt.bar(0, 4)) == "────"
+    assert fmt.text_of(fmt.bar(99, 4)) == "━━━╸"
+    assert fmt.text_of(fmt.bar(100, 4)) == "━━━━"
 
 
 def test_every_symbol_has_a_form_in_ascii() -> None:
-    text = "".join(view.SYMBOLS.values()) + view.text_of(view.bar(30)) + "…│├└"
+    text = "".join(fmt.SYMBOLS.values()) + fmt.text_of(fmt.bar(30)) + "…│├└"
 
-    assert text.translate(view.ASCII).isascii()
+    assert text.translate(fmt.ASCII).isascii()
 
 
 # -- JSON -------------------------------------------------------------------
@@ -214,7 +216,7 @@ def test_every_symbol_has_a_form_in_ascii() -> None:
     ],
 )
 def test_stored_values_are_rendered(value: object, rendered: object) -> None:
-    assert asjson.value(codec.encode(value)) == rendered
+    assert as_json.value(codec.encode(value)) == rendered
 
 
 @pytest.mark.parametrize(
@@ -232,11 +234,11 @@ def test_stored_values_are_rendered(value: object, rendered: object) -> None:
 def test_classes_that_are_not_here_and_garbage_are_rendered(
     text: Any, rendered: object
 ) -> None:
-    assert asjson.value(text) == rendered
+    assert as_json.value(text) == rendered
 
 
 def test_no_control_character_is_printed_raw() -> None:
-    text = asjson.dumps(asjson.task(task("a\x1b\u202e\x9b", status_text="\n")))
+    text = as_json.dumps(as_json.task(task("a\x1b\u202e\x9b", status_text="\n")))
 
     assert text.isascii()
     assert text.isprintable()
@@ -252,12 +254,12 @@ def test_no_control_character_is_printed_raw() -> None:
     ],
 )
 def test_times_are_iso_8601_in_utc(ms: int | None, text: str | None) -> None:
-    assert asjson.when(ms) == text
+    assert as_json.when(ms) == text
 
 
 def test_an_owner_whose_lease_has_ended_is_none() -> None:
-    held = asjson.container(container(), [], now=59_999)
-    ended = asjson.container(container(), [], now=60_000)
+    held = as_json.container(container(), [], now=59_999)
+    ended = as_json.container(container(), [], now=60_000)
 
     assert held["owner"] == {
         "host": "hostA",
@@ -275,12 +277,12 @@ def test_the_stored_estimate_counts_what_this_run_did_alone() -> None:
 
     half = task("b", status=Status.RUNNING, percentage_complete=50.0)
 
-    assert asjson.stored_eta_ms(record, [earlier, half], 10_000) == 10_000
-    assert asjson.stored_eta_ms(record, [earlier, half], 61_000) is None
+    assert as_json.stored_eta_ms(record, [earlier, half], 10_000) == 10_000
+    assert as_json.stored_eta_ms(record, [earlier, half], 61_000) is None
 
 
 def test_the_percentage_is_by_the_weights_of_steps() -> None:
     plan = (StepSummary(name="a", weight=3), StepSummary(name="b"))
     tallies = [Tally("a", Status.DONE, 1, 100.0), Tally("b", Status.PENDING, 1, 0.0)]
 
-    assert view.percentage_of(container(plan=plan), tallies) == 75.0
+    assert fmt.percentage_of(container(plan=plan), tallies) == 75.0

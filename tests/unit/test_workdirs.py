@@ -12,8 +12,9 @@ import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from ptsflow import TaskHandle, transitions, workdirs
-from ptsflow.model import (
+from ptsflow import TaskHandle
+from ptsflow.core import transitions
+from ptsflow.core.model import (
     Cause,
     Change,
     ContainerRecord,
@@ -21,7 +22,8 @@ from ptsflow.model import (
     Status,
     TaskRecord,
 )
-from ptsflow.workdirs import Workdirs, gone, leftovers, root_of, task_folder
+from ptsflow.host import workdirs
+from ptsflow.host.workdirs import Workdirs, gone, leftovers, root_of, task_folder
 
 CONTAINER = ContainerRecord(uid="1", name="nightly", created_at=1_577_836_800_000)
 TASK = TaskRecord(name="unpack[songs]", step="unpack", key="songs")

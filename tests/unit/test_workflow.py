@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import pytest
 
 from ptsflow import TaskHandle, Workflow, step
-from ptsflow.bindings import Binding
 from ptsflow.errors import DeclarationError, FrozenWorkflow, NotStorable, ParameterError
 from ptsflow.testing import run_inline
+from ptsflow.workflow.bindings import Binding
 
 
 class Import(Workflow):

@@ -14,10 +14,10 @@ import pytest
 
 import ptsflow
 from ptsflow import Status, TaskHandle, Workflow, step
-from ptsflow.client import Client, Container
+from ptsflow.client.client import Client, Container
+from ptsflow.core.model import Change, Progress
 from ptsflow.events import Event, TaskChanged
-from ptsflow.model import Change, Progress
-from ptsflow.report import Report
+from ptsflow.runner.report import Report
 from ptsflow.stores.base import Store
 
 #: Seconds after which something that should have happened will not.

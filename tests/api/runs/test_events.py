@@ -6,8 +6,8 @@ import pytest
 
 import ptsflow
 from ptsflow import Retry, Status, TaskHandle, Workflow, step
+from ptsflow.core.model import TaskRecord
 from ptsflow.events import Event, Progressed, RunEnded, RunStarted, TaskChanged
-from ptsflow.model import TaskRecord
 from tests.api.conftest import main_stores
 
 

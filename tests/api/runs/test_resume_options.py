@@ -13,10 +13,10 @@ import pytest
 
 import ptsflow
 from ptsflow import Status, TaskHandle, Workflow, step
-from ptsflow.client import Client
+from ptsflow.client.client import Client
+from ptsflow.core.model import Change
 from ptsflow.errors import ContainerMismatch, UsageError
 from ptsflow.events import Event, Notice
-from ptsflow.model import Change
 from ptsflow.stores import open_store
 from ptsflow.stores.base import Store
 from tests.api.conftest import main_stores

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 import ptsflow
-from ptsflow import Client, Workflow, operations, step
+from ptsflow import Client, Workflow, step
+from ptsflow.client import admin
+from ptsflow.core.model import Cause, Change, Status
+from ptsflow.core.plan import plan_of
+from ptsflow.core.resume import new_task, unknown
+from ptsflow.core.transitions import start
 from ptsflow.errors import TaskNotFound, UsageError
-from ptsflow.model import Cause, Change, Status
-from ptsflow.plan import plan_of
-from ptsflow.resume import new_task, unknown
-from ptsflow.transitions import start
 
 RAN: list[str] = []
 
@@ -74,7 +75,7 @@ def test_neither_a_rerun_nor_retry_repeats_it(client: Client) -> None:
     ptsflow.run(Pay(), client)
     record = client.store.container("Pay")
     assert record is not None
-    operations.retry(client.store, record)
+    admin.retry(client.store, record)
     report = ptsflow.run(Pay(), client)
 
     assert not report.ok
@@ -86,7 +87,7 @@ def test_marked_done_it_counts_as_done_and_the_rest_goes_on(client: Client) -> N
     ptsflow.run(Pay(), client)
     record = client.store.container("Pay")
     assert record is not None
-    operations.mark(client.store, record, "pay", Status.DONE)
+    admin.mark(client.store, record, "pay", Status.DONE)
     report = ptsflow.run(Pay(), client)
 
     assert report.ok
@@ -98,7 +99,7 @@ def test_marked_pending_it_runs_again(client: Client) -> None:
     ptsflow.run(Pay(), client)
     record = client.store.container("Pay")
     assert record is not None
-    operations.mark(client.store, record, "pay", Status.PENDING)
+    admin.mark(client.store, record, "pay", Status.PENDING)
     report = ptsflow.run(Pay(), client)
 
     assert report.ok
@@ -121,9 +122,9 @@ def test_only_a_task_that_failed_can_be_marked(client: Client) -> None:
     record = client.store.container("Pay")
     assert record is not None
     with pytest.raises(UsageError) as refused:
-        operations.mark(client.store, record, "pay", Status.DONE)
+        admin.mark(client.store, record, "pay", Status.DONE)
     with pytest.raises(TaskNotFound) as missing:
-        operations.mark(client.store, record, "pai", Status.DONE)
+        admin.mark(client.store, record, "pai", Status.DONE)
 
     assert str(refused.value) == (
         "container 'Pay': pay is done; only a task that failed can be marked"

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ptsflow import Workflow, connect, run, step
+from ptsflow.core.model import Status
 from ptsflow.errors import LoadError, UsageError
-from ptsflow.model import Status
 
 ALLOWED = (
     "executor: expected 'thread', 'process', 'dask', 'dask://HOST:PORT' or a callable "

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 import ptsflow
-from ptsflow import Client, Retry, TaskHandle, Workflow, operations, step
+from ptsflow import Client, Retry, TaskHandle, Workflow, step
+from ptsflow.client import admin
+from ptsflow.core.model import Status
 from ptsflow.events import Event, Notice
-from ptsflow.model import Status
-from ptsflow.report import Report
+from ptsflow.runner.report import Report
 from ptsflow.testing import run_inline
 from tests.api.conftest import main_stores
 
@@ -208,7 +209,7 @@ def test_a_task_that_begins_anew_finds_nothing(
     record = client.store.container("keeping")
     assert record is not None
     if how == "reset":
-        operations.reset(client.store, record, step="index", with_downstream=True)
+        admin.reset(client.store, record, step="index", with_downstream=True)
     report = ptsflow.run(
         flow,
         client,
@@ -226,7 +227,7 @@ def test_a_failed_task_that_was_reset_finds_nothing(
     ptsflow.run(flow, client)
     record = client.store.container("failing")
     assert record is not None
-    operations.reset(client.store, record)
+    admin.reset(client.store, record)
     left = task_folders(tmp_path)
     Path(flow.repaired).touch()
     report = ptsflow.run(flow, client)

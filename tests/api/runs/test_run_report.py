@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import ptsflow
+from ptsflow.client.task import Task
 from ptsflow.errors import InvalidName, ParameterError, TaskNotFound, UsageError
-from ptsflow.task import Task
 from tests.api.runs.flows import Base
 
 # -- reports --------------------------------------------------------------------------

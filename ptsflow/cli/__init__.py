@@ -1,0 +1,7 @@
+"""The command line: one module for each family of commands."""
+
+from __future__ import annotations
+
+from ptsflow.cli.main import main
+
+__all__ = ["main"]

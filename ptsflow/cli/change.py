@@ -1,0 +1,169 @@
+"""Commands that change a container: reset, retry, mark between runs, cancel during one."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Any
+
+import click
+
+from ptsflow.cli.shared import (
+    Common,
+    chosen,
+    common_options,
+    open_to_look,
+    pass_common,
+    program,
+    say,
+    show_json,
+    store_words,
+    typed,
+)
+from ptsflow.client import admin
+from ptsflow.core.model import ContainerRecord, Status, Stop
+from ptsflow.display import as_json, tables
+from ptsflow.display import format as fmt
+from ptsflow.errors import UsageError
+
+
+@click.command()
+@click.argument("name")
+@click.option("--step", metavar="STEP", help="Only this step, or this one task.")
+@click.option(
+    "--downstream", is_flag=True, help="With --step: also all that waits for it."
+)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@common_options
+@pass_common
+def reset(
+    common: Common, name: str, step: str | None, *, downstream: bool, yes: bool
+) -> None:
+    """Forget results, so that the next run makes them again.
+
+    NAME may be any unique part of a container's name.
+    """
+    if downstream and step is None:
+        raise UsageError("reset: --downstream goes with --step STEP; give a step")
+    with contextlib.closing(open_to_look(common.url)) as store:
+        record = chosen(store, name)
+        tasks = store.tasks(record.uid)
+        lost = admin.resettable(record, tasks, step=step, with_downstream=downstream)
+        listed = [task.name for task in tasks if task.name in lost]
+        if not listed:
+            say(f"{record.name}: there is nothing to forget")
+        else:
+            count = fmt.many(len(listed), "task", "tasks")
+            say(f"{record.name}: forgets what {count} did: {fmt.names(listed)}")
+            if not yes:
+                _ask()
+            listed = admin.reset(store, record, step=step, with_downstream=downstream)
+        if common.json:
+            show_json(_changed(record, "reset", listed))
+    _next(common, record)
+
+
+def _ask() -> None:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("reset: there is no terminal to ask on; add -y to go ahead")
+    click.confirm("Forget it?", abort=True, err=True)
+
+
+@click.command()
+@click.argument("name")
+@common_options
+@pass_common
+def retry(common: Common, name: str) -> None:
+    """Let failed and waiting tasks be tried again at once, with all their attempts.
+
+    NAME may be any unique part of a container's name.
+    """
+    with contextlib.closing(open_to_look(common.url)) as store:
+        record = chosen(store, name)
+        listed = admin.retry(store, record)
+    if listed:
+        count = fmt.many(len(listed), "task", "tasks")
+        say(f"{record.name}: {count} to try again: {fmt.names(listed)}")
+    else:
+        say(f"{record.name}: nothing has failed")
+    if common.json:
+        show_json(_changed(record, "retry", listed))
+    _next(common, record)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("task")
+@click.argument("status", type=click.Choice(["done", "pending"]))
+@common_options
+@pass_common
+def mark(common: Common, name: str, task: str, status: str) -> None:
+    """Say what a task that failed, or whose outcome is unknown, has done.
+
+    done: it did its work, what waits for it may go on. pending: run it again. NAME may
+    be any unique part of a container's name.
+    """
+    with contextlib.closing(open_to_look(common.url)) as store:
+        record = chosen(store, name)
+        admin.mark(store, record, task, Status(status))
+    say(f"{record.name}: {fmt.clean(task)} is {status} now")
+    if common.json:
+        show_json(_changed(record, "mark", [task]))
+    _next(common, record)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--now", is_flag=True, help="Do not wait for what runs.")
+@common_options
+@pass_common
+def cancel(common: Common, name: str, *, now: bool) -> None:
+    """Ask the runner of a container to stop, from wherever it is seen.
+
+    Nothing more starts, and what runs may end or see task.cancelled; with --now it is
+    not waited for. The state is recorded: run it again to continue. NAME may be any
+    unique part of a container's name.
+    """
+    with contextlib.closing(open_to_look(common.url)) as store:
+        record = chosen(store, name)
+        asked = admin.cancel(store, record, Stop.NOW if now else Stop.GENTLY)
+    holder = tables.holder(record)
+    if not asked:
+        say(f"{record.name}: nobody runs it, there is nothing to cancel")
+    elif now:
+        say(f"{record.name}: asked {holder} to stop at once")
+    else:
+        say(f"{record.name}: asked {holder} to stop; --now does not wait for what runs")
+    if common.json:
+        show_json(
+            {"schema": as_json.SCHEMA, "container": record.name, "cancelled": asked}
+        )
+
+
+def _changed(record: ContainerRecord, what: str, listed: list[str]) -> dict[str, Any]:
+    return {"schema": as_json.SCHEMA, "container": record.name, what: listed}
+
+
+def _next(common: Common, record: ContainerRecord) -> None:
+    """Say the command that runs the container again."""
+    if record.workflow is None:
+        return
+    words, why = store_words(common)
+    if why:
+        say(why)
+    for name, value in as_json.params(record).items():
+        words += _parameter(name, value)
+    words += ["-c", record.name]
+    target = record.target or f"TARGET:{record.workflow}"
+    say(f"next: {program()} run {typed([target, *words])}")
+
+
+def _parameter(name: str, value: Any) -> list[str]:
+    """Return `-p name=value` as `run` would read it back; lists once an element."""
+    if value is None:
+        return []
+    if isinstance(value, list):
+        return [word for element in value for word in _parameter(name, element)]
+    if isinstance(value, bool):
+        value = "yes" if value else "no"
+    return ["-p", f"{name}={value}"]

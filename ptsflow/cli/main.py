@@ -1,0 +1,123 @@
+"""The command line: the group of commands, and what `ptsflow` exits with.
+
+Commands are thin: they call what anybody can call, and say what came of it. Standard
+output is data, standard error is everything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from ptsflow import __version__
+from ptsflow.cli.change import cancel, mark, reset, retry
+from ptsflow.cli.logs import logs
+from ptsflow.cli.run import run
+from ptsflow.cli.shared import BUG, Common, common_options, refuse, say
+from ptsflow.cli.show import graph, list_containers, show, status
+from ptsflow.errors import PtsflowError
+from ptsflow.workflow.loading import similar
+
+_USAGE = 2
+_INTERRUPTED = 130
+_TERMINATED = 143
+
+
+class _Group(click.Group):
+    """Says which command was meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            commands = self.list_commands(ctx)
+            raise click.UsageError(
+                f"there is no command {name!r}{similar(name, commands)}; "
+                f"there are {', '.join(commands)}",
+                ctx,
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 complete, 1 a step failed, 2 usage, 3 a bug in ptsflow, "
+    "4 target, declaration or parameters do not fit, 5 held by another runner, "
+    "6 store, 75 lease lost, 124 --timeout, 130 Ctrl-C, 143 SIGTERM.",
+)
+@click.version_option(__version__, "-V", "--version", message="ptsflow %(version)s")
+@common_options
+def commands() -> None:
+    """Run workflows whose steps are remembered: run again, and only what is left runs."""
+
+
+_COMMANDS = (
+    *(run, status, list_containers, show, logs, graph),
+    *(cancel, retry, reset, mark),
+)
+for _command in _COMMANDS:
+    commands.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and end the process."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # may lack it
+    with contextlib.suppress(ValueError):  # Not in the main thread.
+        signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(call(sys.argv[1:] if arguments is None else arguments))
+
+
+def call(arguments: Sequence[str]) -> int:
+    """Run a command; return what the process exits with."""
+    common = Common()
+    try:
+        result: Any = commands.main(
+            list(arguments), prog_name="ptsflow", standalone_mode=False, obj=common
+        )
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help(), err=True)
+        return _USAGE
+    except click.ClickException as error:
+        say(_usage(error))
+        return _USAGE
+    except (click.Abort, KeyboardInterrupt):
+        say("ptsflow: stopped")
+        return _INTERRUPTED
+    except SystemExit as ended:  # By SIGTERM, outside of a run.
+        say("ptsflow: stopped")
+        return ended.code if isinstance(ended.code, int) else BUG
+    except PtsflowError as error:
+        refuse(error, verbose=common.verbose)
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - the last place where it can be said well
+        refuse(error, verbose=common.verbose)
+        return BUG
+    return result if isinstance(result, int) else 0
+
+
+def _usage(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    path = "ptsflow" if context is None else context.command_path
+    text = error.format_message().rstrip(".")
+    text = text.replace("\n\t", " ").replace("\n", " ")
+    if isinstance(error, click.NoSuchOption) and context is not None:
+        known = [name for option in context.command.params for name in option.opts]
+        text = (
+            f"there is no option {error.option_name}{similar(error.option_name, known)}"
+        )
+    text = text[:1].lower() + text[1:]
+    return f"{path}: {text}; see {path} --help"
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(_TERMINATED)

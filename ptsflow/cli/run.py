@@ -1,0 +1,342 @@
+"""The command that runs a workflow, or says what a run would do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from signal import SIGALRM
+from typing import Any, Protocol
+
+import click
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ptsflow.cli.shared import (
+    Common,
+    common_options,
+    is_live,
+    open_existing,
+    pass_common,
+    program,
+    refuse,
+    say,
+    show,
+    show_json,
+    store_words,
+    typed,
+)
+from ptsflow.cli.show import status_object
+from ptsflow.client.client import connect
+from ptsflow.core.model import ContainerRecord, Status
+from ptsflow.core.plan import plan_of
+from ptsflow.display import as_json, tables
+from ptsflow.display.plain import PlainLines
+from ptsflow.display.run_state import Board
+from ptsflow.errors import (
+    LeaseLost,
+    ParameterError,
+    StoreError,
+    StoreURLError,
+    UsageError,
+)
+from ptsflow.events import Event
+from ptsflow.foresight import foresee
+from ptsflow.host.clock import system_clock
+from ptsflow.runner.options import Options, check_options
+from ptsflow.runner.prepare import asked_again, check_fits
+from ptsflow.runner.report import Stopped
+from ptsflow.runner.run import run_with
+from ptsflow.workflow import units
+from ptsflow.workflow.loading import load
+from ptsflow.workflow.parameters import parse
+from ptsflow.workflow.workflow import Workflow
+
+_FAILED = 1
+
+
+class Screen(Protocol):
+    """Shows a run while it runs."""
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """What was asked for on the command line."""
+
+    target: str
+    param: tuple[str, ...]
+    container: str | None
+    jobs: int | None
+    fresh: bool
+    from_step: str | None
+    only: tuple[str, ...]
+    changed: bool
+    wait: float
+    lease: float
+    executor: str | None
+    timeout: str | None
+    quiet: bool
+    dry_run: bool
+
+    def again(self, common: Common) -> tuple[list[str], str]:
+        """Return the words that continue this run, and what is left out of them.
+
+        Without --fresh, --from and --changed: what they asked for has begun and is continued.
+        """
+        words = ["run", self.target]
+        for given in self.param:
+            words += ["-p", given]
+        if self.container is not None:
+            words += ["-c", self.container]
+        store, why = store_words(common)
+        words += store
+        if self.jobs is not None:
+            words += ["-j", str(self.jobs)]
+        words += [] if self.executor is None else ["--executor", self.executor]
+        words += [] if self.timeout is None else ["--timeout", self.timeout]
+        for name in self.only:
+            words += ["--only", name]
+        words += ["--wait", f"{self.wait:g}"] if self.wait else []
+        words += ["--lease", f"{self.lease:g}"] if self.lease != _LEASE else []
+        flags = {"--json": common.json, "-q": self.quiet, "-v": common.verbose}
+        return words + [flag for flag, is_set in flags.items() if is_set], why
+
+
+_LEASE = 60.0
+#: What a run exits with that its `--timeout` stopped, as timeout(1) does.
+_TIMED_OUT = 124
+
+
+@click.command()
+@click.argument("target")
+@click.option(
+    "-p", "param", metavar="K=V", multiple=True, help="A parameter; again for a list."
+)
+@click.option(
+    "-c", "--container", metavar="NAME", help="Instead of the workflow's own name."
+)
+@click.option("-j", "--jobs", type=int, metavar="N", help="So many bodies at a time.")
+@click.option(
+    "--executor",
+    metavar="WHERE",
+    help="Where bodies run whose step does not say it: thread, process, dask or "
+    "dask://HOST:PORT.",
+)
+@click.option(
+    "--timeout", metavar="TIME", help="Stop after so long, such as 2h; exit 124."
+)
+@click.option("--fresh", is_flag=True, help="Forget all that is stored and begin anew.")
+@click.option(
+    "--from",
+    "from_step",
+    metavar="STEP",
+    help="Run this step again, and all that waits for it.",
+)
+@click.option("--only", multiple=True, metavar="STEP", help="Run these steps alone.")
+@click.option(
+    "--changed",
+    is_flag=True,
+    help="Run steps again whose code changed since they ran, and all that waits for them.",
+)
+@click.option(
+    "-n", "--dry-run", is_flag=True, help="Say what would run, and why; write nothing."
+)
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=0,
+    metavar="SECONDS",
+    help="Wait so long for another runner to end.",
+)
+@click.option(
+    "--lease",
+    type=float,
+    default=_LEASE,
+    metavar="SECONDS",
+    help="After so long another host may take over from a dead runner (60).",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Only failures and the summary.")
+@common_options
+@pass_common
+def run(common: Common, /, **given: Any) -> int:
+    """Run a workflow, or what is left of it.
+
+    TARGET is package.module:Class or path/file.py:Class; the class may be left out
+    where there is one. The same command again continues where the last run ended.
+    """
+    request = Request(**given)
+    kind: type[Workflow] = load(request.target, Workflow)
+    workflow = kind(**parameters(kind, request.param))
+    options = Options(
+        container=request.container,
+        jobs=request.jobs,
+        lease=request.lease,
+        wait=request.wait,
+        fresh=request.fresh,
+        from_step=request.from_step,
+        only=request.only or None,
+        changed=request.changed,
+        executor=request.executor,
+        timeout=_timeout(request.timeout),
+        target=request.target,
+    )
+    check_options(plan_of(kind), options)
+    if request.dry_run:
+        return _dry_run(common, workflow, options)
+    return _run(common, request, workflow, options)
+
+
+def _timeout(text: str | None) -> float | None:
+    if text is None:
+        return None
+    is_number = text.replace(".", "", 1).isdecimal()
+    found = units.seconds(float(text) if is_number else text)
+    if found is None:
+        raise UsageError(
+            f"--timeout: expected a time such as 90, 30m or 2h, found {text!r}"
+        )
+    return found
+
+
+def parameters(kind: type[Workflow], given: Sequence[str]) -> dict[str, Any]:
+    """Return the values that `name=text` pairs mean by the workflow's annotations.
+
+    Raises:
+        UsageError: one is not `name=text`, or is given twice.
+        ParameterError: a value does not fit its annotation.
+    """
+    texts: dict[str, list[str]] = {}
+    for pair in given:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"-p: expected name=value, found {pair!r}")
+        texts.setdefault(name, []).append(text)
+    return {name: _value(kind, name, listed) for name, listed in texts.items()}
+
+
+def _value(kind: type[Workflow], name: str, texts: list[str]) -> Any:
+    declared = kind.declared_parameters.get(name)
+    if declared is None:
+        return texts[-1]  # The workflow refuses it, with the names that it takes.
+    label = f"{kind.__name__}: the parameter {name}"
+    values = [parse(text, declared.hint, label) for text in texts]
+    if len(values) == 1:
+        return values[0]
+    if all(isinstance(value, (list, tuple)) for value in values):
+        return type(values[0])(element for value in values for element in value)
+    if all(isinstance(value, (set, frozenset)) for value in values):
+        return type(values[0])().union(*values)
+    raise ParameterError(f"{label}: expected one -p {name}=..., found {len(values)}")
+
+
+# -- running ----------------------------------------------------------------
+
+
+def _run(common: Common, request: Request, workflow: Workflow, options: Options) -> int:
+    board = Board()
+    with connect(common.url) as client:
+        try:
+            with _screen(board, quiet=request.quiet) as screen:
+                listening = replace(options, listeners=(board, screen))
+                code = _outcome(run_with(workflow, client, listening).ok)
+        except Stopped as stopped:
+            code = _TIMED_OUT if stopped.number == SIGALRM else 128 + stopped.number
+        except (LeaseLost, StoreError) as error:
+            if board.container is None or isinstance(error, StoreURLError):
+                raise
+            _summary(board)
+            refuse(error, verbose=common.verbose)
+            _next(common, request, None)
+            return error.exit_code
+        _summary(board)
+        name = "" if board.container is None else board.container.name
+        record = client.store.container(name)
+        if common.json and record is not None:
+            show_json(status_object(client.store, record))
+        _next(common, request, record)
+    return code
+
+
+def _outcome(ok: bool) -> int:  # noqa: FBT001 - the one question there is
+    return 0 if ok else _FAILED
+
+
+@contextlib.contextmanager
+def _screen(board: Board, *, quiet: bool) -> Iterator[Screen]:
+    screen = _choose(board, quiet=quiet)
+    try:
+        yield screen
+    finally:
+        screen.close()
+
+
+def _choose(board: Board, *, quiet: bool) -> Screen:
+    if quiet or os.environ.get("CI") or not is_live(sys.stderr):
+        return PlainLines(sys.stderr, quiet=quiet)
+    from ptsflow.display.live import LiveScreen  # noqa: PLC0415 - rich is for terminals alone.
+
+    return LiveScreen(board, sys.stderr)
+
+
+def _summary(board: Board) -> None:
+    show(tables.summary(board, system_clock()), sys.stderr, whole=True)
+
+
+def _next(common: Common, request: Request, record: ContainerRecord | None) -> None:
+    """Say the command to type next, as the last line."""
+    if record is not None and record.status is Status.DONE:
+        store, why = store_words(common)
+        words = ["show", record.name, *store]
+    else:
+        words, why = request.again(common)
+    if why:
+        say(why)
+    say(f"next: {program()} {typed(words)}")
+
+
+# -- dry run ----------------------------------------------------------------
+
+
+def _dry_run(common: Common, workflow: Workflow, options: Options) -> int:
+    plan = plan_of(type(workflow))
+    name = options.container or workflow.container_name
+    encoded = workflow.encoded_parameters()
+    store = open_existing(common.url)
+    with contextlib.closing(store) if store else contextlib.nullcontext():
+        record = store.container(name) if store else None
+        if record is not None:
+            check_fits(record, plan, encoded, fresh=options.fresh)
+        tasks = []
+        if store is not None and record is not None and not options.fresh:
+            tasks = store.tasks(record.uid)
+    foreseen = foresee(
+        plan,
+        record or ContainerRecord(uid="", name=name),
+        tasks,
+        now=system_clock(),
+        again=asked_again(plan, tasks, options),
+        only=options.only,
+    )
+    if common.json:
+        head = {
+            "schema": as_json.SCHEMA,
+            "container": name,
+            "workflow": plan.workflow,
+            "exists": record is not None,
+        }
+        entries = [
+            {"name": entry.name, "action": entry.action, "reason": entry.reason}
+            for entry in foreseen
+        ]
+        show_json(head | {"tasks": entries})
+    else:
+        there = "as it is stored" if tasks else "begun anew" if record else "new"
+        say(f"{name}: {there}; a run would do this, nothing is written now")
+        show(tables.forecasts(foreseen))
+    return 0

@@ -1,0 +1,224 @@
+"""What all commands share: their common options, the store, refusals, output."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
+
+import click
+from msgspec import Struct
+
+from ptsflow.client.admin import find
+from ptsflow.client.client import store_url
+from ptsflow.core.model import ContainerRecord
+from ptsflow.display import as_json, plain
+from ptsflow.display import format as fmt
+from ptsflow.display.format import Line
+from ptsflow.errors import ContainerNotFound, PtsflowError, TaskNotFound
+from ptsflow.stores import mask, open_store
+from ptsflow.stores.base import Store
+from ptsflow.workflow.loading import similar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: What a bug in ptsflow exits with.
+BUG = 3
+
+
+class Common(Struct):
+    """The options that can stand before the command as well as after it."""
+
+    store: str | None = None
+    json: bool = False
+    verbose: bool = False
+
+    @property
+    def url(self) -> str:
+        """The store's URL, from the option, the environment or the default."""
+        return store_url(self.store)
+
+
+def _note(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if value:
+        setattr(context.ensure_object(Common), parameter.name or "", value)
+
+
+def common_options(function: F) -> F:
+    """Add --store, --json and -v to a command; their values are in its `Common`."""
+    for option in (
+        click.option(
+            "--store",
+            metavar="URL",
+            expose_value=False,
+            callback=_note,
+            help="Where containers are kept: sqlite:///FILE or mongodb://HOST/DATABASE. "
+            "Default: $PTSFLOW_STORE, then sqlite:///.ptsflow/ptsflow.db.",
+        ),
+        click.option(
+            "--json",
+            is_flag=True,
+            expose_value=False,
+            callback=_note,
+            help="Print JSON on standard output.",
+        ),
+        click.option(
+            "-v",
+            "--verbose",
+            is_flag=True,
+            expose_value=False,
+            callback=_note,
+            help="Show where an error comes from.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+pass_common = click.make_pass_decorator(Common, ensure=True)
+
+
+# -- the store --------------------------------------------------------------
+
+
+def open_existing(url: str) -> Store | None:
+    """Open a store, or return None where a file would have to be made."""
+    if url.partition(":")[0].lower() == "sqlite":
+        from ptsflow.stores.sqlite.file import path_of  # noqa: PLC0415 - lazily.
+
+        if not path_of(url).exists():
+            return None
+    return open_store(url)
+
+
+def open_to_look(url: str) -> Store:
+    """Open a store that is there.
+
+    Raises:
+        ContainerNotFound: there is none, so it has no containers either.
+    """
+    store = open_existing(url)
+    if store is None:
+        raise ContainerNotFound(
+            f"there is no store at {mask(url)} yet; begin one with ptsflow run, "
+            "or name another one with --store URL"
+        )
+    return store
+
+
+def chosen(store: Store, name: str | None) -> ContainerRecord:
+    """Return the container of that name or part of one; without it the latest.
+
+    Raises:
+        ContainerNotFound: there is none, or there are several.
+    """
+    if name is not None:
+        return find(store, name)
+    records = store.containers()
+    if not records:
+        raise ContainerNotFound(
+            f"there is no container in {store.url} yet; begin one with ptsflow run"
+        )
+    return max(records, key=lambda record: record.started_at or record.created_at)
+
+
+# -- output -----------------------------------------------------------------
+
+
+def is_live(stream: TextIO) -> bool:
+    """Whether a person looks at a terminal that can be drawn on."""
+    drawable = os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
+    return stream.isatty() and drawable
+
+
+def width_of(stream: TextIO) -> int:
+    """Return how many columns lines may take."""
+    if not stream.isatty():
+        return 10_000
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
+def show(
+    lines: Iterable[Line], stream: TextIO | None = None, *, whole: bool = False
+) -> None:
+    """Write lines to standard output, in colour where it is a terminal.
+
+    Args:
+        lines: what to write.
+        stream: where to, if not to standard output.
+        whole: wrap long lines instead of cutting them.
+    """
+    stream = stream or sys.stdout
+    if not is_live(stream):
+        plain.write_lines(stream, lines)
+        return
+    from ptsflow.display import live  # noqa: PLC0415 - rich is for terminals alone.
+
+    live.write_lines(stream, lines, whole=whole)
+
+
+def no_task(record: ContainerRecord, name: str, names: Iterable[str]) -> TaskNotFound:
+    """Return the error that a container has no such task."""
+    return TaskNotFound(
+        f"container {record.name!r} has no task {name!r}{similar(name, names)}; "
+        f"see ptsflow show {record.name}"
+    )
+
+
+def show_json(value: Any) -> None:
+    """Write one object to standard output, on one line."""
+    plain.write(sys.stdout, f"{as_json.dumps(value)}\n")
+
+
+def say(text: str) -> None:
+    """Write one line to standard error, whatever is in it."""
+    plain.write(sys.stderr, f"{fmt.clean(text)}\n")
+
+
+def refuse(error: BaseException, *, verbose: bool) -> None:
+    """Say in one line why a command ends; with `verbose` from where."""
+    if verbose:
+        import traceback  # noqa: PLC0415 - only now.
+
+        plain.write(sys.stderr, "".join(traceback.format_exception(error)))
+    if isinstance(error, PtsflowError):
+        say(f"ptsflow: {error}")
+    else:
+        where = "" if verbose else "; -v shows where"
+        kind = type(error).__name__
+        say(f"ptsflow: this is a bug in ptsflow: {kind}: {error}{where}")
+
+
+def program() -> str:
+    """Return how this program was called, for commands to type next."""
+    if Path(sys.argv[0]).name == "__main__.py":
+        return "python -m ptsflow"
+    return "ptsflow"
+
+
+def typed(words: Iterable[str]) -> str:
+    """Return words as a shell takes them, on one line and free of controls."""
+    return " ".join(_quoted(word) for word in words)
+
+
+def _quoted(word: str) -> str:
+    if fmt.clean(word) == word:
+        import shlex  # noqa: PLC0415 - 2 ms, only at the end of a command.
+
+        return shlex.quote(word)
+    escaped = fmt.clean(word.replace("\\", "\\\\").replace("'", "\\'"))
+    return f"$'{escaped}'"
+
+
+def store_words(common: Common) -> tuple[list[str], str]:
+    """Return `--store URL` as given, or why it is left out of what is typed next."""
+    if common.store is None:
+        return [], ""
+    if mask(common.store) != common.store:
+        return [], "the store's URL has a password: give it in PTSFLOW_STORE"
+    return ["--store", common.store], ""

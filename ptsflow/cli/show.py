@@ -1,0 +1,240 @@
+"""Commands that only look: status, list, show, graph. They need no user code, but graph."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Any
+
+import click
+from msgspec.structs import replace
+
+from ptsflow.cli.shared import (
+    Common,
+    chosen,
+    common_options,
+    no_task,
+    open_existing,
+    open_to_look,
+    pass_common,
+    say,
+    show_json,
+    typed,
+    width_of,
+)
+from ptsflow.cli.shared import show as show_lines
+from ptsflow.client.lease import still_working
+from ptsflow.core import attempt_ledger, counts
+from ptsflow.core.model import Cause, ContainerRecord, Status, TaskRecord
+from ptsflow.core.plan import plan_of
+from ptsflow.core.resume import changed
+from ptsflow.display import as_json, layout, plain, tables
+from ptsflow.display import format as fmt
+from ptsflow.display.format import Line
+from ptsflow.display.run_state import board_of
+from ptsflow.host.process_identity import is_dead
+from ptsflow.stores import mask
+from ptsflow.stores.base import Store
+from ptsflow.workflow.loading import load
+from ptsflow.workflow.workflow import Workflow
+
+#: How long a runner is said to hold what it is at work in without a lease, in
+#: milliseconds: it is looked at anew then.
+_MOMENT_MS = 1_000
+
+
+def seen(store: Store, record: ContainerRecord, now: int) -> ContainerRecord:
+    """Return a container as it stands, whatever became of its owner and its lease.
+
+    Who is known to be dead holds nothing; who is at work in it holds it still.
+    """
+    if record.owner is not None and is_dead(record.owner):
+        record = replace(record, owner=None)
+    worker = None if fmt.is_held(record, now) else still_working(store, record.uid)
+    if worker is None:
+        return record
+    return replace(record, owner=worker, leased_till=now + _MOMENT_MS)
+
+
+def status_object(store: Store, record: ContainerRecord) -> dict[str, Any]:
+    """Return a container as `status --json` prints it."""
+    now = store.now()
+    tasks = store.tasks(record.uid, payloads=True)
+    eta = as_json.stored_eta_ms(record, tasks, now)
+    return as_json.whole(record, tasks, now=now, eta_ms=eta)
+
+
+@click.command()
+@click.argument("name", required=False)
+@common_options
+@pass_common
+def status(common: Common, name: str | None) -> None:
+    """Show how a container stands: the one of that NAME, or the latest.
+
+    NAME may be any unique part of a container's name.
+    """
+    with contextlib.closing(open_to_look(common.url)) as store:
+        now = store.now()
+        record = seen(store, chosen(store, name), now)
+        if common.json:
+            show_json(status_object(store, record))
+            return
+        tasks = store.tasks(record.uid)
+        show_lines(_page(record, tasks, now))
+
+
+def _page(record: ContainerRecord, tasks: list[TaskRecord], now: int) -> list[Line]:
+    status = counts.status_of(record, counts.tallies_of(tasks))
+    seen_tasks = tasks
+    if tables.is_orphan(record, status, now):
+        seen_tasks = [tables.orphan(task) for task in tasks]
+    return layout.page(
+        board_of(record, seen_tasks, now),
+        now,
+        width=width_of(sys.stdout),
+        eta_ms=as_json.stored_eta_ms(record, tasks, now),
+        stands=tables.stands(record, status, now),
+        remarks=[
+            _unknown(record, tasks) or _remark(record, status, now),
+            _changed(record, tasks),
+        ],
+    )
+
+
+def _unknown(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
+    """Say how to settle what only a person can."""
+    names = [task.name for task in tasks if task.cause is Cause.UNKNOWN]
+    if not names:
+        return ""
+    words = typed(["ptsflow", "mark", record.name, names[0], "done"])
+    more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+    return f"nobody knows what {names[0]} did{more}: {words}, or pending"
+
+
+def _changed(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
+    """Say which steps' code is another one than when they ran."""
+    steps = changed(record.plan, tasks)
+    if not steps:
+        return ""
+    return f"changed since it ran: {fmt.names(list(steps))}; run it with --changed"
+
+
+def _remark(record: ContainerRecord, stands: Status, now: int) -> str:
+    """Say who runs a container, or what to do with it."""
+    if fmt.is_held(record, now):
+        return tables.run_by(record)
+    if record.finish_reason is not None:
+        return f"finished early: {record.finish_reason}"
+    if record.workflow is None or stands is Status.DONE:
+        return ""
+    if tables.is_orphan(record, stands, now):
+        return "its runner is gone; run it again to continue"
+    return "run it again to continue"
+
+
+@click.command("list")
+@common_options
+@pass_common
+def list_containers(common: Common) -> None:
+    """List all containers."""
+    store = open_existing(common.url)
+    if store is None:
+        say(f"no containers: there is no store at {mask(common.url)} yet")
+        return
+    with contextlib.closing(store):
+        now = store.now()
+        records = [seen(store, record, now) for record in store.containers()]
+        tallies = store.tallies([record.uid for record in records])
+        if common.json:
+            for record in records:
+                tasks = store.tasks(record.uid) if record.owner is not None else ()
+                eta = as_json.stored_eta_ms(record, tasks, now)
+                counted = tallies.get(record.uid, ())
+                show_json(as_json.container(record, counted, now=now, eta_ms=eta))
+        elif records:
+            show_lines(tables.containers(records, tallies, now))
+        else:
+            say(f"no containers in {store.url} yet")
+
+
+@click.command()
+@click.argument("name")
+@click.argument("task", required=False)
+@common_options
+@pass_common
+def show(common: Common, name: str, task: str | None) -> None:
+    """Show everything that is stored of a container, or of one TASK of it.
+
+    NAME may be any unique part of a container's name.
+    """
+    with contextlib.closing(open_to_look(common.url)) as store:
+        now = store.now()
+        record = seen(store, chosen(store, name), now)
+        if task is not None:
+            _show_task(common, store, record, task)
+        elif common.json:
+            plan = [as_json.step(step) for step in record.plan]
+            stale = list(changed(record.plan, store.tasks(record.uid)))
+            more = {"plan": plan, "changed": stale}
+            show_json(status_object(store, record) | more)
+        else:
+            tasks = store.tasks(record.uid)
+            lines = tables.details(record, counts.tallies_of(tasks), now)
+            if record.plan:
+                lines += [[], *tables.tree("plan", record.plan)]
+            show_lines([*lines, [], *tables.tasks(tasks, now)])
+
+
+def _show_task(
+    common: Common, store: Store, record: ContainerRecord, name: str
+) -> None:
+    found = store.tasks(record.uid, [name], payloads=True)
+    if not found:
+        tasks = store.tasks(record.uid)
+        items = [task for task in tasks if task.step == name]
+        if items and not common.json:
+            show_lines(tables.tasks(items, store.now()))
+            return
+        names = [task.name for task in items or tasks]
+        raise no_task(record, name, names)
+    made = attempt_ledger.complete(found[0], store.attempts(record.uid, name))
+    if common.json:
+        head = {"schema": as_json.SCHEMA, "container": record.name}
+        attempts = [as_json.attempt(attempt) for attempt in made]
+        show_json(head | as_json.task(found[0]) | {"attempts": attempts})
+        return
+    lines = tables.fields(found[0])
+    if made:
+        lines += [[], *tables.attempts(made)]
+    show_lines(lines, whole=True)
+
+
+@click.command()
+@click.argument("target")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["tree", "mermaid"]),
+    default="tree",
+    help="What to print.",
+)
+@common_options
+@pass_common
+def graph(common: Common, target: str, form: str) -> None:
+    """Show the steps of a workflow and what each waits for; nothing runs.
+
+    TARGET is package.module:Class or path/file.py:Class.
+    """
+    workflow: type[Workflow] = load(target, Workflow)
+    plan = plan_of(workflow).summary()
+    if common.json:
+        head = {"schema": as_json.SCHEMA, "workflow": workflow.__name__}
+        parameters = list(workflow.declared_parameters)
+        steps = [as_json.step(step) for step in plan]
+        waits = [[edge.before, edge.after] for edge in tables.edges(plan)]
+        show_json(head | {"parameters": parameters, "steps": steps, "edges": waits})
+    elif form == "mermaid":
+        plain.write(sys.stdout, tables.mermaid(plan))
+    else:
+        given = ", ".join(workflow.declared_parameters)
+        show_lines(tables.tree(f"{workflow.__name__}({given})", plan))

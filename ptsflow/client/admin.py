@@ -1,0 +1,254 @@
+"""What a person does to a container between runs: reset it, or let it be retried.
+
+And the one thing that is done while it runs: asking its runner to stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from msgspec.structs import replace
+
+from ptsflow.client.lease import acquire
+from ptsflow.core import attempt_ledger, transitions
+from ptsflow.core.model import Cause, Change, ContainerRecord, Status, Stop, TaskRecord
+from ptsflow.core.plan import downstream
+from ptsflow.errors import ContainerNotFound, LeaseLost, TaskNotFound, UsageError
+from ptsflow.host.clock import Clock, system_clock
+from ptsflow.host.process_identity import is_dead, this_process
+from ptsflow.host.workdirs import Workdirs
+from ptsflow.stores.base import Store
+from ptsflow.stores.rules import is_leased
+from ptsflow.workflow.loading import similar
+
+#: How long an operation may hold a container, in milliseconds.
+_LEASE_MS = 30_000
+
+
+def reset(
+    store: Store,
+    container: ContainerRecord,
+    *,
+    step: str | None = None,
+    with_downstream: bool = False,
+    clock: Clock = system_clock,
+) -> list[str]:
+    """Forget results, so that tasks run again; return the names of those forgotten.
+
+    Args:
+        store: where the container is.
+        container: which one.
+        step: this step, or this one task, alone; without it all.
+        with_downstream: also all that waits for the step.
+        clock: tells the time.
+
+    Raises:
+        ContainerBusy: a live runner holds the container.
+        TaskNotFound: it has no such step or task.
+    """
+    with _changing(store, container, clock) as (held, changes):
+        tasks = store.tasks(held.uid)
+        chosen = resettable(held, tasks, step=step, with_downstream=with_downstream)
+        again = [task for task in tasks if task.name in chosen]
+        marks = [task for task in tasks if step is not None and _is_finisher(task)]
+        for task in again:
+            after = transitions.reset(task, fence=held.fence)
+            ended = attempt_ledger.between(task, after, now=clock())
+            changes.append(Change(task, after, ended))
+        changes += [
+            Change(task, transitions.carry_on(task, fence=held.fence))
+            for task in marks
+            if task.name not in chosen
+        ]
+    return [task.name for task in again]
+
+
+def resettable(
+    container: ContainerRecord,
+    tasks: Iterable[TaskRecord],
+    *,
+    step: str | None = None,
+    with_downstream: bool = False,
+) -> set[str]:
+    """Return the names of the tasks that `reset` would forget.
+
+    Raises:
+        TaskNotFound: there is no such step or task.
+    """
+    tasks = list(tasks)
+    begun = {t.name for t in tasks if t.invoke_count or t.is_complete}
+    if step is None:
+        return begun
+    steps = [planned.name for planned in container.plan]
+    names = {task.name: task.step for task in tasks}
+    if step not in steps and step not in names:
+        raise TaskNotFound(
+            f"container {container.name!r}: there is no step or task {step!r}"
+            f"{similar(step, [*steps, *names])}; it has {', '.join(steps) or 'none'}"
+        )
+    single = {step} if step in names else set()
+    first = step if step in steps else names[step]
+    behind = downstream(container.plan, [first])
+    if not with_downstream:
+        behind = {first}
+    if step not in steps:
+        behind.discard(first)
+    return begun & (single | {t.name for t in tasks if t.step in behind})
+
+
+def mark(
+    store: Store,
+    container: ContainerRecord,
+    name: str,
+    status: Status,
+    *,
+    clock: Clock = system_clock,
+) -> None:
+    """Settle what a task whose outcome is unknown, or that failed, has done.
+
+    Args:
+        store: where the container is.
+        container: which one.
+        name: the task.
+        status: DONE if it did its work, PENDING to run it again.
+        clock: tells the time.
+
+    Raises:
+        ContainerBusy: a live runner holds the container.
+        TaskNotFound: it has no such task.
+        UsageError: the task has not failed.
+    """
+    with _changing(store, container, clock) as (held, changes):
+        found = store.tasks(held.uid, [name])
+        if not found:
+            names = [task.name for task in store.tasks(held.uid)]
+            raise TaskNotFound(
+                f"container {container.name!r}: there is no task {name!r}"
+                f"{similar(name, names)}; see ptsflow show {container.name}"
+            )
+        task = found[0]
+        if task.status is not Status.FAILED:
+            raise UsageError(
+                f"container {container.name!r}: {name} is {task.status}; only a task "
+                "that failed can be marked"
+            )
+        if status is Status.DONE:
+            after = transitions.settle(task, now=clock(), fence=held.fence)
+        else:
+            after = transitions.reopen(task, fence=held.fence)
+        changes.append(Change(task, after))
+
+
+def retry(
+    store: Store, container: ContainerRecord, *, clock: Clock = system_clock
+) -> list[str]:
+    """Give failed and waiting tasks a fresh budget, at once; return their names.
+
+    What a step that finished the workflow early made needless is not tried again.
+
+    Raises:
+        ContainerBusy: a live runner holds the container.
+    """
+    with _changing(store, container, clock) as (held, changes):
+        tasks = store.tasks(held.uid)
+        needless = set[str]()
+        if any(_is_finisher(task) for task in tasks):
+            needless = {step.name for step in held.plan if not step.always}
+        again = [t for t in tasks if _is_retryable(t) and t.step not in needless]
+        changes += [Change(t, transitions.reopen(t, fence=held.fence)) for t in again]
+    return [task.name for task in again]
+
+
+def cancel(store: Store, container: ContainerRecord, how: Stop) -> bool:
+    """Ask the runner of a container to stop; it hears of it within two seconds.
+
+    What runs then is recorded as interrupted, and starts again with the next run.
+
+    Args:
+        store: where the container is.
+        container: which one, as last seen.
+        how: whether what runs may end first.
+
+    Returns:
+        False where nobody runs it.
+    """
+    if container.owner is None or is_dead(container.owner):
+        return False
+    is_held = is_leased(container, store.now())
+    return is_held and store.ask_to_stop(container.uid, container.fence, how)
+
+
+def _is_retryable(task: TaskRecord) -> bool:
+    skipped = task.status is Status.SKIPPED and task.cause is Cause.UPSTREAM
+    failed = task.status is Status.FAILED and task.cause is not Cause.UNKNOWN
+    return skipped or failed or task.status is Status.WAITING
+
+
+def _is_finisher(task: TaskRecord) -> bool:
+    return task.cause is Cause.FINISH and task.status is Status.DONE
+
+
+@contextmanager
+def _changing(
+    store: Store, container: ContainerRecord, clock: Clock
+) -> Iterator[tuple[ContainerRecord, list[Change]]]:
+    """Hold the container's lease for a moment, and commit what is put in the list.
+
+    It is pending then; where nothing is put there, it stays as it was.
+    """
+    held, _ = acquire(store, container, this_process(clock), _LEASE_MS)
+    folders = Workdirs(store.url, held)
+    changes: list[Change] = []
+    try:
+        yield held, changes
+        if changes:
+            store.commit(held.uid, changes, fence=held.fence)
+            folders.settle(changes)
+            pending = {
+                "status": Status.PENDING,
+                "finish_reason": None,
+                "ended_at": None,
+            }
+            held = replace(held, **pending)
+    finally:
+        if not store.release(held):
+            raise LeaseLost(
+                f"container {container.name!r}: it took too long; try again"
+            )
+        folders.close()
+
+
+def find(store: Store, name: str) -> ContainerRecord:
+    """Return the container of that name, or the one whose name has it as a part.
+
+    Raises:
+        ContainerNotFound: none has, or several have.
+    """
+    exact = store.container(name)
+    if exact is not None:
+        return exact
+    records = store.containers()
+    return pick(name, records, store.url)
+
+
+def pick(name: str, records: Iterable[ContainerRecord], url: str) -> ContainerRecord:
+    """Return the one record whose name has `name` as a part.
+
+    Raises:
+        ContainerNotFound: none has, or several have.
+    """
+    records = list(records)
+    found = [record for record in records if name in record.name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(record.name for record in found[:5])
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""  # noqa: PLR2004
+        raise ContainerNotFound(
+            f"{name!r} is part of {len(found)} names in {url}: {names}{more}; say more of it"
+        )
+    known = [record.name for record in records]
+    raise ContainerNotFound(
+        f"no container {name!r} in {url}{similar(name, known)}; see ptsflow list"
+    )

@@ -1,0 +1,3 @@
+"""What decides: records, the plan, and pure functions over them; no clock, no I/O."""
+
+from __future__ import annotations

@@ -1,0 +1,75 @@
+"""Which attempts of a task are over, and how they ended: pure, from its records.
+
+An attempt that ended well is told by the task's record itself, so that it costs nothing
+more. All others are added to the ledger that the store keeps of the task; so is the last
+good one when its record is about to forget it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ptsflow.core.model import Attempt, Cause, Ending, Status, TaskRecord
+
+
+def ended(
+    task: TaskRecord,
+    ending: Ending,
+    *,
+    now: int,
+    error: str = "",
+    error_type: str = "",
+    traceback: str = "",
+) -> Attempt:
+    """Return the attempt that a running task made until now."""
+    return Attempt(
+        number=task.invoke_count,
+        began_at=now if task.last_invoked_at is None else task.last_invoked_at,
+        ended_at=now,
+        ending=ending,
+        error_type=error_type,
+        error=error,
+        traceback=traceback,
+        ran_by=task.ran_by,
+    )
+
+
+def between(
+    before: TaskRecord | None, after: TaskRecord | None, *, now: int
+) -> Attempt | None:
+    """Return what the ledger gets when a new run finds `before` and makes it `after`."""
+    if before is None or after is None:
+        return None
+    if before.status is Status.RUNNING and after.status is not Status.RUNNING:
+        return ended(before, Ending.CRASHED, now=now, error=after.error or "")
+    return last(before) if after.status is Status.PENDING else None
+
+
+def last(task: TaskRecord) -> Attempt | None:
+    """Return the attempt that the record of a task tells of, if it does."""
+    by_body = task.status is Status.SKIPPED and task.cause is Cause.BODY
+    if not (task.status is Status.DONE or by_body) or task.last_invoked_at is None:
+        return None
+    ended_at = task.task_ended_at or task.last_invoked_at
+    return Attempt(
+        number=task.invoke_count,
+        began_at=task.last_invoked_at,
+        ended_at=max(ended_at, task.last_invoked_at),
+        ending=Ending.SKIPPED if by_body else Ending.DONE,
+        ran_by=task.ran_by,
+    )
+
+
+def complete(task: TaskRecord, kept: Iterable[Attempt]) -> list[Attempt]:
+    """Return the attempts of a task that are over, oldest first.
+
+    Args:
+        task: its record.
+        kept: its ledger.
+    """
+    found = {attempt.number: attempt for attempt in kept}
+    told = last(task)
+    # What a person marked as done did not end well by itself.
+    if told is not None and told.number not in found:
+        found[told.number] = told
+    return [found[number] for number in sorted(found)]

@@ -1,0 +1,90 @@
+"""Counting: how far a container is, from its plan and its tasks counted by step."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from ptsflow.core.model import ContainerRecord, Status, StepSummary, Tally, TaskRecord
+
+
+def tallies_of(tasks: Iterable[TaskRecord]) -> list[Tally]:
+    """Count tasks by step and status."""
+    sums: dict[tuple[str, Status], list[float]] = defaultdict(lambda: [0, 0.0])
+    for task in tasks:
+        entry = sums[task.step, task.status]
+        entry[0] += 1
+        entry[1] += task.percentage_complete
+    return [
+        Tally(step, status, int(count), percentage)
+        for (step, status), (count, percentage) in sums.items()
+    ]
+
+
+def count_by_status(tallies: Iterable[Tally]) -> dict[Status, int]:
+    """Return how many tasks stand in each status, every status named."""
+    totals = dict.fromkeys(Status, 0)
+    for tally in tallies:
+        totals[tally.status] += tally.count
+    return totals
+
+
+def percentage(plan: Sequence[StepSummary], tallies: Iterable[Tally]) -> float:
+    """Return how much is complete, 0 to 100: the steps' shares by their weights.
+
+    A step's share is the mean of its tasks'. A client's own tasks count as a step of
+    weight 1 each, those of steps that were removed not at all; with neither plan nor
+    tasks all is complete.
+    """
+    weights = {step.name: step.weight for step in plan}
+    sums: dict[str, list[float]] = defaultdict(lambda: [0, 0.0])
+    for tally in tallies:
+        entry = sums[tally.step]
+        entry[0] += tally.count
+        entry[1] += tally.percentage
+    total = done = 0.0
+    for name, weight in weights.items():
+        count, percent = sums.get(name, (0, 0.0))
+        total += weight
+        done += weight * (percent / count if count else 0.0)
+    count, percent = sums.get("", (0, 0.0))
+    total += count
+    done += percent
+    return 100.0 if total == 0 else min(100.0, done / total)
+
+
+def status_of(container: ContainerRecord, tallies: Iterable[Tally]) -> Status:
+    """Return what became of a container.
+
+    Of a workflow it is what its runner said, else what its tasks say.
+    """
+    numbers = count_by_status(tallies)
+    is_open = any(n for status, n in numbers.items() if not status.is_complete)
+    if container.workflow is not None:
+        reopened = container.status is Status.DONE and is_open
+        return Status.PENDING if reopened else container.status
+    if numbers[Status.RUNNING]:
+        return Status.RUNNING
+    if is_open:
+        return Status.PENDING
+    return Status.FAILED if numbers[Status.FAILED] else Status.DONE
+
+
+def allowed_failures(tolerate: int | str, total: int) -> int:
+    """Return how many of `total` items may fail: a number, or a share such as "2%"."""
+    if isinstance(tolerate, str):
+        # Exact, as 10,000 times 0.57 in floats is a little less than 5,700.
+        return int(total * Decimal(tolerate.rstrip("%")) / 100)
+    return tolerate
+
+
+def is_accepted(step: StepSummary | None, failed: int, total: int) -> bool:
+    """Whether `failed` of a step's `total` tasks may fail without failing the run."""
+    if failed == 0:
+        return True
+    if step is None:
+        return False
+    return step.optional or (
+        step.each is not None and failed <= allowed_failures(step.tolerate, total)
+    )

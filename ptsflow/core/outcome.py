@@ -1,0 +1,143 @@
+"""What bodies hand in, and what it makes of their tasks."""
+
+from __future__ import annotations
+
+import threading
+from typing import assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ptsflow.core import attempt_ledger, transitions
+from ptsflow.core.model import Attempt, Cause, Ending, TaskRecord
+from ptsflow.core.plan import PlanStep
+from ptsflow.core.resume import unknown
+from ptsflow.executors.attempt import (
+    Finished,
+    Interrupted,
+    Outcome,
+    Postponed,
+    Raised,
+    Returned,
+    Skipped,
+)
+
+
+class Ended(Struct, frozen=True):
+    """An attempt ended."""
+
+    task: str
+    outcome: Outcome
+    #: `host:pid` of the process that made it, where that was not the runner.
+    ran_by: str = ""
+
+
+class Saving:
+    """A body wants its processing data saved, and waits for it."""
+
+    __slots__ = ("kept", "settled", "task", "text")
+
+    def __init__(self, task: str, text: str) -> None:
+        self.task = task
+        self.text = text
+        self.kept = False
+        self.settled = threading.Event()
+
+
+def apply_outcome(
+    task: TaskRecord,
+    outcome: Outcome,
+    step: PlanStep,
+    *,
+    now: int,
+    is_needless: bool = False,
+) -> TaskRecord:
+    """Return what an outcome makes of a running task.
+
+    Args:
+        task: as it runs.
+        outcome: how its attempt ended.
+        step: its step.
+        now: the time.
+        is_needless: whether the workflow was finished by another step meanwhile, so
+            that it is not tried again.
+    """
+    match outcome:
+        case Returned(result):
+            return transitions.succeed(task, now=now, result=result, **_code(step))
+        case Finished(_) if step.always:  # there is no rest for it to finish
+            return transitions.succeed(
+                task, now=now, result=transitions.NULL, **_code(step)
+            )
+        case Finished(why):
+            return transitions.finish(task, now=now, why=why, **_code(step))
+        case Skipped(why):
+            return replace(_skip(task, now, Cause.BODY, why), **_code(step))
+        case Raised() | Postponed() | Interrupted():
+            return _unfinished(task, outcome, now, is_needless=is_needless)
+        case _:
+            assert_never(outcome)
+
+
+def _unfinished(
+    task: TaskRecord,
+    outcome: Raised | Postponed | Interrupted,
+    now: int,
+    *,
+    is_needless: bool,
+) -> TaskRecord:
+    match outcome:
+        case Interrupted():
+            return transitions.interrupt(task, now=now)
+        case Postponed(_, why) | Raised(why) if is_needless:
+            return _skip(task, now, Cause.FINISH, why)
+        case Postponed(seconds, why):
+            due = now + round(seconds * 1000)
+            return transitions.postpone(task, now=now, due=due, why=why)
+        case Raised(error, None):
+            return transitions.give_up(task, now=now, error=error)
+        case Raised(error, again_in):
+            due = now + round((again_in or 0) * 1000)
+            return transitions.retry(task, now=now, due=due, error=error)
+
+
+def _code(step: PlanStep) -> dict[str, str]:
+    """Return what a finished task remembers of the code that finished it."""
+    return {"code_version": step.version, "code_hash": step.code_hash}
+
+
+def ledger_entry(task: TaskRecord, outcome: Outcome, *, now: int) -> Attempt | None:
+    """Return what the ledger gets of it; None where the task's record tells it all."""
+    match outcome:
+        case Raised():
+            return attempt_ledger.ended(
+                task,
+                Ending.FAILED,
+                now=now,
+                error=transitions.cut(outcome.error, transitions.ERROR_LIMIT),
+                error_type=outcome.error_type,
+                traceback=outcome.traceback,
+            )
+        case Postponed(_, why):
+            return attempt_ledger.ended(task, Ending.POSTPONED, now=now, error=why)
+        case Interrupted():
+            return attempt_ledger.ended(task, Ending.INTERRUPTED, now=now)
+        case _:
+            return None
+
+
+def interrupted(task: TaskRecord, step: PlanStep, *, now: int) -> TaskRecord:
+    """Return what a running task becomes whose end is not waited for."""
+    if not step.at_most_once:
+        return transitions.interrupt(task, now=now)
+    return transitions.lose(
+        task,
+        now=now,
+        fence=task.fence,
+        code_version=step.version,
+        error=unknown(task),
+    )
+
+
+def _skip(task: TaskRecord, now: int, cause: Cause, why: str) -> TaskRecord:
+    return transitions.skip(task, now=now, fence=task.fence, cause=cause, why=why)

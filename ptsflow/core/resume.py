@@ -1,0 +1,402 @@
+"""What a new run makes of what earlier runs left: pure, from plan and stored tasks.
+
+Nothing that is done is repeated, but for what a person asked for (`again`, a changed
+`version=`) and the steps that always run, which belong to every run that has work.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ptsflow.core import attempt_ledger, transitions
+from ptsflow.core.counts import is_accepted
+from ptsflow.core.model import (
+    Cause,
+    Change,
+    ContainerRecord,
+    Status,
+    StepSummary,
+    TaskRecord,
+)
+from ptsflow.core.plan import Plan, PlanStep, downstream, item_name
+from ptsflow.workflow.code_hash import is_changed
+
+#: Room for the items of a step between its position and the next step's.
+STRIDE = 10**10
+
+
+class Resumption(Struct, frozen=True):
+    """What to change before anything starts."""
+
+    changes: list[Change]
+    #: All tasks as they are then, by name.
+    tasks: dict[str, TaskRecord]
+    #: Steps that tasks are stored of and the plan does not have.
+    removed: list[str]
+
+
+def resume(
+    plan: Plan,
+    container: ContainerRecord,
+    tasks: Iterable[TaskRecord],
+    *,
+    now: int,
+    again: Iterable[str] = (),
+) -> Resumption:
+    """Say what a run that holds `container` starts from.
+
+    Args:
+        plan: the workflow's, as it is now.
+        container: held, with the fence of this run; else as it was before it.
+        tasks: what is stored.
+        now: the time.
+        again: steps that a person wants run again, with all that waits for them.
+    """
+    stored = {task.name: task for task in tasks}
+    ran_by = "" if container.owner is None else container.owner.process
+    deciding = _Before(plan, stored, container, now, again)
+    after: dict[str, TaskRecord | None] = {
+        name: deciding.next(task) for name, task in stored.items()
+    }
+    for step in plan.steps:
+        if step.each is None and step.name not in stored:
+            after[step.name] = new_task(step, fence=container.fence, ran_by=ran_by)
+    if _has_work(plan, container, after):
+        for step in plan.steps[plan.usual :]:
+            task = after[step.name]
+            if task is not None and task.status in (Status.DONE, Status.SKIPPED):
+                # From what is stored: a change is one version on.
+                again_from = stored.get(step.name, task)
+                after[step.name] = transitions.reset(again_from, fence=container.fence)
+    changes = [
+        Change(before, task, attempt_ledger.between(before, task, now=now))
+        for name, task in after.items()
+        if (before := stored.get(name)) is not task
+    ]
+    return Resumption(
+        # What depends on a step comes before it: where a store does not keep a batch
+        # together, the cause of the changes is still there after a part of them.
+        changes=changes[::-1],
+        tasks={name: task for name, task in after.items() if task is not None},
+        removed=sorted(
+            {task.step for task in after.values() if task is not None and task.step}
+            - plan.by_name.keys()
+        ),
+    )
+
+
+def new_task(
+    step: PlanStep,
+    *,
+    fence: int,
+    ran_by: str = "",
+    key: str | None = None,
+    index: int = 0,
+) -> TaskRecord:
+    """Return the first record of a step, or of one of its items.
+
+    It already has what its first attempt will most likely write: a row that does not
+    grow later needs no room made for it.
+    """
+    return TaskRecord(
+        name=step.name if key is None else item_name(step.name, key),
+        step=step.name,
+        key=key,
+        position=(step.index + 1) * STRIDE + index,
+        version=1,
+        fence=fence,
+        max_retries=step.retry.max_retries,
+        delay_between_retries=step.retry.delay,
+        code_hash=step.code_hash,
+        ran_by=ran_by,
+        task_data=None,
+        processing_data=None,
+        result=None,
+    )
+
+
+def unknown(task: TaskRecord) -> str:
+    """Say that nobody knows what a task that may run at most once has done."""
+    return (
+        "unknown: it may run at most once and the runner ended while it ran; settle it "
+        f"with ptsflow mark NAME '{task.name}' done, or pending to run it again"
+    )
+
+
+class _Before:
+    """What is stored, asked what becomes of it."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        stored: Mapping[str, TaskRecord],
+        container: ContainerRecord,
+        now: int,
+        again: Iterable[str],
+    ) -> None:
+        self._plan = plan
+        self._stored = {name: _own(plan, task) for name, task in stored.items()}
+        self._fence = container.fence
+        self._now = now
+        self._repeated = _repeated(plan, self._stored.values(), again)
+        # A finish holds until something is to run again, or its mark was taken off.
+        self._is_finished = not self._repeated and finisher(stored.values()) is not None
+        #: Steps of a complete container whose failures, if any, were accepted.
+        self._passed = set[str]()
+        if container.status is Status.DONE and not self._repeated:
+            self._passed = (
+                set(plan.by_name)
+                if self._is_finished
+                else _accepted(plan, self._stored.values())
+            )
+
+    def next(self, stored: TaskRecord) -> TaskRecord | None:
+        """Return what a stored task becomes; itself where nothing changes."""
+        task = self._stored[stored.name]
+        if not task.step:
+            return task  # A client's own.
+        step = self._plan.by_name.get(task.step)
+        if step is None:
+            return self._crashed(task, task.max_retries)
+        if not _is_shaped(step, task):
+            # A fan-out that was refused as a whole, or a step that was declared otherwise.
+            return task if task.status is Status.DONE else None
+        return self._placed(step, stored, self._decided(step, task))
+
+    def _decided(self, step: PlanStep, task: TaskRecord) -> TaskRecord:
+        if step.name in self._repeated:
+            is_fresh = task.status is Status.PENDING and task.invoke_count == 0
+            return task if is_fresh else transitions.reset(task, fence=self._fence)
+        if task.status is Status.RUNNING:
+            if step.at_most_once:
+                return transitions.lose(
+                    task,
+                    now=self._now,
+                    fence=self._fence,
+                    code_version=step.version,
+                    error=unknown(task),
+                )
+            return self._crashed(task, step.retry.max_retries)
+        if task.cause is Cause.UNKNOWN:
+            return task  # Only a person settles it.
+        failed = task.status is Status.FAILED and step.name not in self._passed
+        if failed or self._is_needed_again(task):
+            return transitions.reopen(task, fence=self._fence)
+        is_mark = task.status is Status.DONE and task.cause is Cause.FINISH
+        if is_mark and not self._is_finished:
+            return transitions.carry_on(task, fence=self._fence)
+        return task
+
+    def _crashed(self, task: TaskRecord, max_retries: int) -> TaskRecord:
+        if task.status is not Status.RUNNING:
+            return task
+        return transitions.crash(
+            task,
+            now=self._now,
+            fence=self._fence,
+            max_retries=max_retries,
+            error=f"the runner died while it ran (attempt {task.attempt})",
+        )
+
+    def _is_needed_again(self, task: TaskRecord) -> bool:
+        """Whether the reason why it was skipped is gone."""
+        if task.status is not Status.SKIPPED:
+            return False
+        match task.cause:
+            case Cause.UPSTREAM:
+                return not self._is_cut_off(task)
+            case Cause.FINISH:
+                return not self._is_finished
+            case cause:
+                return cause is Cause.REMOVED
+
+    def _is_cut_off(self, task: TaskRecord) -> bool:
+        """Whether an item before it in its chain was skipped by its body, or let fail."""
+        step = self._plan.by_name[task.step]
+        before = self._stored.get(item_name(step.each or "", task.key or ""))
+        if before is None:
+            return False
+        if before.status is Status.FAILED:
+            return before.step in self._passed
+        return before.cause is Cause.BODY or (
+            before.cause is Cause.UPSTREAM and self._is_cut_off(before)
+        )
+
+    def _placed(
+        self, step: PlanStep, before: TaskRecord, after: TaskRecord
+    ) -> TaskRecord:
+        """Return `after` where the plan has its step now."""
+        position = (step.index + 1) * STRIDE + after.position % STRIDE
+        if after is before and position == after.position:
+            return after
+        return replace(
+            after, position=position, version=before.version + 1, fence=self._fence
+        )
+
+
+def _accepted(plan: Plan, tasks: Iterable[TaskRecord]) -> set[str]:
+    """Return the steps whose failures, if any, do not fail a run."""
+    total, failed = Counter[str](), Counter[str]()
+    for task in tasks:
+        total[task.step] += 1
+        failed[task.step] += task.has_failed
+    return {
+        step.name
+        for step in plan.steps
+        if is_accepted(step.summary(), failed[step.name], total[step.name])
+    }
+
+
+def _own(plan: Plan, task: TaskRecord) -> TaskRecord:
+    """Return a task that a client added or renamed as the step's whose name it has."""
+    name, bracket, key = task.name.partition("[")
+    step = plan.by_name.get(name)
+    if step is None or task.step == name or bool(bracket) != bool(step.each):
+        return task
+    return replace(task, step=name, key=key.removesuffix("]") if bracket else None)
+
+
+def _is_shaped(step: PlanStep, task: TaskRecord) -> bool:
+    """Whether the task is an item where the step fans out, and none where it does not."""
+    return (step.each is None) == (task.key is None)
+
+
+def _repeated(
+    plan: Plan, tasks: Iterable[TaskRecord], again: Iterable[str]
+) -> set[str]:
+    """Return the steps to run again: those asked for, those whose version changed."""
+    chosen = set(again)
+    for task in tasks:
+        step = plan.by_name.get(task.step)
+        if (
+            step is not None
+            and (task.status is Status.DONE or task.cause is Cause.BODY)
+            and task.code_version != step.version
+            and _is_shaped(step, task)
+        ):
+            chosen.add(step.name)
+    return downstream(plan.summary(), chosen) if chosen else chosen
+
+
+def changed(
+    plan: Iterable[StepSummary], tasks: Iterable[TaskRecord]
+) -> dict[str, list[str]]:
+    """Return the finished tasks whose body's code is another one now, by step.
+
+    Args:
+        plan: the steps with the hashes of their code as it is now.
+        tasks: what is stored.
+    """
+    hashes = {step.name: step.code_hash for step in plan}
+    found: dict[str, list[str]] = {}
+    for task in tasks:
+        is_finished = task.status is Status.DONE or task.cause is Cause.BODY
+        if is_finished and is_changed(task.code_hash, hashes.get(task.step, "")):
+            found.setdefault(task.step, []).append(task.name)
+    return found
+
+
+def _has_work(
+    plan: Plan, container: ContainerRecord, after: dict[str, TaskRecord | None]
+) -> bool:
+    """Whether this run will start any step that is not one of those always run."""
+    tasks = [task for task in after.values() if task is not None]
+    if finisher(tasks) is not None:
+        return False
+    usual = {step.name: step for step in plan.steps[: plan.usual]}
+    known = {step.name for step in container.plan}
+    # The items of a new fan-out, or of one that was refused, are not known.
+    if any(step.each and step.name not in known for step in usual.values()):
+        return True
+    if any(task is None for task in after.values()):
+        return True
+    return any(task.step in usual and not task.is_complete for task in tasks)
+
+
+def finisher(tasks: Iterable[TaskRecord]) -> TaskRecord | None:
+    """Return the task that ended the workflow early, if one did."""
+    return next(
+        (t for t in tasks if t.status is Status.DONE and t.cause is Cause.FINISH), None
+    )
+
+
+class Forecast(Struct, frozen=True):
+    """What a run would do with one task, or with a step whose items are not known."""
+
+    name: str
+    action: str
+    reason: str
+
+
+def forecast(
+    plan: Plan, stored: Sequence[TaskRecord], resumption: Resumption
+) -> list[Forecast]:
+    """Say for each task what a run would do with it, and why."""
+    before = {task.name: task for task in stored}
+    finish = finisher(resumption.tasks.values())
+    tasks: dict[str, list[TaskRecord]] = {step.name: [] for step in plan.steps}
+    for task in resumption.tasks.values():
+        tasks.setdefault(task.step, []).append(task)
+    lines: list[Forecast] = []
+    others = changed(plan.summary(), resumption.tasks.values())
+    for step in plan.steps:
+        ending = None if step.always else finish
+        stale = set(others.get(step.name, ()))
+        lines += [
+            _forecast(step, before.get(task.name), task, ending)
+            if task.name not in stale
+            else Forecast(task.name, "skip", _STALE)
+            for task in sorted(tasks[step.name], key=lambda task: task.position)
+        ]
+        if not tasks[step.name]:
+            lines.append(_forecast_items(step, ending))
+    return lines + [
+        Forecast(task.name, "ignore", "its step is not in the workflow any more")
+        for step, left in tasks.items()
+        for task in left
+        if step and step not in plan.by_name
+    ]
+
+
+def _forecast_items(step: PlanStep, finish: TaskRecord | None) -> Forecast:
+    if finish is not None:
+        return Forecast(step.name, "skip", f"{finish.name} finished the workflow")
+    return Forecast(step.name, "run", f"for each item of {step.each}")
+
+
+def _forecast(
+    step: PlanStep,
+    before: TaskRecord | None,
+    task: TaskRecord,
+    finish: TaskRecord | None,
+) -> Forecast:
+    if task.is_complete:
+        return Forecast(task.name, "skip", f"{task.status}: {_kept(task)}")
+    if finish is not None:
+        return Forecast(task.name, "skip", f"{finish.name} finished the workflow")
+    if before is None or before.invoke_count == 0:
+        return Forecast(task.name, "run", "not run yet")
+    if before.status in (Status.FAILED, Status.WAITING):
+        why = f"put off before: {before.status_text or '-'}"
+        why = f"failed before: {before.error}" if before.error else why
+        return Forecast(task.name, "retry", why)
+    reasons = {
+        Status.RUNNING: "it was running when the runner died",
+        Status.PENDING: before.error or "it was interrupted",
+    }
+    other = "it always runs" if step.always else _AGAIN
+    return Forecast(task.name, "run", reasons.get(before.status, other))
+
+
+_AGAIN = "run again, as asked for or as its version changed"
+_STALE = "done: its code changed since it ran; --changed runs it again"
+
+
+def _kept(task: TaskRecord) -> str:
+    if task.status is Status.DONE:
+        return "its result is kept"
+    return (task.error if task.status is Status.FAILED else task.status_text) or "-"

@@ -1,0 +1,383 @@
+"""What may start now, what waits, and whether it is over: plain data, no clock, no I/O.
+
+The schedule is told what happened (`settle`, `wait`, `expand`) and asked what is next
+(`take`). Every call costs in proportion to what it changes, never to the size of the
+container, so that the ten-thousandth item is scheduled as fast as the first.
+
+A step is *satisfied* when all its tasks are complete and its failures, if any, are
+accepted (`optional`, `tolerate`). What waits for a step that ends otherwise is never
+started; it stays pending, blocked. Steps that always run are started when nothing else
+can be, and wait for each other only to be over.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
+
+from ptsflow.core.counts import allowed_failures
+from ptsflow.core.model import Status
+from ptsflow.core.plan import Plan, PlanStep, item_name
+from ptsflow.core.ready_queue import Line, Ready
+
+
+class StepState:
+    """How far one step is."""
+
+    __slots__ = (
+        "failed",
+        "followers",
+        "index",
+        "is_open",
+        "items",
+        "line",
+        "open_needs",
+        "satisfied",
+        "settled",
+        "step",
+        "unsettled",
+    )
+
+    def __init__(self, step: PlanStep, line: Line) -> None:
+        self.step = step
+        #: Where its tasks stand when they are ready.
+        self.line = line
+        #: The steps that fan out over it.
+        self.followers: list[StepState] = []
+        #: Names of its tasks; None until a fan-out's list is known.
+        self.items: list[str] | None = None if step.each else [step.name]
+        #: The place of each item among the step's, made when first asked for.
+        self.index: dict[str, int] = {}
+        self.open_needs = len(step.needs) + (step.above is not None)
+        self.is_open = False
+        self.unsettled = 0 if step.each else 1
+        self.failed = 0
+        self.settled = False
+        self.satisfied = False
+
+
+class Schedule:
+    """The state of a run as far as order is concerned."""
+
+    def __init__(self, plan: Plan, only: Iterable[str] | None = None) -> None:
+        self.plan = plan
+        self._ready = Ready(plan.limits)
+        self.steps = {
+            step.name: StepState(step, self._ready.line_of(step)) for step in plan.steps
+        }
+        #: Status of every task that is complete, by name.
+        self.complete: dict[str, Status] = {}
+        #: Fan-out steps whose list is stored and whose items are not known yet.
+        self.to_expand: deque[str] = deque()
+        #: Items that have nothing to work on, as the item before them has no result.
+        self.to_skip: deque[str] = deque()
+        self.running: set[str] = set()
+        self.is_finished = False
+        self.is_stopping = False
+        self._only = None if only is None else frozenset(only)
+        self._owner_of: dict[str, StepState] = {}
+        self._waiting: list[tuple[int, str]] = []
+        self._waits: dict[str, int] = {}
+        self._dependents: dict[str, list[StepState]] = defaultdict(list)
+        self._barriers: dict[int, list[StepState]] = defaultdict(list)
+        self._prefix = 0
+        self._always = False
+        for state in self.steps.values():
+            step = state.step
+            for name in step.needs:
+                self._dependents[name].append(state)
+            if step.each is not None:
+                self.steps[step.each].followers.append(state)
+            else:
+                self._owner_of[step.name] = state
+            if step.above is not None and step.above > 0:
+                self._barriers[step.above].append(state)
+
+    # -- what is known at the start ------------------------------------------
+
+    def load(self, complete: dict[str, Status], waiting: dict[str, int]) -> None:
+        """Begin with what earlier runs completed, and with what waits until when."""
+        self.complete.update(complete)
+        self._waits.update(waiting)
+        for state in self.steps.values():
+            step = state.step
+            if step.above == 0:
+                self._one_need_less(state)
+            elif state.open_needs == 0:
+                self._open(state)
+            if state.items is not None and step.name in complete:
+                self._count(state, step.name, complete[step.name])
+
+    # -- what happens ---------------------------------------------------------
+
+    def expand(self, name: str, keys: Sequence[str]) -> list[tuple[str, str, str]]:
+        """Take in the items of a fan-out step, and of those chained behind it.
+
+        Return the step, key and task name of every item, in order.
+        """
+        state = self.steps[name]
+        state.items = items = [item_name(name, key) for key in keys]
+        state.unsettled = len(items)
+        for item in items:
+            self._owner_of[item] = state
+        for place, item in enumerate(items):
+            if item in self.complete:
+                self._count(state, item, self.complete[item])
+            elif state.is_open:
+                self._offer(state, item, place)
+        if not items:
+            self._settle_step(state)
+        expanded = [(name, key, item) for key, item in zip(keys, items, strict=True)]
+        # Only now: what is chained behind looks at what became of the items above.
+        for follower in state.followers:
+            expanded += self.expand(follower.step.name, keys)
+        return expanded
+
+    def refuse(self, name: str) -> None:
+        """A fan-out step's list cannot be used: the step has failed."""
+        state = self.steps[name]
+        state.items = [name]
+        state.unsettled = 1
+        self._owner_of[name] = state
+        self.complete[name] = Status.FAILED
+        self._count(state, name, Status.FAILED)
+        if state.satisfied:
+            # It is optional: what is chained behind it has nothing to do.
+            for follower in state.followers:
+                self.expand(follower.step.name, ())
+
+    def settle(self, task: str, status: Status) -> None:
+        """A task is complete."""
+        self.complete[task] = status
+        state = self._owner_of[task]
+        self._leave(task, state)
+        self._count(state, task, status)
+
+    def wait(self, task: str, due: int) -> None:
+        """A task is tried again at `due`."""
+        self._leave(task, self._owner_of[task])
+        heapq.heappush(self._waiting, (due, task))
+
+    def interrupted(self, task: str) -> None:
+        """A task was stopped; it is for the next run."""
+        self._leave(task, self._owner_of[task])
+
+    def finish(self) -> None:
+        """A step said that the rest is not needed; what runs may end."""
+        self.is_finished = True
+        self._ready.clear()
+        self._waiting.clear()
+        self.to_expand.clear()
+
+    # -- what is next -----------------------------------------------------------
+
+    def take(self, free: int, now: int) -> list[str]:
+        """Return up to `free` tasks to start now, in the order of `ready`."""
+        if self.is_stopping:
+            return []
+        while self._waiting and self._waiting[0][0] <= now:
+            _, task = heapq.heappop(self._waiting)
+            state = self._owner_of[task]
+            place = self._index(state, task)
+            self._ready.add(task, state.line, state.step.index, place)
+        taken = self._ready.take(free)
+        self.running.update(taken)
+        return taken
+
+    def next_due(self) -> int | None:
+        """Return when the first waiting task is due, if any waits."""
+        return self._waiting[0][0] if self._waiting and not self.is_stopping else None
+
+    def is_idle(self) -> bool:
+        """Whether nothing runs and nothing will by itself."""
+        if self.running or self.to_skip:
+            return False
+        if self.is_stopping:
+            return True
+        return not (self._ready.count or self._waiting or self.to_expand)
+
+    def start_always(self) -> bool:
+        """Open the steps that always run; False where that was done before."""
+        if self._always or self.is_stopping:
+            return False
+        self._always = True
+        usual = self.plan.usual
+        for step in self.plan.steps[usual:]:
+            state = self.steps[step.name]
+            if step.above == usual:
+                self._open(state)
+        self._prefix = max(self._prefix, usual)
+        self._advance()
+        return True
+
+    # -- how it ended -----------------------------------------------------------
+
+    def succeeded(self) -> bool:
+        """Whether nothing of it is left to do, and all failures are accepted."""
+        usual = self.plan.usual
+        if self.is_finished:
+            rest = self.plan.steps[usual:]
+            return all(self.steps[step.name].satisfied for step in rest)
+        return all(state.satisfied for state in self.steps.values())
+
+    def failed_steps(self) -> list[str]:
+        """Return the steps whose failures are not accepted, in order."""
+        return [
+            name
+            for name, state in self.steps.items()
+            if state.failed and not self._accepts(state)
+        ]
+
+    def items(self, step: str) -> list[str]:
+        """Return the names of a step's tasks in order; none before they are known."""
+        return self.steps[step].items or []
+
+    def done_items(self, step: str) -> list[str]:
+        """Return the names of those that are done."""
+        complete = self.complete
+        return [t for t in self.items(step) if complete.get(t) is Status.DONE]
+
+    def source_of(self, task: str) -> tuple[PlanStep, int]:
+        """Return the step of a task, and the task's place among its items."""
+        state = self._owner_of[task]
+        return state.step, self._index(state, task)
+
+    def knows(self, task: str) -> bool:
+        """Whether the task is one of this plan's, as far as its items are known."""
+        return task in self._owner_of
+
+    # -- inside ---------------------------------------------------------------
+
+    def _index(self, state: StepState, task: str) -> int:
+        if state.step.each is None:
+            return 0
+        if not state.index:
+            state.index = {item: place for place, item in enumerate(state.items or ())}
+        return state.index[task]
+
+    def _leave(self, task: str, state: StepState) -> None:
+        if task in self.running:
+            self.running.remove(task)
+            if state.line.wants:
+                self._ready.give_back(state.line)
+
+    def _count(self, state: StepState, task: str, status: Status) -> None:
+        state.unsettled -= 1
+        if status is Status.FAILED:
+            state.failed += 1
+        if state.followers and state.step.each is not None:
+            self._pass_on(state, task, status)
+        if state.unsettled == 0:
+            self._settle_step(state)
+
+    def _pass_on(self, state: StepState, task: str, status: Status) -> None:
+        """Let the items behind this one start, or see them skipped."""
+        for follower in state.followers:
+            if follower.items is None or not follower.is_open:
+                continue
+            place = self._index(state, task)
+            self._offer_behind(state, follower, place, status)
+
+    def _offer(self, state: StepState, item: str, place: int) -> None:
+        """Make an item of an open step ready, where the item before it lets it."""
+        parent = self.steps[state.step.each] if state.step.each else None
+        if parent is None or parent.step.each is None:
+            self._make_ready(state, item, place)
+            return
+        status = self.complete.get((parent.items or [])[place])
+        if status is not None:
+            self._offer_behind(parent, state, place, status)
+
+    def _offer_behind(
+        self, parent: StepState, state: StepState, place: int, status: Status
+    ) -> None:
+        item = (state.items or [])[place]
+        if item in self.complete:
+            return
+        if status is Status.DONE:
+            self._make_ready(state, item, place)
+        elif status is Status.SKIPPED or parent.step.optional or parent.satisfied:
+            self.to_skip.append(item)
+
+    def _make_ready(self, state: StepState, task: str, place: int = 0) -> None:
+        if self.is_finished and not state.step.always:
+            return
+        if self._only is not None and state.step.name not in self._only:
+            return
+        due = self._waits.get(task)
+        if due is None:
+            self._ready.add(task, state.line, state.step.index, place)
+        else:
+            heapq.heappush(self._waiting, (due, task))
+
+    def _accepts(self, state: StepState) -> bool:
+        step = state.step
+        if not state.failed or step.optional:
+            return True
+        if step.each is None or state.items == [step.name]:
+            return False
+        total = len(state.items or ())
+        return state.failed <= allowed_failures(step.tolerate, total)
+
+    def _settle_step(self, state: StepState) -> None:
+        state.settled = True
+        state.satisfied = self._accepts(state)
+        step = state.step
+        if state.satisfied:
+            for dependent in self._dependents[step.name]:
+                self._one_need_less(dependent)
+            if state.failed and not step.optional:
+                self._skip_behind(state)
+        if state.satisfied or step.always:
+            self._advance()
+
+    def _skip_behind(self, state: StepState) -> None:
+        """The failed items of `state` are accepted: nothing comes for those behind."""
+        for follower in state.followers:
+            if not follower.is_open or follower.items is None:
+                continue
+            for before, item in zip(state.items or [], follower.items, strict=True):
+                failed = self.complete.get(before) is Status.FAILED
+                if failed and item not in self.complete:
+                    self.to_skip.append(item)
+
+    def _advance(self) -> None:
+        """Move the satisfied prefix of the plan on, and open the barriers it reaches."""
+        steps = self.plan.steps
+        while self._prefix < len(steps):
+            state = self.steps[steps[self._prefix].name]
+            if state.step.always and not self._always:
+                return
+            passed = state.settled if state.step.always else state.satisfied
+            if not passed:
+                return
+            self._prefix += 1
+            for waiting in self._barriers.get(self._prefix, ()):
+                if not waiting.step.always:
+                    self._one_need_less(waiting)
+                elif self._always:
+                    self._open(waiting)
+
+    def _one_need_less(self, state: StepState) -> None:
+        state.open_needs -= 1
+        if state.open_needs == 0 and not state.step.always:
+            self._open(state)
+
+    def _open(self, state: StepState) -> None:
+        if state.is_open:
+            return
+        state.is_open = True
+        step = state.step
+        if self.is_finished and not step.always:
+            return
+        if step.each is None:
+            if step.name not in self.complete:
+                self._make_ready(state, step.name)
+            return
+        if state.items is not None:
+            for place, item in enumerate(state.items):
+                if item not in self.complete:
+                    self._offer(state, item, place)
+        elif self.steps[step.each].step.each is None:
+            self.to_expand.append(step.name)

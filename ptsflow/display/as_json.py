@@ -1,0 +1,246 @@
+"""What `--json` prints: plain data of records, made without any user's class.
+
+Stored values keep their exact types; JSON has fewer. So tuples and sets become lists
+(sets sorted), bytes base64 text, dates and times ISO 8601, timedeltas seconds, decimals,
+UUIDs, paths and integers beyond 64 bits text, enum members their names, and instances
+of classes objects of their fields.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+
+from ptsflow import codec
+from ptsflow.core import counts
+from ptsflow.core.model import (
+    Attempt,
+    ContainerRecord,
+    Owner,
+    Status,
+    StepSummary,
+    Tally,
+    TaskRecord,
+)
+from ptsflow.display import format as fmt
+from ptsflow.errors import StoredValueError
+from ptsflow.host.clock import to_datetime
+
+#: The version of these objects. It grows when a field changes its meaning or goes.
+SCHEMA = 1
+
+Json = Any
+
+
+def dumps(value: Json) -> str:
+    """Return one line of ASCII, so that no terminal obeys what is in it."""
+    return json.dumps(value, ensure_ascii=True, allow_nan=False)
+
+
+def container(
+    record: ContainerRecord,
+    tallies: Sequence[Tally],
+    *,
+    now: int,
+    eta_ms: int | None = None,
+) -> dict[str, Json]:
+    """Return a container without its tasks."""
+    by_status = counts.count_by_status(tallies)
+    return {
+        "schema": SCHEMA,
+        "container": record.name,
+        "workflow": record.workflow,
+        "status": counts.status_of(record, tallies),
+        "percentage_complete": round(fmt.percentage_of(record, tallies), 3),
+        "params": params(record),
+        "counts": {str(status): count for status, count in by_status.items()},
+        "eta_seconds": None if eta_ms is None else round(eta_ms / 1000, 1),
+        "owner": owner(record) if fmt.is_held(record, now) else None,
+    }
+
+
+def whole(
+    record: ContainerRecord,
+    tasks: Sequence[TaskRecord],
+    *,
+    now: int,
+    eta_ms: int | None = None,
+) -> dict[str, Json]:
+    """Return a container with its tasks."""
+    head = container(record, counts.tallies_of(tasks), now=now, eta_ms=eta_ms)
+    return head | {"tasks": [task(entry) for entry in tasks]}
+
+
+def owner(record: ContainerRecord) -> dict[str, Json]:
+    """Return who holds a container, since when and until when."""
+    held: Owner | None = record.owner
+    return {
+        "host": held.host if held else None,
+        "pid": held.pid if held else None,
+        "since": when(held.since if held else None),
+        "until": when(record.leased_till),
+    }
+
+
+def params(record: ContainerRecord) -> dict[str, Json]:
+    """Return the parameters of a container's workflow."""
+    try:
+        stored: Mapping[str, str] = json.loads(record.params or "{}")
+    except ValueError:
+        return {}
+    return {name: value(text) for name, text in stored.items()}
+
+
+def step(summary: StepSummary) -> dict[str, Json]:
+    """Return a step of a plan."""
+    return {
+        "name": summary.name,
+        "needs": list(summary.needs),
+        "above": summary.above,
+        "each": summary.each,
+        "parallel": summary.parallel,
+        "always": summary.always,
+        "optional": summary.optional,
+        "tolerate": summary.tolerate,
+        "weight": summary.weight,
+        "text": summary.text,
+    }
+
+
+def task(record: TaskRecord) -> dict[str, Json]:
+    """Return a task: the fields that the client API has, and `step` and `key`."""
+    return {
+        "name": record.name,
+        "step": record.step,
+        "key": record.key,
+        "is_complete": record.is_complete,
+        "has_failed": record.has_failed,
+        "percentage_complete": round(record.percentage_complete, 3),
+        "status_text": record.status_text,
+        "task_data": value(record.task_data),
+        "processing_data": value(record.processing_data),
+        "invoke_count": record.invoke_count,
+        "last_invoked_at": when(record.last_invoked_at),
+        "task_ended_at": when(record.task_ended_at),
+        "task_duration_ms": record.task_duration_ms,
+        "leased_till": when(record.leased_till),
+        "max_retries": record.max_retries,
+        "delay_between_retries": record.delay_between_retries,
+        "status": str(record.status),
+        "result": value(record.result),
+        "error": record.error,
+    }
+
+
+def attempt(entry: Attempt) -> dict[str, Json]:
+    """Return one entry of a task's ledger."""
+    host, _, pid = entry.ran_by.rpartition(":")
+    return {
+        "number": entry.number,
+        "began_at": when(entry.began_at),
+        "ended_at": when(entry.ended_at),
+        "ending": str(entry.ending),
+        "error_type": entry.error_type or None,
+        "error": entry.error or None,
+        "traceback": entry.traceback or None,
+        "host": host or None,
+        "pid": int(pid) if pid.isdecimal() else None,
+    }
+
+
+def when(ms: int | None) -> str | None:
+    """Return a time as ISO 8601 in UTC, to the millisecond."""
+    moment = to_datetime(ms)
+    if moment is None:
+        return None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def stored_eta_ms(
+    record: ContainerRecord, tasks: Iterable[TaskRecord], now: int
+) -> int | None:
+    """Return how long the rest of a live run takes, from what is stored of it.
+
+    What the run began from is what had ended before it claimed the container.
+    """
+    if record.owner is None or not fmt.is_held(record, now):
+        return None
+    tasks = list(tasks)
+    since = record.owner.since
+    before = [
+        Tally(
+            entry.step,
+            Status.DONE,
+            1,
+            entry.percentage_complete * _is_old(entry, since),
+        )
+        for entry in tasks
+    ]
+    first = counts.percentage(record.plan, before)
+    percentage = fmt.percentage_of(record, counts.tallies_of(tasks))
+    return fmt.eta_ms(now - since, percentage - first, 100 - percentage)
+
+
+def _is_old(record: TaskRecord, since: int) -> bool:
+    ended = record.task_ended_at
+    return record.is_complete and ended is not None and ended < since
+
+
+# -- values -----------------------------------------------------------------
+
+
+def value(text: str | UnsetType | None) -> Json:
+    """Return a stored value as plain data; what cannot be read, as the text it is."""
+    if text is None or text is UNSET:
+        return None
+    try:
+        return render(codec.parse(str(text)))
+    except (StoredValueError, RecursionError):
+        return str(text)
+
+
+def render(tree: Json) -> Json:
+    """Return the tree of a stored value as plain data."""
+    if isinstance(tree, list):
+        return [render(element) for element in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if "$" not in tree:
+        return {key: render(element) for key, element in tree.items()}
+    held = tree.get("v")
+    match tree["$"]:
+        case "tuple":
+            return render(held)
+        case "set" | "frozenset" if isinstance(held, list):
+            return sorted((render(element) for element in held), key=dumps)
+        case "bytes" | "decimal" | "uuid" | "path":
+            return held
+        case "dict" if isinstance(held, dict):
+            return {key: render(element) for key, element in held.items()}
+    return render(held) if "n" in tree else _scalar(tree)
+
+
+def _scalar(tree: dict[str, Json]) -> Json:
+    try:
+        found = codec.from_tree(tree)
+    except StoredValueError:
+        return tree
+    if isinstance(found, datetime):
+        text = found.isoformat()
+        return f"{text.removesuffix('+00:00')}Z" if found.tzinfo is UTC else text
+    if isinstance(found, (date, time)):
+        return found.isoformat()
+    if isinstance(found, timedelta):
+        return found.total_seconds()
+    return _number(found) if isinstance(found, int) else tree
+
+
+def _number(number: int) -> str:
+    try:
+        return str(number)
+    except ValueError:  # Python refuses to write so many decimal digits.
+        return hex(number)

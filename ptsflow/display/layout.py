@@ -1,0 +1,297 @@
+"""The lines of a container's picture: a line a step, under it what is active or failed.
+
+Never higher than it is allowed to be: finished steps fold first, then those not begun,
+then items. Live screen and `status` are the same picture.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from ptsflow.core import counts
+from ptsflow.core.model import ContainerRecord, Status, TaskRecord
+from ptsflow.display import as_json
+from ptsflow.display import format as fmt
+from ptsflow.display.format import SYMBOLS, Line, Piece
+from ptsflow.display.run_state import Board, StepBoard
+
+#: So many active items, and so many failed ones, are shown of a step at the most.
+ACTIVE_SHOWN = 8
+FAILED_SHOWN = 5
+#: Longer names are cut.
+_NAME = 40
+#: Without so many columns there are no bars.
+_WIDE = 90
+#: So many columns further right are items than steps.
+_DEEPER = 4
+
+
+def frame(board: Board, now: int, *, width: int, height: int) -> list[Line]:
+    """Return the live screen of a run as it is now.
+
+    Args:
+        board: what is known of the run.
+        now: the time.
+        width: in how many columns.
+        height: in how many lines at the most.
+    """
+    with board.lock:
+        if board.container is None:
+            return [[Piece("starting", "dim")]]
+        lines = [_header(board, board.container)]
+        lines += _steps(board, now, width, max(1, height - 2))
+        lines.append(_total(board, now, width))
+    return [fmt.cut_line(line, width) for line in lines[-height:]]
+
+
+def page(
+    board: Board,
+    now: int,
+    *,
+    width: int,
+    eta_ms: int | None,
+    stands: Piece,
+    remarks: Iterable[str],
+) -> list[Line]:
+    """Return a container as it is stored, in as many lines as it takes.
+
+    Args:
+        board: what is known of it.
+        now: the time.
+        width: in how many columns.
+        eta_ms: how long the rest takes, if that is known.
+        stands: its status.
+        remarks: what else to say of it: who runs it, what to do; empty ones are left out.
+    """
+    container = board.container
+    if container is None:
+        return []
+    eta = "" if eta_ms is None else f"   ETA {fmt.duration(eta_ms)}"
+    percentage = fmt.nearly(board.percentage, is_complete=board.is_complete)
+    head: Line = [
+        Piece(fmt.clean(container.name), "name"),
+        Piece(f"   {called_as(container)}   "),
+        stands,
+        Piece(f"   {fmt.percent(percentage)}{eta}"),
+    ]
+    said: list[Line] = [
+        [Piece(f" {fmt.clean(remark)}", "dim")] for remark in remarks if remark
+    ]
+    return [head, *_steps(board, now, width, None), *said]
+
+
+def _header(board: Board, container: ContainerRecord) -> Line:
+    line = [Piece(fmt.clean(container.name), "name")]
+    called = called_as(container)
+    if called:
+        line.append(Piece(f"   {called}"))
+    if board.done_earlier:
+        text = f"   resumed: {board.done_earlier} of {len(board.steps)} done earlier"
+        line.append(Piece(text, "dim"))
+    if container.owner is not None:
+        owner = f"{container.owner.host}:{container.owner.pid}"
+        line.append(Piece(f"   lease {fmt.clean(owner)}", "dim"))
+    return line
+
+
+def called_as(container: ContainerRecord) -> str:
+    """Return `Hello(name='x')`, or nothing for a container without a workflow."""
+    if container.workflow is None:
+        return ""
+    params = as_json.params(container).items()
+    given = ", ".join(f"{name}={fmt.plain_value(value)}" for name, value in params)
+    return fmt.clean(f"{container.workflow}({given})")
+
+
+def _total(board: Board, now: int, width: int) -> Line:
+    percentage = fmt.nearly(board.percentage, is_complete=board.is_complete)
+    line = [Piece(" total  ", "name")]
+    if width >= _WIDE:
+        line += [*fmt.bar(percentage, 40), Piece(" ")]
+    line.append(Piece(f"{fmt.percent(percentage):>4}"))
+    line.append(Piece(f"   elapsed {fmt.duration(now - board.started_at)}", "dim"))
+    eta = board.eta_ms(now)
+    if eta is not None:
+        line.append(Piece(f"   ETA {fmt.duration(eta)}"))
+    return [*line, Piece("   Ctrl-C stops gently", "dim")]
+
+
+# -- steps ------------------------------------------------------------------
+
+
+def _steps(board: Board, now: int, width: int, room: int | None) -> list[Line]:
+    steps = list(board.steps.values())
+    chosen = steps if room is None else _window(steps, room)
+    left = None if room is None else room - len(chosen)
+    shown = [step for step in chosen if isinstance(step, StepBoard)]
+    name_width = min(_NAME, max((_indented(step) for step in shown), default=0))
+    waits = _Waits(steps)
+    lines: list[Line] = []
+    for step in chosen:
+        if not isinstance(step, StepBoard):
+            lines.append([Piece(f" {step}", "dim")])
+            continue
+        lines.append(_step_line(step, now, name_width, width, waits.say(step)))
+        items = list(_items(step, now, name_width, width, left))
+        left = None if left is None else left - len(items)
+        lines += items
+    return lines
+
+
+def _indented(step: StepBoard) -> int:
+    own = fmt.cells(fmt.clean(step.summary.name))
+    if step.summary.each is None:
+        return own
+    names = [*_first(step.active, ACTIVE_SHOWN), *_first(step.failed, FAILED_SHOWN)]
+    longest = max((fmt.cells(fmt.clean(task.name)) for task in names), default=0)
+    return max(own, longest + _DEEPER if longest else 0)
+
+
+def _first(tasks: Mapping[str, TaskRecord], most: int) -> list[TaskRecord]:
+    return list(itertools.islice(tasks.values(), max(0, most)))
+
+
+def _window(steps: Sequence[StepBoard], room: int) -> list[StepBoard | str]:
+    """Choose which steps are shown, a note in place of those that are not.
+
+    Active ones come first, then what is near the first that is not complete.
+    """
+    if len(steps) <= room:
+        return list(steps)
+    first = next((i for i, s in enumerate(steps) if not s.is_settled), len(steps) - 1)
+    near = sorted(
+        range(len(steps)), key=lambda i: (not steps[i].active, abs(i - first), i)
+    )
+    kept = set(near[: max(1, room - 2)])
+    chosen: list[StepBoard | str] = [steps[i] for i in sorted(kept)]
+    hidden = [step for i, step in enumerate(steps) if i not in kept]
+    complete = sum(step.is_settled for step in hidden)
+    if complete and room > 1:
+        chosen.insert(0, f"{SYMBOLS[Status.DONE]} {complete} more complete")
+    if len(hidden) > complete and room > 2:  # noqa: PLR2004 - a line each, and a step
+        chosen.append(f"{SYMBOLS[Status.PENDING]} {len(hidden) - complete} more to do")
+    return chosen
+
+
+class _Waits:
+    """Says what a step waits for."""
+
+    def __init__(self, steps: Sequence[StepBoard]) -> None:
+        self._open = {s.summary.name: s for s in steps if not _is_satisfied(s)}
+        self._places = {step.summary.name: i for i, step in enumerate(steps)}
+        self._first = next(iter(self._open), "")
+
+    def say(self, step: StepBoard) -> str:
+        """Return `waiting for load`, or `blocked by load` where it failed, or nothing."""
+        summary = step.summary
+        named = (*summary.needs, *((summary.each,) if summary.each else ()))
+        found = next((name for name in named if name in self._open), "")
+        if not found and self._first:
+            above = self._places[self._first] < (summary.above or 0)
+            found = self._first if above else ""
+        if not found:
+            return ""
+        failed = self._open[found].status is Status.FAILED
+        return f"{'blocked by' if failed else 'waiting for'} {fmt.clean(found)}"
+
+
+def _is_satisfied(step: StepBoard) -> bool:
+    if step.total == 0:
+        return False
+    failed = step.counts[Status.FAILED]
+    return step.is_settled and counts.is_accepted(step.summary, failed, step.total)
+
+
+def _step_line(
+    step: StepBoard, now: int, name_width: int, width: int, blocked: str
+) -> Line:
+    status = step.status
+    name = fmt.cut(step.summary.name, name_width)
+    line = [
+        Piece(f" {SYMBOLS[status]} ", status),
+        Piece(fmt.clean(name) + " " * (name_width - fmt.cells(name)), "step"),
+    ]
+    if step.summary.each is not None and step.single is None:
+        return line + _fan_out(step, now, width, blocked)
+    task = step.single
+    if task is None:
+        return [*line, Piece(f"  {blocked}", "dim")]
+    return line + _task_cells(task, now, width, blocked)
+
+
+def _task_cells(task: TaskRecord, now: int, width: int, blocked: str = "") -> Line:
+    line: Line = [Piece("  ")]
+    if task.status is Status.RUNNING:
+        if width >= _WIDE:
+            line += [*fmt.bar(task.percentage_complete), Piece(" ")]
+        line.append(Piece(f"{fmt.percent(task.percentage_complete):>4}  "))
+    took = _took(task, now)
+    if took:
+        line.append(Piece(f"{took:>6}  "))
+    text = fmt.what(task, now)
+    if task.status is Status.PENDING and not text and blocked:
+        text = blocked
+    meaning = task.status if task.status in (Status.FAILED, Status.WAITING) else "dim"
+    return [*line, Piece(text, meaning)]
+
+
+def _took(task: TaskRecord, now: int) -> str:
+    if task.status is Status.RUNNING:
+        begun = task.last_invoked_at
+        return "" if begun is None else fmt.duration(now - begun)
+    if task.status in (Status.DONE, Status.FAILED):
+        return fmt.duration(task.task_duration_ms)
+    return ""
+
+
+def _fan_out(step: StepBoard, now: int, width: int, blocked: str) -> Line:
+    total = step.total
+    if total == 0:
+        return [Piece(f"  {blocked or 'no items'}", "dim")]
+    line: Line = [Piece("  ")]
+    percentage = fmt.nearly(step.percentage, is_complete=step.is_settled)
+    if width >= _WIDE and not step.is_settled:
+        line += [*fmt.bar(percentage), Piece(" ")]
+    line.append(Piece(f"{fmt.percent(percentage):>4}  "))
+    line += fmt.counted(step.counts)
+    if step.begun is not None:
+        end = step.ended if step.is_settled else now
+        line.append(Piece(f"  {fmt.duration((end or now) - step.begun)}", "dim"))
+    return line
+
+
+# -- items ------------------------------------------------------------------
+
+
+def _items(
+    step: StepBoard, now: int, name_width: int, width: int, room: int | None
+) -> Iterator[Line]:
+    """Yield a line for each item worth one, and one for how many are not shown."""
+    if step.summary.each is None or step.total == 0:
+        return
+    active, failed = ACTIVE_SHOWN, FAILED_SHOWN
+    if room is not None:
+        room = max(0, room - 1)
+        active = min(active, room)
+        failed = min(failed, room - min(active, len(step.active)))
+    tasks = [*_first(step.active, active), *_first(step.failed, failed)]
+    if not tasks:
+        return
+    for task in tasks:
+        yield _item(task, now, name_width, width)
+    open_or_failed = step.total - step.counts[Status.DONE] - step.counts[Status.SKIPPED]
+    rest = open_or_failed - len(tasks)
+    if rest > 0:
+        yield [Piece(f"   └ … {rest} more", "dim")]
+
+
+def _item(task: TaskRecord, now: int, name_width: int, width: int) -> Line:
+    room = max(1, name_width - _DEEPER)
+    name = fmt.cut(fmt.clean(task.name), room)
+    return [
+        Piece("   ├ ", "dim"),
+        Piece(f"{SYMBOLS[task.status]} ", task.status),
+        Piece(name + " " * (room - fmt.cells(name))),
+        *_task_cells(task, now, width),
+    ]

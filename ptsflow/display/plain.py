@@ -1,0 +1,129 @@
+"""Output without a terminal: a line for each change of state, and lines as plain text.
+
+What goes to a closed pipe goes nowhere, silently: `| head` is no error, and a run goes
+on whoever has stopped reading.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TextIO
+
+from ptsflow.core.model import Progress, Status, TaskRecord
+from ptsflow.display import format as fmt
+from ptsflow.display.format import Line
+from ptsflow.events import Event, Notice, Progressed, RunStarted, TaskChanged
+
+#: At most one line of progress a task in so many milliseconds.
+PROGRESS_EVERY_MS = 30_000
+
+
+def write(stream: TextIO, text: str) -> None:
+    """Write text and flush it; to a reader that is gone, write nothing."""
+    encoding = (stream.encoding or "ascii").lower().replace("-", "")
+    if not text.isascii() and not encoding.startswith("utf"):
+        text = text.translate(fmt.ASCII)
+        text = text.encode(encoding, "backslashreplace").decode(encoding)
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        _let_go(stream)
+
+
+def _let_go(stream: TextIO) -> None:
+    """Let what is still in the stream's buffer go nowhere, also at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def write_lines(stream: TextIO, lines: Iterable[Line]) -> None:
+    """Write lines as plain text."""
+    text = "".join(f"{fmt.text_of(line)}\n" for line in lines)
+    if text:
+        write(stream, text)
+
+
+class PlainLines:
+    """Listens to a run and writes one line for each change of state.
+
+    Args:
+        stream: where to; standard error unless given.
+        quiet: write of failures alone.
+    """
+
+    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
+        self._stream = stream or sys.stderr
+        self._quiet = quiet
+        #: When progress of a running task was last written.
+        self._said: dict[str, int] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Write what there is to say of an event."""
+        for name, text in self._lines(event):
+            line = f"{fmt.clock_time(event.at)}  {fmt.clean(name)}  {text}"
+            write(self._stream, f"{line.rstrip()}\n")
+
+    def close(self) -> None:
+        """Nothing is left to tidy."""
+
+    def _lines(self, event: Event) -> Sequence[tuple[str, str]]:
+        match event:
+            case TaskChanged(before=before, after=TaskRecord() as after):
+                text = self._change(before, after, event.at)
+                return [(after.name, text)] if text else []
+            case Progressed(progress=progress) if not self._quiet:
+                return self._progress(progress, event.at)
+            case Notice(text=text) if not self._quiet:
+                return [("ptsflow", fmt.clean(text))]
+            case RunStarted(container=container, tasks=tasks) if not self._quiet:
+                done = sum(task.is_complete for task in tasks)
+                earlier = (
+                    f", {fmt.many(done, 'task', 'tasks')} done earlier" if done else ""
+                )
+                return [(container.name, f"started{earlier}")]
+        return []
+
+    def _change(self, before: TaskRecord | None, after: TaskRecord, at: int) -> str:
+        if before is not None and before.status is after.status:
+            return ""
+        if after.status is Status.RUNNING:
+            self._said[after.name] = at
+        else:
+            self._said.pop(after.name, None)
+        if self._quiet and after.status is not Status.FAILED:
+            return ""
+        return change_text(before, after, at)
+
+    def _progress(self, progress: Iterable[Progress], at: int) -> list[tuple[str, str]]:
+        lines = []
+        for entry in progress:
+            if at - self._said.get(entry.name, 0) >= PROGRESS_EVERY_MS:
+                self._said[entry.name] = at
+                text = f"{fmt.percent(entry.percentage)}  {fmt.clean(entry.text)}"
+                lines.append((entry.name, text))
+        return lines
+
+
+def change_text(before: TaskRecord | None, after: TaskRecord, now: int) -> str:
+    """Say what became of a task; nothing for what only waits for its turn."""
+    what = fmt.what(after, now)
+    took = f" in {fmt.duration(after.task_duration_ms)}"
+    match after.status:
+        case Status.PENDING:
+            ran = before is not None and before.status is Status.RUNNING
+            return what if ran else ""
+        case Status.RUNNING:
+            tries = fmt.tries(after)
+            return f"started, {tries}" if tries else "started"
+        case Status.DONE:
+            return f"done{took}  {what}"
+        case Status.FAILED:
+            return f"failed {what}"
+        case Status.SKIPPED:
+            return f"skipped  {what}"
+        case Status.WAITING:
+            return f"waiting: {what}"

@@ -1,0 +1,274 @@
+"""What is known of a run, folded from its events: counts, who is active, what failed.
+
+An event costs the same whether the container has ten tasks or 100,000: nothing is ever
+counted again. Threads may feed and read it at once, under `lock`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections.abc import Iterable, Mapping
+
+from ptsflow.core import counts
+from ptsflow.core.model import (
+    ContainerRecord,
+    Progress,
+    Status,
+    StepSummary,
+    Tally,
+    TaskRecord,
+)
+from ptsflow.core.transitions import progressed, without_payloads
+from ptsflow.display import format as fmt
+from ptsflow.events import Event, Progressed, RunEnded, RunStarted, TaskChanged
+
+#: So many failed tasks are kept with their errors; the others are counted.
+KEPT_FAILED = 10
+#: So many of the slowest tasks are kept.
+_KEPT_SLOW = 3
+
+_ACTIVE = (Status.RUNNING, Status.WAITING)
+
+
+class StepBoard:
+    """One step, or, for tasks outside the plan, what they have in common."""
+
+    __slots__ = (
+        "active",
+        "begun",
+        "counts",
+        "ended",
+        "failed",
+        "single",
+        "sum",
+        "summary",
+    )
+
+    def __init__(self, summary: StepSummary) -> None:
+        self.summary = summary
+        self.counts: dict[Status, int] = dict.fromkeys(Status, 0)
+        #: Of the percentages of all its tasks.
+        self.sum = 0.0
+        #: Running and waiting tasks, in the order in which they became so.
+        self.active: dict[str, TaskRecord] = {}
+        self.failed: dict[str, TaskRecord] = {}
+        #: The last record of a step that does not fan out.
+        self.single: TaskRecord | None = None
+        self.begun: int | None = None
+        self.ended: int | None = None
+
+    @property
+    def total(self) -> int:
+        """How many tasks it has."""
+        return sum(self.counts.values())
+
+    @property
+    def percentage(self) -> float:
+        """The mean of its tasks' percentages."""
+        total = self.total
+        return self.sum / total if total else 0.0
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it has tasks and all are complete."""
+        unfinished = sum(
+            n for status, n in self.counts.items() if not status.is_complete
+        )
+        return unfinished == 0 and self.total > 0
+
+    @property
+    def status(self) -> Status:
+        """One status for all its tasks."""
+        by_status = self.counts
+        for status in (Status.RUNNING, Status.WAITING):
+            if by_status[status]:
+                return status
+        if not self.is_settled:
+            return Status.PENDING
+        if not counts.is_accepted(self.summary, by_status[Status.FAILED], self.total):
+            return Status.FAILED
+        return Status.DONE if by_status[Status.DONE] else self._other()
+
+    def _other(self) -> Status:
+        return Status.FAILED if self.counts[Status.FAILED] else Status.SKIPPED
+
+    def tallies(self) -> Iterable[Tally]:
+        """Return its counts; the sum of percentages stands at the first of them."""
+        total = self.sum
+        for status, count in self.counts.items():
+            if count:
+                yield Tally(self.summary.name, status, count, total)
+                total = 0.0
+
+
+class Board:
+    """Everything that screens say of a run; itself a listener of its events."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.container: ContainerRecord | None = None
+        self.steps: dict[str, StepBoard] = {}
+        self.started_at = 0
+        self.ended_at: int | None = None
+        #: Steps that were complete when the run began.
+        self.done_earlier = 0
+        #: Tasks that were started by this run, and attempts beyond their first.
+        self.starts = 0
+        self.retries = 0
+        self.slowest: list[tuple[int, str]] = []
+        self.failed_count = 0
+        self._seen: dict[str, tuple[Status, float]] = {}
+        self._percentage = 0.0
+        self._first_percentage = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Take in one event."""
+        with self.lock:
+            match event:
+                case RunStarted(container=container, tasks=tasks):
+                    self._begin(event.at, container, tasks)
+                case TaskChanged(after=TaskRecord() as after):
+                    self._change(after)
+                case TaskChanged(before=TaskRecord() as before):
+                    self._remove(before)
+                case Progressed(progress=progress):
+                    self._progress(progress)
+                case RunEnded(container=container):
+                    self.container = container
+                    self.ended_at = event.at
+                case _:
+                    pass
+
+    @property
+    def plan(self) -> tuple[StepSummary, ...]:
+        """The plan, as the container keeps it."""
+        return () if self.container is None else self.container.plan
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the container is done, or all tasks of a client's container are."""
+        if self.container is not None and self.container.workflow is not None:
+            return self.container.status is Status.DONE
+        return all(step.is_settled for step in self.steps.values())
+
+    @property
+    def counts(self) -> Mapping[Status, int]:
+        """How many tasks stand in each status."""
+        return counts.count_by_status(self.tallies())
+
+    @property
+    def percentage(self) -> float:
+        """How much is complete, 0 to 100; never less than it was."""
+        if self.container is not None:
+            now = fmt.percentage_of(self.container, self.tallies())
+            self._percentage = max(self._percentage, now)
+        return self._percentage
+
+    def eta_ms(self, now: int) -> int | None:
+        """Return how long the rest takes, where that can be said."""
+        percentage = self.percentage
+        gained = percentage - self._first_percentage
+        return fmt.eta_ms(now - self.started_at, gained, 100 - percentage)
+
+    def failed(self) -> list[TaskRecord]:
+        """Return the first failed tasks, by step."""
+        found = [task for step in self.steps.values() for task in step.failed.values()]
+        return found[:KEPT_FAILED]
+
+    def tallies(self) -> list[Tally]:
+        """Return all tasks, counted by step and status."""
+        return [entry for step in self.steps.values() for entry in step.tallies()]
+
+    def _begin(
+        self, at: int, container: ContainerRecord, tasks: Iterable[TaskRecord]
+    ) -> None:
+        self.container = container
+        self.started_at = at
+        self.steps = {step.name: StepBoard(step) for step in container.plan}
+        self._seen.clear()
+        for task in tasks:
+            self._place(task)
+        settled = [step for step in self.steps.values() if step.is_settled]
+        self.done_earlier = sum(step.status is not Status.FAILED for step in settled)
+        self.starts = self.retries = self.failed_count = 0
+        self._percentage = 0.0
+        self._first_percentage = self.percentage
+
+    def _change(self, task: TaskRecord) -> None:
+        status, _ = self._seen.get(task.name, (Status.PENDING, 0.0))
+        self._take_out(task)
+        self._place(task)
+        if task.status is status:
+            return
+        if task.status is Status.RUNNING:
+            self.starts += 1
+            self.retries += task.attempt > 1
+        elif task.status is Status.FAILED:
+            self.failed_count += 1
+        if task.status is Status.DONE and task.task_duration_ms is not None:
+            heapq.heappush(self.slowest, (task.task_duration_ms, task.name))
+            if len(self.slowest) > _KEPT_SLOW:
+                heapq.heappop(self.slowest)
+
+    def _remove(self, task: TaskRecord) -> None:
+        self._take_out(task)
+        self._seen.pop(task.name, None)
+
+    def _take_out(self, task: TaskRecord) -> None:
+        seen = self._seen.get(task.name)
+        if seen is None:
+            return
+        step = self._step(task)
+        step.counts[seen[0]] -= 1
+        step.sum -= seen[1]
+        step.failed.pop(task.name, None)
+        if task.status not in _ACTIVE:
+            step.active.pop(task.name, None)
+
+    def _place(self, task: TaskRecord) -> None:
+        step = self._step(task)
+        self._seen[task.name] = (task.status, task.percentage_complete)
+        step.counts[task.status] += 1
+        step.sum += task.percentage_complete
+        if task.status in _ACTIVE:
+            step.active[task.name] = without_payloads(task)
+        elif task.status is Status.FAILED and len(step.failed) < KEPT_FAILED:
+            step.failed[task.name] = without_payloads(task)
+        if task.key is None:
+            step.single = without_payloads(task)
+        self._time(step, task)
+
+    def _time(self, step: StepBoard, task: TaskRecord) -> None:
+        begun, ended = task.last_invoked_at, task.task_ended_at
+        if begun is not None:
+            step.begun = begun if step.begun is None else min(begun, step.begun)
+        if ended is not None:
+            step.ended = ended if step.ended is None else max(ended, step.ended)
+
+    def _step(self, task: TaskRecord) -> StepBoard:
+        name = task.step or task.name
+        step = self.steps.get(name)
+        if step is None:
+            step = self.steps[name] = StepBoard(StepSummary(name=name))
+        return step
+
+    def _progress(self, progress: Iterable[Progress]) -> None:
+        for entry in progress:
+            seen = self._seen.get(entry.name)
+            if seen is None or seen[0] is not Status.RUNNING:
+                continue
+            step = self.steps[entry.name.partition("[")[0]]
+            task = progressed(step.active[entry.name], entry.percentage, entry.text)
+            step.active[entry.name] = task
+            if task.key is None:
+                step.single = task
+            step.sum += entry.percentage - seen[1]
+            self._seen[entry.name] = (Status.RUNNING, entry.percentage)
+
+
+def board_of(container: ContainerRecord, tasks: Iterable[TaskRecord], at: int) -> Board:
+    """Return the board of a container as it is stored."""
+    board = Board()
+    board(RunStarted(at=at, container=container, tasks=list(tasks)))
+    return board

@@ -1,0 +1,364 @@
+"""Lines that commands print once: the summary of a run, tables, graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ptsflow.core import counts
+from ptsflow.core.model import (
+    Attempt,
+    ContainerRecord,
+    Ending,
+    Status,
+    StepSummary,
+    Stop,
+    Tally,
+    TaskRecord,
+)
+from ptsflow.core.resume import Forecast
+from ptsflow.display import as_json
+from ptsflow.display import format as fmt
+from ptsflow.display.format import SYMBOLS, Line, Piece
+from ptsflow.display.run_state import Board
+
+#: So many items of a step with the same fate are named; the others are counted.
+SHOWN = 20
+
+
+# -- the end of a run -------------------------------------------------------
+
+
+def summary(board: Board, now: int) -> list[Line]:
+    """Return what a run did, once it is over or was stopped."""
+    container = board.container
+    if container is None:
+        return []
+    with board.lock:
+        status = container.status
+        meaning = Status.PENDING if status is Status.RUNNING else status
+        counts = fmt.in_words(board.counts)
+        took = fmt.duration((board.ended_at or now) - board.started_at)
+        retries = (
+            f" · {fmt.many(board.retries, 'retry', 'retries')}" if board.retries else ""
+        )
+        lines: list[Line] = [
+            [
+                Piece(f"{SYMBOLS[meaning]} ", meaning),
+                Piece(fmt.clean(container.name), "name"),
+                Piece(f"  {_verdict(board, container)} in {took}   ", meaning),
+                Piece(f"{counts}{retries}"),
+            ]
+        ]
+        lines += _failures(board)
+        if board.slowest and board.starts > 1:
+            slow = sorted(board.slowest, reverse=True)
+            text = " · ".join(f"{fmt.clean(n)} {fmt.duration(ms)}" for ms, n in slow)
+            lines.append([Piece(f"  slowest: {text}", "dim")])
+    return lines
+
+
+def _verdict(board: Board, container: ContainerRecord) -> str:
+    if container.status is Status.DONE and board.starts == 0:
+        return "done already, nothing was left to do,"
+    if container.status is Status.DONE and container.finish_reason is not None:
+        return f"finished early ({fmt.clean(container.finish_reason)})"
+    if container.status in (Status.DONE, Status.FAILED):
+        return str(container.status)
+    return "stopped" if board.ended_at is not None else "ended"
+
+
+def _failures(board: Board) -> list[Line]:
+    failed = board.failed()
+    rows = [
+        [
+            Piece(f"  {SYMBOLS[Status.FAILED]} {fmt.clean(task.name)}", Status.FAILED),
+            Piece(fmt.what(task, 0)),
+        ]
+        for task in failed
+    ]
+    rest = board.counts[Status.FAILED] - len(failed)
+    more: list[Line] = (
+        [[Piece(f"  … and {rest} more failed", "dim")]] if rest > 0 else []
+    )
+    return fmt.columns(rows) + more
+
+
+# -- list and show ----------------------------------------------------------
+
+
+def containers(
+    records: Sequence[ContainerRecord],
+    tallies: Mapping[str, Sequence[Tally]],
+    now: int,
+) -> list[Line]:
+    """Return a table of containers."""
+    titles = ("CONTAINER", "WORKFLOW", "STATUS", "DONE", "TASKS", "STARTED", "TOOK", "")
+    rows = [[Piece(title, "title") for title in titles]]
+    rows += [_container(record, tallies.get(record.uid, ()), now) for record in records]
+    return fmt.columns(rows)
+
+
+def _container(
+    record: ContainerRecord, tallies: Sequence[Tally], now: int
+) -> list[Piece]:
+    by_status = counts.count_by_status(tallies)
+    complete = sum(n for status, n in by_status.items() if status.is_complete)
+    status = counts.status_of(record, tallies)
+    begun = record.started_at
+    end = now if fmt.is_held(record, now) else record.ended_at
+    return [
+        Piece(fmt.clean(record.name), "name"),
+        Piece(fmt.clean(record.workflow or "-")),
+        stands(record, status, now),
+        Piece(_percent(record, tallies)),
+        Piece(f"{complete}/{sum(by_status.values())}"),
+        Piece(fmt.date_time(begun or record.created_at)),
+        Piece("" if begun is None or end is None else fmt.duration(end - begun)),
+        Piece(_remark(record, by_status, status, now), "dim"),
+    ]
+
+
+def stands(record: ContainerRecord, status: Status, now: int) -> Piece:
+    """Return the status of a container, seen that nobody may be running it."""
+    if is_orphan(record, status, now):
+        return Piece(f"{SYMBOLS[Status.PENDING]} interrupted", Status.WAITING)
+    return Piece(f"{SYMBOLS[status]} {status}", status)
+
+
+def is_orphan(record: ContainerRecord, status: Status, now: int) -> bool:
+    """Whether a container is said to be running and its runner is gone."""
+    runs = status is Status.RUNNING and record.workflow is not None
+    return runs and not fmt.is_held(record, now)
+
+
+def orphan(task: TaskRecord) -> TaskRecord:
+    """Return a task as it is seen when its runner is gone."""
+    if task.status is not Status.RUNNING:
+        return task
+    text = "was running when its runner died"
+    return replace(task, status=Status.PENDING, status_text=text)
+
+
+def _percent(record: ContainerRecord, tallies: Sequence[Tally]) -> str:
+    value = fmt.percentage_of(record, tallies)
+    done = counts.status_of(record, tallies) is Status.DONE
+    return fmt.percent(fmt.nearly(value, is_complete=done or record.workflow is None))
+
+
+def _remark(
+    record: ContainerRecord, by_status: Mapping[Status, int], status: Status, now: int
+) -> str:
+    if fmt.is_held(record, now):
+        return run_by(record)
+    if is_orphan(record, status, now):
+        return "its runner is gone; run it again"
+    return f"{by_status[Status.FAILED]} failed" if by_status[Status.FAILED] else ""
+
+
+def holder(record: ContainerRecord) -> str:
+    """Return who holds a container: `pid 4711 on host`."""
+    owner = record.owner
+    return "nobody" if owner is None else f"pid {owner.pid} on {fmt.clean(owner.host)}"
+
+
+def run_by(record: ContainerRecord) -> str:
+    """Say who runs a container, and whether it was asked to stop."""
+    asked = {None: "", Stop.GENTLY: ", asked to stop", Stop.NOW: ", asked to stop now"}
+    return f"run by {holder(record)}{asked[record.stop_asked]}"
+
+
+def details(record: ContainerRecord, tallies: Sequence[Tally], now: int) -> list[Line]:
+    """Return what is known of a container, beside its tasks."""
+    status = counts.status_of(record, tallies)
+    rows = [
+        ("container", record.name),
+        ("workflow", record.workflow or "none: a client's container"),
+        ("status", stands(record, status, now).text),
+        ("complete", _percent(record, tallies)),
+        ("finished", record.finish_reason),
+        ("created", fmt.date_time(record.created_at)),
+        ("started", fmt.date_time(record.started_at)),
+        ("ended", fmt.date_time(record.ended_at)),
+    ]
+    rows += [
+        (f"-p {name}", fmt.plain_value(value))
+        for name, value in as_json.params(record).items()
+    ]
+    return fmt.columns(
+        [[Piece(label, "dim"), Piece(fmt.clean(text))] for label, text in rows if text]
+    )
+
+
+def tasks(records: Iterable[TaskRecord], now: int) -> list[Line]:
+    """Return a table of tasks."""
+    titles = ("TASK", "STATUS", "DONE", "RUNS", "STARTED", "TOOK", "")
+    rows = [[Piece(title, "title") for title in titles]]
+    rows += [
+        [
+            Piece(fmt.clean(task.name), "name"),
+            Piece(f"{SYMBOLS[task.status]} {task.status}", task.status),
+            Piece(fmt.percent(task.percentage_complete)),
+            Piece(str(task.invoke_count)),
+            Piece(fmt.date_time(task.last_invoked_at)),
+            Piece(fmt.duration(task.task_duration_ms)),
+            Piece(fmt.what(task, now), "dim"),
+        ]
+        for task in records
+    ]
+    return fmt.columns(rows)
+
+
+def fields(record: TaskRecord) -> list[Line]:
+    """Return every field of a task."""
+    rows = [
+        [Piece(name, "dim"), Piece(fmt.plain_value(value))]
+        for name, value in as_json.task(record).items()
+    ]
+    return fmt.columns(rows)
+
+
+def attempts(made: Iterable[Attempt]) -> list[Line]:
+    """Return a table of the attempts of a task, with the traceback of the last error."""
+    made = list(made)
+    titles = ("ATTEMPT", "ENDED", "BEGAN", "TOOK", "BY", "")
+    rows = [[Piece(title, "title") for title in titles]]
+    rows += [
+        [
+            Piece(str(attempt.number)),
+            Piece(attempt.ending, _ENDINGS[attempt.ending]),
+            Piece(fmt.date_time(attempt.began_at)),
+            Piece(_took(attempt)),
+            Piece(fmt.clean(attempt.ran_by)),
+            Piece(fmt.clean(attempt.error), "dim"),
+        ]
+        for attempt in made
+    ]
+    lines = fmt.columns(rows)
+    failed = [attempt for attempt in made if attempt.traceback]
+    if failed:
+        lines += [[], [Piece(f"attempt {failed[-1].number}:", "title")]]
+        text = failed[-1].traceback.rstrip("\n")
+        lines += [[Piece(fmt.clean(row), "dim")] for row in text.split("\n")]
+    return lines
+
+
+def _took(attempt: Attempt) -> str:
+    # When a crash was is not known, only when it was found.
+    at_most = "≤" if attempt.ending is Ending.CRASHED else ""
+    return at_most + fmt.duration(attempt.ended_at - attempt.began_at)
+
+
+_ENDINGS = {
+    Ending.DONE: "done",
+    Ending.FAILED: "failed",
+    Ending.CRASHED: "failed",
+    Ending.SKIPPED: "skipped",
+    Ending.POSTPONED: "waiting",
+    Ending.INTERRUPTED: "waiting",
+}
+
+
+# -- dry run ----------------------------------------------------------------
+
+
+def forecasts(foreseen: Iterable[Forecast]) -> list[Line]:
+    """Return a line a task; many items of a step with the same fate are folded."""
+    rows: list[list[Piece]] = []
+    for (step, action), group in groupby(foreseen, key=_fate):
+        listed = list(group)
+        rows += [_forecast(entry) for entry in listed[:SHOWN]]
+        rest = len(listed) - SHOWN
+        if rest > 0:
+            more = f"… and {rest} more of {fmt.clean(step)}"
+            rows.append([Piece(action, _MEANINGS.get(action, "")), Piece(more, "dim")])
+    return fmt.columns(rows)
+
+
+_MEANINGS = {
+    "run": Status.RUNNING,
+    "retry": Status.WAITING,
+    "skip": Status.DONE,
+    "blocked": Status.FAILED,
+}
+
+
+def _fate(entry: Forecast) -> tuple[str, str]:
+    return entry.name.partition("[")[0], entry.action
+
+
+def _forecast(entry: Forecast) -> list[Piece]:
+    return [
+        Piece(entry.action, _MEANINGS.get(entry.action, "dim")),
+        Piece(fmt.clean(entry.name), "name"),
+        Piece(fmt.clean(entry.reason), "dim"),
+    ]
+
+
+# -- graph ------------------------------------------------------------------
+
+
+class Edge(Struct, frozen=True):
+    """One step waits for another."""
+
+    before: str
+    after: str
+
+
+def edges(plan: Sequence[StepSummary]) -> list[Edge]:
+    """Return who waits for whom; of a barrier only those nobody above it waits for."""
+    found: list[Edge] = []
+    for index, step in enumerate(plan):
+        named = list(dict.fromkeys([*step.needs, *([step.each] if step.each else [])]))
+        above = plan[: index if step.always else step.above or 0]
+        inside = {entry.name for entry in above}
+        waited_for = {edge.before for edge in found if edge.after in inside}
+        last = [entry.name for entry in above if entry.name not in waited_for]
+        listed = [*named, *(name for name in last if name not in named)]
+        found += [Edge(name, step.name) for name in listed]
+    return found
+
+
+def tree(title: str, plan: Sequence[StepSummary]) -> list[Line]:
+    """Return the steps in order, with what each waits for."""
+    before: dict[str, list[str]] = {step.name: [] for step in plan}
+    for edge in edges(plan):
+        before[edge.after].append(edge.before)
+    rows = [
+        [
+            Piece(f"{'└─' if index == len(plan) - 1 else '├─'} {step.name}", "name"),
+            Piece(", ".join(_kinds(step))),
+            Piece(f"after {', '.join(before[step.name])}" if before[step.name] else ""),
+            Piece(fmt.clean(step.text), "dim"),
+        ]
+        for index, step in enumerate(plan)
+    ]
+    return [[Piece(fmt.clean(title), "name")], *fmt.columns(rows)]
+
+
+def _kinds(step: StepSummary) -> list[str]:
+    kinds = [f"each of {step.each}"] if step.each else []
+    marks = {
+        "parallel": step.parallel,
+        "always": step.always,
+        "optional": step.optional,
+    }
+    return kinds + [mark for mark, is_set in marks.items() if is_set]
+
+
+def mermaid(plan: Sequence[StepSummary]) -> str:
+    """Return the graph as Mermaid's text; fan-outs are drawn as stacks."""
+    lines = ["flowchart TD"]
+    for step in plan:
+        left, right = ("[[", "]]") if step.each else ("[", "]")
+        lines.append(f'    {_node(step.name)}{left}"{step.name}"{right}')
+    lines += [f"    {_node(e.before)} --> {_node(e.after)}" for e in edges(plan)]
+    return "\n".join(lines) + "\n"
+
+
+def _node(name: str) -> str:
+    # Bare words such as `end` mean something to Mermaid.
+    return f"step_{name}"

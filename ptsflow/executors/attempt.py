@@ -1,0 +1,251 @@
+"""One attempt of one task: fill in the parameters, call the body, say how it ended.
+
+Runs wherever the body runs. What comes in and what goes out is JSON text made by the
+codec, so the value a step sees is the same on the first run and on a resumed one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from ptsflow import codec
+from ptsflow.core import transitions
+from ptsflow.core.plan import PlanStep
+from ptsflow.core.retry import LONGEST_WAIT, GiveUp, decide
+from ptsflow.errors import (
+    AttemptLost,
+    Fail,
+    Finish,
+    RetryLater,
+    Skip,
+    StoredValueError,
+    TimedOut,
+)
+from ptsflow.host.clock import Clock
+from ptsflow.workflow.handle import TaskHandle
+from ptsflow.workflow.workflow import Workflow
+
+
+class Value(Struct, frozen=True):
+    """One stored value, and the annotation to read it with."""
+
+    text: str | None
+    hint: Any
+
+    def read(self) -> Any:
+        """Return the value, made anew."""
+        return None if self.text is None else codec.decode(self.text, self.hint)
+
+
+class Values(Struct, frozen=True):
+    """A joined fan-out: the stored results of its done items, in order."""
+
+    texts: list[str]
+    hint: Any
+
+    def read(self) -> Any:
+        """Return the list, made anew."""
+        return [codec.decode(text, self.hint) for text in self.texts]
+
+
+class Element(Struct, frozen=True):
+    """One element of a stored list, as parsed JSON."""
+
+    tree: Any
+    hint: Any
+
+    def read(self) -> Any:
+        """Return the element, made anew: no attempt sees what another did to it."""
+        return codec.from_tree(self.tree, self.hint)
+
+
+class Call(Struct, frozen=True):
+    """Everything that one attempt needs."""
+
+    workflow: Workflow
+    step: PlanStep
+    arguments: Mapping[str, Value | Values | Element | TaskHandle]
+    handle: TaskHandle
+    attempt: int
+    began_at: int
+    clock: Clock
+
+
+class Returned(Struct, frozen=True, tag=True, array_like=True):
+    """The body returned; its result as the codec wrote it."""
+
+    result: str
+
+
+class Raised(Struct, frozen=True, tag=True, array_like=True):
+    """The attempt failed; tried again in so many seconds, or not at all."""
+
+    error: str
+    again_in: float | None
+    #: The class of the exception, and where it was raised, for the ledger.
+    error_type: str = ""
+    traceback: str = ""
+
+
+class Skipped(Struct, frozen=True, tag=True, array_like=True):
+    """The body raised `Skip`."""
+
+    why: str
+
+
+class Postponed(Struct, frozen=True, tag=True, array_like=True):
+    """The body raised `RetryLater`."""
+
+    seconds: float
+    why: str
+
+
+class Finished(Struct, frozen=True, tag=True, array_like=True):
+    """The body raised `Finish`."""
+
+    why: str
+
+
+class Interrupted(Struct, frozen=True, tag=True, array_like=True):
+    """The run is being stopped, and the body had not begun or was ended for it."""
+
+
+#: How an attempt ended.
+Outcome = Returned | Raised | Skipped | Postponed | Finished | Interrupted
+
+
+#: The longest traceback kept, in characters.
+_TRACE_LIMIT = 6_000
+
+_NOTHING = Returned(codec.encode(None))
+
+
+def run(call: Call) -> Outcome:
+    """Make the attempt; never raises."""
+    outcome = _run(call)
+    overdue = call.handle.watch.overdue()
+    return failed(call, TimedOut(overdue)) if overdue else outcome
+
+
+def _run(call: Call) -> Outcome:
+    step = call.step
+    try:
+        arguments = {
+            name: _read(name, source) for name, source in call.arguments.items()
+        }
+        value = step.function(call.workflow, **arguments)
+        if step.is_async:
+            value = _await(value)
+        if value is None:
+            return _NOTHING
+        text = codec.encode(value, step.returns, what=f"the result of step {step.name}")
+        if not step.keep_workdir:
+            call.handle.refuse_lost_files(text, step.name)
+        return Returned(text)
+    except Skip as signal:
+        return Skipped(_valid(signal.why))
+    except RetryLater as signal:
+        return Postponed(
+            min(max(0.0, signal.seconds), LONGEST_WAIT), _valid(signal.why)
+        )
+    except Finish as signal:
+        return Finished(_valid(signal.why))
+    except (Fail, StoredValueError) as error:
+        # What cannot be stored will be the same next time.
+        return _raised(describe(error, step), None, error)
+    except BaseException as error:  # noqa: BLE001 - whatever a body raises fails its attempt
+        # It was asked to stop, and did: but what may run at most once has had its turn.
+        if call.handle.is_stopping and not step.at_most_once:
+            return Interrupted()
+        return failed(call, error)
+
+
+def _read(parameter: str, source: Value | Values | Element | TaskHandle) -> Any:
+    if isinstance(source, TaskHandle):
+        return source
+    try:
+        return source.read()
+    except StoredValueError as error:
+        raise StoredValueError(f"for the parameter {parameter}: {error}") from None
+
+
+def failed(call: Call, error: BaseException) -> Outcome:
+    """Return what follows when an attempt ended by `error`."""
+    text = describe(error, call.step)
+    elapsed = max(0, call.clock() - call.began_at) / 1000
+    try:
+        decision = decide(
+            call.step.retry, attempt=call.attempt, error=error, elapsed=elapsed
+        )
+    except BaseException as problem:  # noqa: BLE001 - a user's strategy is a user's code
+        text = f"{text}; and its retry strategy raised {_name(problem)}"
+        return _raised(text, None, error)
+    again_in = None if isinstance(decision, GiveUp) else decision.seconds
+    return _raised(text, again_in, error)
+
+
+def _raised(text: str, again_in: float | None, error: BaseException) -> Raised:
+    return Raised(text, again_in, type(error).__name__, trace(error))
+
+
+def trace(error: BaseException) -> str:
+    """Return where an error was raised, from the body on, without values of variables.
+
+    Long ones are cut in the middle.
+    """
+    if error.__traceback__ is None:
+        return ""
+    import traceback  # noqa: PLC0415 - only on failure
+
+    try:
+        chain = traceback.TracebackException.from_exception(error)
+        link: traceback.TracebackException | None = chain
+        while link is not None:
+            frames = [frame for frame in link.stack if frame.filename != __file__]
+            link.stack = traceback.StackSummary.from_list(frames)
+            link = link.__cause__ or link.__context__
+        text = "".join(chain.format())
+    except Exception:  # noqa: BLE001 - attributes and messages may be a user's code
+        return ""
+    return transitions.cut(_valid(text), _TRACE_LIMIT)
+
+
+def _await(coroutine: Any) -> Any:
+    import asyncio  # noqa: PLC0415 - 40 ms, only for async steps
+
+    return asyncio.run(coroutine)
+
+
+def _valid(text: str) -> str:
+    """Return a text that can be stored and sent: lone surrogates are written out."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def describe(error: BaseException, step: PlanStep) -> str:
+    """Return an error as one text: its type, its message, and the step's line."""
+    if isinstance(error, Fail):
+        return _valid(error.why) or "Fail"
+    if isinstance(error, AttemptLost):
+        return str(error)
+    import traceback  # noqa: PLC0415 - only on failure
+
+    here = step.function.__code__.co_filename
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if f.filename == here
+    ]
+    where = ""
+    if frames:
+        name = here.rpartition("/")[2]
+        where = f" ({name}:{frames[-1].lineno} in {frames[-1].name})"
+    return f"{_name(error)}{where}"
+
+
+def _name(error: BaseException) -> str:
+    try:
+        text = _valid(str(error))
+    except Exception:  # noqa: BLE001 - a user's __str__ is a user's code
+        text = "(its message cannot be read)"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

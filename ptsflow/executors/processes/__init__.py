@@ -1,0 +1,3 @@
+"""Bodies in processes of this machine that end with their runner."""
+
+from __future__ import annotations

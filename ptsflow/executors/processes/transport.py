@@ -1,0 +1,85 @@
+"""An attempt as it is sent to the process that makes it, and as that takes it in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.json import encode
+
+from ptsflow.core.model import TaskRecord
+from ptsflow.errors import LeaseLost
+from ptsflow.executors.attempt import Call, Element, Value, Values
+from ptsflow.executors.processes.messages import Assignment, Checkpoint, Kept
+from ptsflow.host.clock import system_clock
+from ptsflow.workflow.handle import Reporter, TaskHandle, Watch
+
+
+def assignment(call: Call) -> Assignment:
+    """Return an attempt as it is sent: values as JSON text."""
+    handle = call.handle
+    return Assignment(
+        task=handle.name,
+        key=handle.key,
+        step=call.step.name,
+        attempt=call.attempt,
+        fence=handle.fence,
+        elapsed=max(0, call.clock() - call.began_at) / 1000,
+        arguments={
+            name: _text(source)
+            for name, source in call.arguments.items()
+            if not isinstance(source, TaskHandle)
+        },
+        saved=handle.saved,
+        folder=handle.folder,
+        memory=call.step.memory,
+    )
+
+
+def handle_of(
+    given: Assignment,
+    container: str,
+    *,
+    reporter: Reporter,
+    cancelled: Callable[[], bool],
+    watch: Watch | None = None,
+) -> TaskHandle:
+    """Return the handle of an attempt that came."""
+    return TaskHandle(
+        container,
+        TaskRecord(
+            name=given.task, key=given.key, attempt=given.attempt, fence=given.fence
+        ),
+        saved=given.saved,
+        folder=given.folder,
+        reporter=reporter,
+        cancelled=cancelled,
+        watch=watch,
+    )
+
+
+def began_at(given: Assignment) -> int:
+    """Return when the first attempt of its budget began, on this process's clock."""
+    return system_clock() - round(given.elapsed * 1000)
+
+
+def value_of(text: str | list[str] | None, hint: Any) -> Value | Values:
+    """Return an argument that came, to be read with the annotation."""
+    return Values(text, hint) if isinstance(text, list) else Value(text, hint)
+
+
+def save(handle: TaskHandle, checkpoint: Checkpoint) -> Kept:
+    """Have a checkpoint that came saved; return the answer to it."""
+    try:
+        handle.reporter.save(handle.name, checkpoint.text)
+    except LeaseLost:
+        return Kept(is_kept=False)
+    return Kept(is_kept=True)
+
+
+def _text(source: Value | Values | Element) -> str | list[str] | None:
+    if isinstance(source, Values):
+        return source.texts
+    if isinstance(source, Element):
+        return encode(source.tree).decode()
+    return source.text

@@ -1,0 +1,3 @@
+"""What the operating system knows: clocks, files, processes, locks."""
+
+from __future__ import annotations

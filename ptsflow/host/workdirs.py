@@ -1,0 +1,239 @@
+"""The folders that tasks keep files in: where they are, and when they go.
+
+`ROOT/CONTAINER/STEP-DIGEST`: no name comes from data. Bodies make a folder when they ask
+for it; here it is decided from the stored state alone which ones go. A folder that goes
+is renamed first, so that nobody finds half of it, and removed in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import stat
+import threading
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from zlib import crc32
+
+from ptsflow.core.model import Cause, Change, ContainerRecord, Status, TaskRecord
+from ptsflow.host import atomic_files
+
+#: Names the folder that holds the work of all stores.
+VARIABLE = "PTSFLOW_WORK"
+
+_GONE = ".gone-"
+_DIGITS = frozenset("0123456789abcdef")
+
+
+def root_of(url: str) -> Path | None:
+    """Return the folder of a store's containers; None for a store in memory.
+
+    Args:
+        url: the store's, passwords masked.
+    """
+    if url.startswith("memory:"):
+        return None
+    if given := os.environ.get(VARIABLE):
+        return Path(given).absolute()
+    if url.startswith("sqlite:"):
+        from ptsflow.stores.sqlite.file import path_of  # noqa: PLC0415 - SQLite alone
+
+        path = path_of(url)
+        return path.with_name(f"{path.name}.work")
+    import platformdirs  # noqa: PLC0415 - rarely needed
+
+    # What is kept there can be made again: it is a cache.
+    cache = platformdirs.user_cache_path("ptsflow")
+    return cache / "work" / f"{crc32(url.encode()):08x}"
+
+
+def container_folder(container: ContainerRecord) -> str:
+    """Return the name of a container's folder.
+
+    A store that was made anew counts from one again, and several may share a root.
+    """
+    return atomic_files.digest(container.uid, str(container.created_at), container.name)
+
+
+def task_folder(task: TaskRecord) -> str:
+    """Return the name of a task's folder."""
+    return f"{task.step}-{atomic_files.digest(task.name)}"
+
+
+def is_over(task: TaskRecord, short_lived: Collection[str]) -> bool:
+    """Whether a task's files are not needed any more, as it is done."""
+    by_itself = task.status is Status.DONE or task.cause is Cause.BODY
+    return by_itself and task.step in short_lived
+
+
+def gone(changes: Sequence[Change], short_lived: Collection[str]) -> list[str]:
+    """Return the names of the folders that go with changes that were committed.
+
+    Those of tasks that are done; and of those that begin anew: a folder is forgotten
+    as processing data are.
+
+    Args:
+        changes: what was committed.
+        short_lived: the steps whose folders go when their tasks are done.
+    """
+    forgotten = [change.before for change in changes if _is_forgotten(change)]
+    tasks = [change.after for change in changes if change.after is not None]
+    over = [task for task in tasks if is_over(task, short_lived)]
+    return [task_folder(task) for task in (*forgotten, *over) if task is not None]
+
+
+def _is_forgotten(change: Change) -> bool:
+    before, after = change.before, change.after
+    if before is None or after is None:
+        return after is None
+    return after.processing_data is None and before.processing_data is not None
+
+
+def leftovers(found: Iterable[str], kept: Collection[str]) -> list[str]:
+    """Return the names among `found` that are of our making, and not kept."""
+    return [name for name in found if name not in kept and _is_ours(name)]
+
+
+def _is_ours(name: str) -> bool:
+    if name.startswith(_GONE):
+        return _DIGITS.issuperset(name.removeprefix(_GONE))
+    step, _, digits = name.rpartition("-")
+    is_digest = len(digits) == len(atomic_files.digest()) and _DIGITS.issuperset(digits)
+    return is_digest and step.isidentifier()
+
+
+class Workdirs:
+    """The folders of one container's tasks on this machine, for one thread at a time.
+
+    Args:
+        url: the store's.
+        container: whose tasks they are.
+        short_lived: the steps whose folders go when their tasks are done.
+    """
+
+    def __init__(
+        self, url: str, container: ContainerRecord, short_lived: Collection[str] = ()
+    ) -> None:
+        root = root_of(url)
+        #: Removed in the end with all that is in it.
+        self._borrowed: Path | None = None
+        if root is None:
+            root = self._borrowed = _temporary()
+        self.folder = root / container_folder(container)
+        self._place = str(self.folder)
+        #: False where nobody has asked for a folder in it, and none was left.
+        self._may_be_there = True
+        self._short_lived = short_lived
+        self._queue: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._notices: list[str] = []
+
+    def path_of(self, task: TaskRecord) -> str:
+        """Return where a task's folder is, or would be."""
+        self._may_be_there = True
+        return f"{self._place}/{task_folder(task)}"
+
+    def settle(self, changes: Sequence[Change]) -> None:
+        """Let go of the folders that go with changes that were committed."""
+        if self._is_there():
+            self._let_go(gone(changes, self._short_lived))
+
+    def sweep(self, tasks: Iterable[TaskRecord]) -> None:
+        """Let go of what earlier runs left.
+
+        Args:
+            tasks: all that are stored of the container.
+        """
+        if self._is_there():
+            open_tasks = (t for t in tasks if not is_over(t, self._short_lived))
+            kept = {task_folder(task) for task in open_tasks}
+            names = [path.name for path in self.folder.iterdir()]
+            self._let_go(leftovers(names, kept))
+        else:
+            self._may_be_there = False
+
+    def close(self) -> list[str]:
+        """Return when all that goes is gone, with a line for each that could not go."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+        if self._borrowed is not None:
+            self._remove(self._borrowed)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()  # if it is empty
+        notices, self._notices = self._notices, []
+        return notices
+
+    # -- inside -----------------------------------------------------------------
+
+    def _is_there(self) -> bool:
+        if not self._may_be_there:
+            return False  # asked after every commit, and mostly so
+        try:
+            return stat.S_ISDIR(os.lstat(self._place).st_mode)
+        except OSError:
+            return False
+
+    def _let_go(self, names: Iterable[str]) -> None:
+        for name in names:
+            path = self.folder / name
+            aside = self.folder / f"{_GONE}{os.urandom(8).hex()}"
+            try:
+                if not stat.S_ISDIR(path.lstat().st_mode):
+                    self._notices.append(
+                        f"{path}: expected the folder of a task, found something else; "
+                        "it was left alone, remove it"
+                    )
+                    continue
+                path.rename(aside)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self._note(path, error)
+            else:
+                self._remove_soon(aside)
+
+    def _remove_soon(self, path: Path) -> None:
+        self._queue.put(path)
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._serve, name="ptsflow-workdirs", daemon=True
+            )
+            self._thread.start()
+
+    def _serve(self) -> None:
+        while (path := self._queue.get()) is not None:
+            self._remove(path)
+
+    def _remove(self, path: Path) -> None:
+        try:
+            atomic_files.remove(path)
+        except OSError as error:
+            self._note(path, error)
+
+    def _note(self, path: Path, error: OSError) -> None:
+        why = error.strerror or str(error)
+        self._notices.append(f"{path}: cannot be removed: {why}; remove it by hand")
+
+
+def _temporary() -> Path:
+    import tempfile  # noqa: PLC0415 - for stores in memory alone
+
+    base = os.environ.get(VARIABLE) or tempfile.gettempdir()
+    return Path(base, f"ptsflow-{os.urandom(8).hex()}").absolute()
+
+
+def forget(url: str, container: ContainerRecord) -> list[str]:
+    """Remove the folders of a container's tasks from this machine.
+
+    Return a line for each that could not be removed.
+
+    Args:
+        url: the store's, passwords masked.
+        container: which one.
+    """
+    workdirs = Workdirs(url, container)
+    workdirs.sweep(())
+    return workdirs.close()

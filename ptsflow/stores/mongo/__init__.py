@@ -1,0 +1,3 @@
+"""The store in MongoDB, for several machines."""
+
+from __future__ import annotations

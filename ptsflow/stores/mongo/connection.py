@@ -1,0 +1,310 @@
+"""One client of MongoDB: its URL, its deadlines, its guarantees and its error texts.
+
+Whatever the URL says, a write is acknowledged by a majority and journaled, and reads
+ask the primary. Every call ends within a deadline (`timeoutMS` in the URL, or 5 s), and
+every error comes out as one line of `ptsflow.errors`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pymongo
+from bson import decode_all
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import BSONError
+from pymongo import MongoClient, ReadPreference, uri_parser
+from pymongo.collection import Collection
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    DocumentTooLarge,
+    InvalidOperation,
+    OperationFailure,
+    PyMongoError,
+)
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from ptsflow.errors import StoreError, StoreFull, StoreUnavailable, StoreURLError
+from ptsflow.stores.url_mask import mask
+
+#: What collections hold, as pymongo hands it out.
+Raw = dict[str, Any]
+
+#: How long a call may take, in seconds, where the URL does not say.
+DEADLINE = 5.0
+
+#: The oldest server that has all that is asked of it: 4.4.
+_OLDEST_WIRE_VERSION = 9
+
+_DURABLE = WriteConcern(w="majority", j=True, wtimeout=int(DEADLINE * 1000))
+_LIGHT = WriteConcern(w=1, j=False)
+_CODEC = CodecOptions[Raw](
+    tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_MS
+)
+
+# What pymongo, and the files that it opens, raise over a URL.
+_REFUSED = (PyMongoError, OSError, ValueError, TypeError)
+
+_TRANSIENT, _LOGIN, _RIGHTS, _FULL = "transient", "login", "rights", "full"
+
+# What the server's error codes mean. After a transient one the outcome is unknown or
+# nothing was done; either way the same call may be made again. Codes that are not here
+# are refusals, which another try would only repeat.
+_MEANING = {
+    6: _TRANSIENT,  # HostUnreachable
+    7: _TRANSIENT,  # HostNotFound
+    13: _RIGHTS,  # Unauthorized
+    18: _LOGIN,  # AuthenticationFailed
+    24: _TRANSIENT,  # LockTimeout
+    43: _TRANSIENT,  # CursorNotFound
+    46: _TRANSIENT,  # LockBusy
+    50: _TRANSIENT,  # MaxTimeMSExpired
+    64: _TRANSIENT,  # WriteConcernFailed: written, and not yet by a majority
+    89: _TRANSIENT,  # NetworkTimeout
+    91: _TRANSIENT,  # ShutdownInProgress
+    112: _TRANSIENT,  # WriteConflict
+    133: _TRANSIENT,  # FailedToSatisfyReadPreference
+    134: _TRANSIENT,  # ReadConcernMajorityNotAvailableYet
+    189: _TRANSIENT,  # PrimarySteppedDown
+    202: _TRANSIENT,  # NetworkInterfaceExceededTimeLimit
+    262: _TRANSIENT,  # ExceededTimeLimit
+    9001: _TRANSIENT,  # SocketException
+    10107: _TRANSIENT,  # NotWritablePrimary
+    11600: _TRANSIENT,  # InterruptedAtShutdown
+    11601: _TRANSIENT,  # Interrupted
+    11602: _TRANSIENT,  # InterruptedDueToReplStateChange
+    13388: _TRANSIENT,  # StaleConfig
+    13435: _TRANSIENT,  # NotPrimaryNoSecondaryOk
+    13436: _TRANSIENT,  # NotPrimaryOrSecondary
+    14031: _FULL,  # OutOfDiskSpace
+}
+
+# What follows the cause: settings, a description of the topology, or the whole command
+# with all that it was to write.
+_DETAILS = re.compile(
+    r" \(configured timeouts|, Timeout:|, full error| to execute command |\n"
+)
+
+
+class Connection:
+    """A small client for one thread, and how everything is called through it."""
+
+    def __init__(self, url: str) -> None:
+        #: The URL with passwords masked.
+        self.url = mask(url)
+        parsed = self._parse(url)
+        #: The hosts that the URL names.
+        self.place = ", ".join(_address(*node) for node in parsed["nodelist"])
+        #: The database's name.
+        self.database: str = parsed["database"] or "ptsflow"
+        self._pid = os.getpid()
+        try:
+            self._client: MongoClient[Raw] = MongoClient(url, **_client_options())
+        except _REFUSED as error:
+            raise self._misunderstood(_quoted(error)) from None
+        self._database = self._client[self.database]
+        self._deadline = self._client.options.timeout or DEADLINE
+        try:
+            self._check_server()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the sockets; a second call does nothing."""
+        if os.getpid() != self._pid:
+            return  # They are the parent's, which goes on using them.
+        # Saying goodbye to a server that does not answer must not take for ever.
+        with contextlib.suppress(PyMongoError), pymongo.timeout(1):
+            self._client.close()
+
+    def collection(self, name: str, *, durable: bool = True) -> Collection[Raw]:
+        """Return a collection whose writes are durable, whatever the URL says.
+
+        Where they need not be, the primary alone confirms them, from its memory.
+        """
+        return self._database.get_collection(
+            name,
+            codec_options=_CODEC,
+            read_preference=ReadPreference.PRIMARY,
+            write_concern=_DURABLE if durable else _LIGHT,
+            read_concern=ReadConcern(),
+        )
+
+    def find_all(
+        self,
+        collection: Collection[Raw],
+        query: Raw,
+        projection: Raw | None = None,
+        sort: str | None = None,
+    ) -> list[Raw]:
+        """Return all documents, each batch of them under a deadline of its own."""
+        raws: list[Raw] = []
+        found = collection.find_raw_batches(query, projection)
+        if sort is not None:
+            found = found.sort(sort).allow_disk_use(allow_disk_use=True)
+        with contextlib.closing(found) as batches:
+            while True:
+                with self.call():
+                    batch: Any = next(batches, None)
+                if batch is None:
+                    return raws
+                raws += decode_all(batch, collection.codec_options)
+
+    def now(self) -> int:
+        """Return the server's time in milliseconds since the epoch."""
+        with self.call():
+            hello = self._database.command("hello", codec_options=_CODEC)
+        return int(hello["localTime"])
+
+    @contextlib.contextmanager
+    def call(self) -> Iterator[None]:
+        """Give what happens inside a deadline, and errors their one line."""
+        if os.getpid() != self._pid:
+            raise StoreError(
+                f"expected the store {self.url} to be used by process {self._pid}, "
+                f"which opened it, found process {os.getpid()}; open another after "
+                f"a fork"
+            )
+        try:
+            with pymongo.timeout(self._deadline):
+                yield
+        except (PyMongoError, BSONError) as error:
+            raise self.translated(error) from error
+
+    def translated(self, error: Exception) -> StoreError:
+        """Return what an error of pymongo is to a caller of the store."""
+        reason = _reason(error).removeprefix(f"{self.place}: ")
+        where = f"MongoDB at {self.place}"
+        meaning = _meaning(error)
+        if isinstance(error, InvalidOperation):
+            return StoreError(f"the store {self.url} was closed; open it again")
+        if isinstance(error, DocumentTooLarge):
+            return StoreError(
+                f"{where} keeps documents of up to 16 MiB, found a larger one; "
+                f"store less in one container's parameters and plan"
+            )
+        if meaning == _FULL:
+            return StoreFull(f"{where} has no room left: {reason}; free some there")
+        if meaning == _LOGIN:
+            return StoreError(
+                f"{where} refused the login: {reason}; check user, password and "
+                f"authSource in the URL {self.url}"
+            )
+        return self._other(error, meaning, where, reason)
+
+    def _other(
+        self, error: Exception, meaning: str, where: str, reason: str
+    ) -> StoreError:
+        if meaning == _RIGHTS:
+            return StoreError(
+                f"{where} refused the call: {reason}; give the user the role readWrite "
+                f"on the database {self.database}"
+            )
+        if isinstance(error, ConnectionFailure):
+            return StoreUnavailable(
+                f"{where} cannot be reached: {reason}; check that mongod runs there "
+                f"and that the network lets it through"
+            )
+        if meaning == _TRANSIENT:
+            return StoreUnavailable(
+                f"{where} did not finish the call: {reason}; try again"
+            )
+        return StoreError(
+            f"{where} refused the call: {reason} (code {_code(error)}); check its log"
+        )
+
+    def _parse(self, url: str) -> Raw:
+        try:
+            with pymongo.timeout(DEADLINE):
+                parsed: Raw = uri_parser.parse_uri(url)
+        except _REFUSED as error:
+            if type(error.__cause__).__module__.startswith("dns."):
+                raise StoreUnavailable(
+                    f"the hosts of MongoDB at {self.url} cannot be found: "
+                    f"{_reason(error)}; check the name and that DNS works"
+                ) from error
+            raise self._misunderstood(_quoted(error)) from None
+        if parsed["collection"]:
+            raise self._misunderstood("a database's name with a dot")
+        return parsed
+
+    def _misunderstood(self, found: str) -> StoreURLError:
+        return StoreURLError(
+            f"store URL {self.url!r}: expected mongodb://HOST:PORT/DATABASE, found "
+            f"{found}; correct it"
+        )
+
+    def _check_server(self) -> None:
+        with self.call():
+            hello = self._client.admin.command("hello")
+        if hello["maxWireVersion"] < _OLDEST_WIRE_VERSION:
+            raise StoreError(
+                f"expected MongoDB 4.4 or newer at {self.place}, found an older one; "
+                f"upgrade it"
+            )
+        if not hello["isWritablePrimary"]:
+            raise StoreUnavailable(
+                f"expected a primary at {self.place}, found a member of a replica set "
+                f"that takes no writes; name the primary, or the set with replicaSet="
+            )
+
+
+def _client_options() -> Raw:
+    # A store belongs to one thread: its pool is small on purpose.
+    return {
+        "appname": "ptsflow",
+        "maxPoolSize": 2,
+        "journal": True,
+        "readPreference": "primary",
+        "serverSelectionTimeoutMS": int(DEADLINE * 1000),
+        "connectTimeoutMS": int(DEADLINE * 1000),
+        # A server that was given up is looked at again well within a call's deadline.
+        "heartbeatFrequencyMS": 1000,
+        "tz_aware": True,
+        "uuidRepresentation": "standard",
+        "w": "majority",
+    }
+
+
+def _address(host: str, port: int | None) -> str:
+    return host if port is None else f"{host}:{port}"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, BulkWriteError):
+        problems = _problems(error)
+        text = str(problems[0].get("errmsg", "")) if problems else str(error)
+    else:
+        text = str(error)
+    return _DETAILS.split(text, maxsplit=1)[0].rstrip(".")
+
+
+def _quoted(error: Exception) -> str:
+    return f"a mistake (pymongo: {_reason(error)})"
+
+
+def _problems(error: BulkWriteError) -> list[Raw]:
+    details: Raw = dict(error.details or {})
+    return [*details.get("writeConcernErrors", ()), *details.get("writeErrors", ())]
+
+
+def _code(error: Exception) -> int | None:
+    if isinstance(error, BulkWriteError):
+        problems = _problems(error)
+        return problems[0].get("code") if problems else None
+    return error.code if isinstance(error, OperationFailure) else None
+
+
+def _meaning(error: Exception) -> str:
+    code = _code(error)
+    # Of a full disk, some places in the server know no better code than UnknownError.
+    if code == 8 and "No space left" in _reason(error):  # noqa: PLR2004
+        return _FULL
+    return _MEANING.get(code or 0, "")

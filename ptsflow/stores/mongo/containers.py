@@ -1,0 +1,215 @@
+"""The containers of MongoDB: each change of one is a conditional write to it alone.
+
+The lease is compared with and set from the server's clock, within the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from bson import ObjectId
+from bson.datetime_ms import DatetimeMS
+from msgspec import to_builtins
+from msgspec.structs import replace
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from ptsflow.core.model import Change, ContainerRecord, Owner, Stop
+from ptsflow.host.clock import Clock
+from ptsflow.stores.mongo.changes import Writer, places_task
+from ptsflow.stores.mongo.connection import Connection
+from ptsflow.stores.mongo.documents import (
+    ContainerDocument,
+    Raw,
+    container_record,
+    new_container,
+    object_id,
+    saved_fields,
+    stop_word,
+)
+from ptsflow.stores.rules import check_writer
+
+
+class MongoContainers:
+    """The collection of containers.
+
+    Args:
+        link: The client.
+        clock: Tells the time for leases instead of the server's clock; for tests.
+    """
+
+    def __init__(self, link: Connection, clock: Clock | None) -> None:
+        self._link = link
+        self._clock = clock
+        self._containers = link.collection(ContainerDocument.collection_name())
+
+    def now(self) -> int:
+        """Return the server's time, or the given clock's."""
+        return self._link.now() if self._clock is None else self._clock()
+
+    def ensure_indexes(self) -> None:
+        """Make the indexes that are not there yet."""
+        ContainerDocument.ensure_indexes_in(self._containers)
+
+    # -- reading ------------------------------------------------------------
+
+    def named(self, name: str) -> ContainerRecord | None:
+        """Return the container of that name, or None."""
+        # Without $eq, what is no text could be an operator.
+        query = ContainerDocument.within(self._containers)
+        query = query.filter(__raw__={"name": {"$eq": name}})
+        with self._link.call():
+            raw: Raw | None = query.as_pymongo().first()
+        return None if raw is None else container_record(raw)
+
+    def get(self, container: ObjectId) -> ContainerRecord | None:
+        """Return the container of that `_id`, or None."""
+        with self._link.call():
+            raw = self._containers.find_one({"_id": container})
+        return None if raw is None else container_record(raw)
+
+    def all(self) -> list[ContainerRecord]:
+        """Return all containers, oldest first."""
+        query = ContainerDocument.within(self._containers)
+        with self._link.call():
+            raws = list(query.order_by("created_at", "id").as_pymongo())
+        return [container_record(raw) for raw in raws]
+
+    def stop_asked(self, container: ObjectId, fence: int) -> Stop | None:
+        """Return how the owner of that fence was asked to stop, or None."""
+        with self._link.call():
+            raw = self._containers.find_one(
+                _held(container, fence), {"name": True, "stop_asked": True}
+            )
+        return None if raw is None else stop_word(raw)
+
+    # -- writing ------------------------------------------------------------
+
+    def add(self, uid: ObjectId, name: str) -> ContainerRecord:
+        """Return the container of that name, made under `uid` if there was none."""
+        while (record := self.named(name)) is None:
+            document = new_container(uid, name, self.now())
+            with self._link.call(), suppress(DuplicateKeyError):
+                self._containers.insert_one(document)
+        return record
+
+    def delete(self, container: ObjectId) -> bool:
+        """Delete a container that nobody leases."""
+        free = {"_id": container, "$or": self._free()}
+        with self._link.call():
+            return self._containers.delete_one(free).deleted_count == 1
+
+    def claim(
+        self, container: ObjectId, owner: Owner, lease_ms: int, dead: int | None
+    ) -> ContainerRecord | None:
+        """Take the lease for `owner`, or find that it has it; None where it cannot."""
+        free = self._free()
+        if dead is not None:
+            free.append({"fence": dead, "owner.id": {"$ne": owner.id}})
+        take = {
+            # Without $literal, a host named "$name" would be read as a field.
+            "owner": {"$literal": to_builtins(owner)},
+            "fence": {"$add": ["$fence", 1]},
+            "leased_till": {"$add": [self._time(), lease_ms]},
+            "stop_asked": None,
+        }
+        with self._link.call():
+            raw = self._containers.find_one_and_update(
+                {"_id": container, "$or": free},
+                [{"$set": take}],
+                return_document=ReturnDocument.AFTER,
+            ) or self._containers.find_one({"_id": container, "owner.id": owner.id})
+        return None if raw is None else container_record(raw)
+
+    def renew(self, container: ObjectId, fence: int, lease_ms: int) -> bool:
+        """Move the end of the lease to now + `lease_ms`; False if it was lost."""
+        till = {"leased_till": {"$add": [self._time(), lease_ms]}}
+        return self._write_held(container, fence, [{"$set": till}])
+
+    def save(self, container: ObjectId, record: ContainerRecord) -> bool:
+        """Write all but the lease; False if it was lost."""
+        return self._write_held(container, record.fence, {"$set": saved_fields(record)})
+
+    def release(self, container: ObjectId, record: ContainerRecord) -> bool:
+        """Write it all and give the lease back; False if it was lost."""
+        free = {"owner": None, "leased_till": None, "stop_asked": None}
+        update = {"$set": saved_fields(record) | free}
+        return self._write_held(container, record.fence, update)
+
+    def ask_to_stop(self, container: ObjectId, fence: int, how: Stop) -> bool:
+        """Leave word for the owner of that fence; False where it has no lease now."""
+        word: Raw | str = how.value
+        if how is Stop.GENTLY:
+            word = {"$ifNull": ["$stop_asked", how.value]}
+        return self._write_held(container, fence, [{"$set": {"stop_asked": word}}])
+
+    def _write_held(
+        self, container: ObjectId, fence: int, update: Raw | list[Raw]
+    ) -> bool:
+        with self._link.call():
+            result = self._containers.update_one(_held(container, fence), update)
+        return result.matched_count == 1
+
+    def admit(
+        self, uid: str, changes: Sequence[Change], writer: Writer
+    ) -> tuple[int, Sequence[Change]]:
+        """Return the container's fence, and the changes with positions given.
+
+        It is one round trip that finds out whether the writer may write at all.
+        """
+        container = object_id(uid)
+        allowed: Raw = (
+            {"_id": container, "$or": self._free()}
+            if writer.fence is None
+            else _held(container, writer.fence)
+        )
+        lowest, missing = places_task(changes)
+        first = {"$max": ["$next_position", lowest]}
+        while True:
+            with self._link.call():
+                if lowest or missing:
+                    raw = self._containers.find_one_and_update(
+                        allowed,
+                        [{"$set": {"next_position": {"$add": [first, missing]}}}],
+                        projection={"fence": True, "next_position": True},
+                        return_document=ReturnDocument.AFTER,
+                    )
+                else:
+                    raw = self._containers.find_one(allowed, {"fence": True})
+            if raw is not None:
+                break
+            check_writer(self.get(container), uid, writer.fence, self.now())
+        if missing:
+            changes = _placed(changes, raw["next_position"] - missing)
+        return raw["fence"], changes
+
+    def _time(self) -> str | Raw:
+        """Return the expression that is now on the server."""
+        if self._clock is None:
+            return "$$NOW"
+        return {"$literal": DatetimeMS(self._clock())}
+
+    def _free(self) -> list[Raw]:
+        """Return the alternatives of which one is true where no lease is live."""
+        return [
+            {"owner": None},
+            {"leased_till": None},
+            {"$expr": {"$lte": ["$leased_till", self._time()]}},
+        ]
+
+
+def _held(container: ObjectId, fence: int) -> Raw:
+    return {"_id": container, "fence": fence, "owner": {"$ne": None}}
+
+
+def _placed(changes: Sequence[Change], position: int) -> list[Change]:
+    """Return the changes with positions given where none was."""
+    placed = []
+    for change in changes:
+        after = change.after
+        if after is not None and after.position < 0:
+            after = replace(after, position=position)
+            position += 1
+        placed.append(replace(change, after=after))
+    return placed

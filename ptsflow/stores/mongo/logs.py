@@ -1,0 +1,117 @@
+"""What bodies logged, in MongoDB.
+
+The server itself marks each chunk when it is put: clients on several machines, whose
+clocks differ, put them into one order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from bson import ObjectId, Timestamp
+from pymongo.errors import BulkWriteError
+
+from ptsflow.core.model import LogChunk
+from ptsflow.stores.mongo.connection import Connection
+from ptsflow.stores.mongo.documents import (
+    LogDocument,
+    Raw,
+    log_chunk,
+    new_lines,
+    object_id,
+)
+from ptsflow.stores.rules import outlived
+
+_DUPLICATE = 11000
+
+_Key = tuple[str, str, int, int]
+
+
+class MongoLogs:
+    """Chunks of lines in one collection, through a client of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._link = Connection(url)
+        name = LogDocument.collection_name()
+        self._chunks = self._link.collection(name, durable=False)
+        self._is_made = False
+        # The ids of the chunks that were put last, or not, as the answer was lost.
+        self._unsure: dict[_Key, ObjectId] = {}
+
+    def put(self, uid: str, chunks: Sequence[LogChunk]) -> None:
+        """Add chunks; those of attempts before the last `LEDGER_LENGTH` are dropped."""
+        container = object_id(uid)
+        keys = [(uid, each.task, each.attempt, each.number) for each in chunks]
+        self._unsure = {key: self._unsure.get(key, ObjectId()) for key in keys}
+        documents = [
+            new_lines(self._unsure[key], container, chunk)
+            for key, chunk in zip(keys, chunks, strict=True)
+        ]
+        with self._link.call():
+            if not self._is_made:
+                LogDocument.ensure_indexes_in(self._chunks)
+                self._is_made = True
+            if documents:
+                self._insert(documents)
+            for task, last in outlived(chunks).items():
+                of_task = {"container": container, "task": task}
+                self._chunks.delete_many(of_task | {"attempt": {"$lte": last}})
+        self._unsure = {}
+
+    def _insert(self, documents: Sequence[Raw]) -> None:
+        try:
+            self._chunks.insert_many(documents, ordered=False)
+        except BulkWriteError as error:
+            problems = (error.details or {}).get("writeErrors", ())
+            # What is there already was put by the call whose answer was lost.
+            if {problem["code"] for problem in problems} != {_DUPLICATE}:
+                raise
+
+    def trim(self, uid: str, task: str, attempt: int, first: int, last: int) -> None:
+        """Drop the chunks of an attempt whose numbers are `first` to `last`."""
+        query = {
+            "container": object_id(uid),
+            "task": task,
+            "attempt": attempt,
+            "number": {"$gte": first, "$lte": last},
+        }
+        with self._link.call():
+            self._chunks.delete_many(query)
+
+    def read(
+        self,
+        uid: str,
+        *,
+        task: str | None = None,
+        attempt: int | None = None,
+        after: str | None = None,
+    ) -> tuple[list[LogChunk], str | None]:
+        """Return chunks in the order in which they were put, and a mark of the last."""
+        query: Raw = {"container": object_id(uid), "mark": {"$gt": _mark(after)}}
+        if task is not None:
+            query["task"] = task
+        if attempt is not None:
+            query["attempt"] = attempt
+        raws = self._link.find_all(self._chunks, query, sort="mark")
+        if not raws:
+            return [], after
+        last: Timestamp = raws[-1]["mark"]
+        return [log_chunk(raw) for raw in raws], f"{last.time}.{last.inc}"
+
+    def forget(self, uid: str) -> None:
+        """Drop all of a container."""
+        with self._link.call():
+            self._chunks.delete_many({"container": object_id(uid)})
+
+    def close(self) -> None:
+        """Close the client; a second call does nothing."""
+        self._link.close()
+
+
+def _mark(text: str | None) -> Timestamp:
+    """Return the mark that `read` gave, or the one before all."""
+    seconds, _, place = (text or "").partition(".")
+    with suppress(ValueError):
+        return Timestamp(int(seconds), int(place))
+    return Timestamp(0, 0)

@@ -1,0 +1,314 @@
+"""A store in MongoDB, for several machines and many people who look at it.
+
+Each state change is one conditional write to one document; there are no transactions,
+so a standalone server is as good as a replica set. What guards a task against an owner
+who lost the lease is the field `held` in the task itself: a claim puts its fence into
+every open task before it returns, and whoever holds an older one matches nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+
+from bson import ObjectId
+from msgspec import Struct
+from pymongo.errors import DuplicateKeyError
+
+from ptsflow.core.model import (
+    SCHEMA,
+    Attempt,
+    Change,
+    ContainerRecord,
+    Owner,
+    Progress,
+    Stop,
+    Tally,
+    TaskRecord,
+)
+from ptsflow.errors import Conflict, ContainerNotFound, StoreDamaged, StoreUnavailable
+from ptsflow.host.clock import Clock
+from ptsflow.stores.mongo.changes import (
+    Writer,
+    adopted,
+    expect_ready,
+    given_back,
+    is_guarded,
+    not_made,
+)
+from ptsflow.stores.mongo.connection import Connection
+from ptsflow.stores.mongo.containers import MongoContainers
+from ptsflow.stores.mongo.documents import LogDocument, MetaDocument, object_id
+from ptsflow.stores.mongo.logs import MongoLogs
+from ptsflow.stores.mongo.tasks import MongoTasks
+from ptsflow.stores.rules import check_writer, raise_lost
+
+
+class _Unsure(Struct, frozen=True):
+    """A client's commit whose answer was lost, to recognise when it is made again."""
+
+    uid: str
+    changes: tuple[Change, ...]
+    write: ObjectId
+
+
+class MongoStore:
+    """Containers and tasks in one database, for one thread at a time.
+
+    Args:
+        url: `mongodb://…` or `mongodb+srv://…`; the database is `ptsflow` where the
+            URL names none.
+        clock: Tells the time for leases instead of the server's clock; for tests.
+    """
+
+    def __init__(self, url: str, *, clock: Clock | None = None) -> None:
+        self._source = url
+        self._clock = clock
+        self._link = Connection(url)
+        self.url = self._link.url
+        # Its containers' uids are used nowhere else.
+        self.identity = f"mongodb:{self._link.database}"
+        self._meta = self._link.collection(MetaDocument.collection_name())
+        self._containers = MongoContainers(self._link, clock)
+        self._tasks = MongoTasks(self._link)
+        self._lines = self._link.collection(LogDocument.collection_name())
+        # What calls wrote, or not, whose answer was lost.
+        self._unsure: _Unsure | None = None
+        self._made: dict[str, ObjectId] = {}
+        self._deleted: set[str] = set()
+        try:
+            self._check_schema()
+        except BaseException:
+            self.close()
+            raise
+
+    def now(self) -> int:
+        """Return the server's time, or the given clock's."""
+        return self._containers.now()
+
+    def sibling(self) -> MongoStore:
+        """Return another store with a client of its own."""
+        return MongoStore(self._source, clock=self._clock)
+
+    def close(self) -> None:
+        """Close the client; a second call does nothing."""
+        self._link.close()
+
+    def _check_schema(self) -> None:
+        with self._link.call():
+            meta = self._meta.find_one({"_id": "schema"})
+        found = SCHEMA if meta is None else meta.get("schema")
+        if found != SCHEMA:
+            raise StoreDamaged(
+                f"store {self.url!r}: expected schema {SCHEMA}, found {_layout(found)}"
+            )
+        with self._link.call():
+            self._containers.ensure_indexes()
+            self._tasks.ensure_indexes()
+            if meta is None:
+                with suppress(DuplicateKeyError):
+                    self._meta.insert_one({"_id": "schema", "schema": SCHEMA})
+
+    # -- containers ---------------------------------------------------------
+
+    def create(self, name: str) -> tuple[ContainerRecord, bool]:
+        """Return the container of that name, made now if there was none."""
+        # Kept until the answer is known: whose document it is shows in its `_id`.
+        uid = self._made.setdefault(name, ObjectId())
+        with self._link.call():
+            record = self._containers.add(uid, name)
+        del self._made[name]
+        return record, record.uid == str(uid)
+
+    def container(self, name: str) -> ContainerRecord | None:
+        """Return the container of that name as it is now, or None."""
+        return self._containers.named(name)
+
+    def containers(self) -> list[ContainerRecord]:
+        """Return all containers, oldest first."""
+        return self._containers.all()
+
+    def delete(self, uid: str) -> bool:
+        """Delete a container that nobody leases, with its tasks."""
+        container = object_id(uid)
+        again = uid in self._deleted
+        self._deleted.add(uid)
+        with self._link.call():
+            gone = self._containers.delete(container)
+            if not gone and again:
+                gone = self._containers.get(container) is None
+            if gone:
+                self._tasks.delete(container)
+                self._lines.delete_many({"container": container})
+        self._deleted.discard(uid)
+        return gone
+
+    def claim(
+        self, uid: str, owner: Owner, lease_ms: int, *, dead: int | None = None
+    ) -> ContainerRecord | None:
+        """Take the lease for `owner`, the fence grown by one, or return None."""
+        container = object_id(uid)
+        record = self._containers.claim(container, owner, lease_ms, dead)
+        if record is not None:
+            self._tasks.hold(container, record.fence)
+        return record
+
+    def renew(self, uid: str, fence: int, lease_ms: int) -> bool:
+        """Move the end of the lease to now + `lease_ms`; False if it was lost."""
+        return self._containers.renew(object_id(uid), fence, lease_ms)
+
+    def save(self, record: ContainerRecord) -> None:
+        """Write all but the lease of a container that is held."""
+        container = object_id(record.uid)
+        with self._link.call():
+            if not self._containers.save(container, record):
+                stored = self._containers.get(container)
+                raise_lost(record.name, record.fence, stored)
+
+    def release(self, record: ContainerRecord) -> bool:
+        """Do what `save` does and give the lease back, in one write."""
+        container = object_id(record.uid)
+        with self._link.call():
+            if not self._containers.release(container, record):
+                stored = self._containers.get(container)
+                if stored is None or stored.fence != record.fence:
+                    return False
+            self._tasks.let_go(container, record.fence)
+        return True
+
+    def ask_to_stop(self, uid: str, fence: int, how: Stop) -> bool:
+        """Leave word for the owner of the lease of that fence, in `stop_asked`."""
+        return self._containers.ask_to_stop(object_id(uid), fence, how)
+
+    def stop_asked(self, uid: str, fence: int) -> Stop | None:
+        """Return how the owner of that fence was asked to stop, or None."""
+        return self._containers.stop_asked(object_id(uid), fence)
+
+    # -- tasks --------------------------------------------------------------
+
+    def tasks(
+        self,
+        uid: str,
+        names: Iterable[str] | None = None,
+        *,
+        payloads: bool = False,
+    ) -> list[TaskRecord]:
+        """Return tasks by position: all, or those of `names` that exist."""
+        return self._tasks.read(object_id(uid), names, payloads=payloads)
+
+    def next_open(
+        self, uid: str, *, unleased_at: int | None = None
+    ) -> TaskRecord | None:
+        """Return the first task that is not complete, with payloads, or None."""
+        return self._tasks.first_open(object_id(uid), unleased_at)
+
+    def commit(self, uid: str, changes: Sequence[Change], *, fence: int | None) -> None:
+        """Swap every task from `before` to `after`, each by itself, in order."""
+        try:
+            if fence is None:
+                self._commit_as_client(uid, changes)
+            else:
+                self._swap(uid, changes, Writer(fence))
+        except ContainerNotFound:
+            # What was inserted after the deletion, nobody would ever list.
+            self._tasks.delete(object_id(uid))
+            raise
+
+    def _commit_as_client(self, uid: str, changes: Sequence[Change]) -> None:
+        known, self._unsure = self._unsure, None
+        again = (
+            known is not None and known.uid == uid and known.changes == tuple(changes)
+        )
+        write = known.write if known is not None and again else ObjectId()
+        try:
+            self._swap(uid, changes, Writer(None, write, again))
+            if any(change.before is None for change in changes):
+                self._check_still_there(uid, None)
+        except StoreUnavailable:
+            self._unsure = _Unsure(uid, tuple(changes), write)
+            raise
+
+    def touch(self, uid: str, progress: Sequence[Progress], *, fence: int) -> None:
+        """Note progress of running tasks, no version moved; late ones are dropped."""
+        container = object_id(uid)
+        with self._link.call():
+            if not progress or not self._tasks.touch(container, progress, fence):
+                stored = self._containers.get(container)
+                if stored is None or stored.fence != fence or stored.owner is None:
+                    raise_lost(stored.name if stored else uid, fence, stored)
+
+    def attempts(self, uid: str, name: str) -> list[Attempt]:
+        """Return the last attempts in a task's ledger, oldest first."""
+        return self._tasks.ledger(object_id(uid), name)
+
+    def logs(self) -> MongoLogs:
+        """Return a connection to what bodies log, with a client of its own."""
+        return MongoLogs(self._source)
+
+    def tallies(self, uids: Iterable[str]) -> Mapping[str, list[Tally]]:
+        """Return, for each container, its tasks counted by step and status."""
+        return self._tasks.tallies({uid: object_id(uid) for uid in uids})
+
+    # -- within -------------------------------------------------------------
+
+    def _swap(self, uid: str, changes: Sequence[Change], writer: Writer) -> None:
+        container = object_id(uid)
+        if writer.again and not (changes := self._left(uid, changes, writer)):
+            return
+        strict = writer.fence is not None and all(map(is_guarded, changes))
+        bound: float | None = writer.fence
+        if not strict or not changes:
+            with self._link.call():
+                fence, changes = self._containers.admit(uid, changes, writer)
+            bound = given_back(fence) if writer.fence is None else fence
+        for _ in range(_ROUNDS):
+            if self._tasks.swap(container, changes, writer, bound, strict=strict):
+                if not strict and writer.fence is not None:
+                    self._check_still_there(uid, writer.fence)
+                return
+            changes = self._left(uid, changes, writer)
+            if not changes:
+                return
+            # The lease was found to be held just now: tasks that were not stamped,
+            # as a client added them during the claim, may be written too.
+            strict = False
+        raise Conflict(
+            f"container with the uid {uid}: tasks change faster than they can be "
+            f"swapped; read them again"
+        )
+
+    def _check_still_there(self, uid: str, fence: int | None) -> None:
+        """Raise if container or lease were lost between the look and the write."""
+        record = self._containers.get(object_id(uid))
+        if record is None or fence is not None:
+            check_writer(record, uid, fence, now=0)
+
+    def _left(
+        self, uid: str, changes: Sequence[Change], writer: Writer
+    ) -> Sequence[Change]:
+        """Return which changes are still to be made, or raise where one cannot be."""
+        container = object_id(uid)
+        stored = self._tasks.stored(container, changes)
+        left = [
+            adopted(change, stored, writer)
+            for change in not_made(changes, stored, writer)
+        ]
+        if left:
+            with self._link.call():
+                record = self._containers.get(container)
+                check_writer(record, uid, writer.fence, self.now())
+            expect_ready(record.name if record else "", left, stored, writer.fence)
+        return left
+
+
+#: How often a commit is tried where tasks changed between its write and its look.
+_ROUNDS = 5
+
+
+def _layout(found: object) -> str:
+    if isinstance(found, int) and 0 < found < SCHEMA:
+        return (
+            f"{found!r}, made by an earlier version of ptsflow; finish what is in it "
+            f"with that version, or choose another database"
+        )
+    return f"{found!r}; use the version of ptsflow that wrote it, or another database"

@@ -1,0 +1,343 @@
+"""The tasks and payloads of MongoDB: reading, swapping, stamping and counting them.
+
+A payload over 1 MiB goes into a document of its own before the task's swap refers to it,
+and what it replaces is deleted afterwards. A crash in between leaves a document that
+nothing refers to, until the container is deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
+
+from bson import ObjectId
+from bson.datetime_ms import DatetimeMS
+from msgspec import UNSET
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError
+
+from ptsflow.core.model import (
+    PAYLOADS,
+    Attempt,
+    Change,
+    Progress,
+    Status,
+    Tally,
+    TaskRecord,
+)
+from ptsflow.errors import StoreDamaged
+from ptsflow.stores.mongo.changes import (
+    Request,
+    Stored,
+    Write,
+    Writer,
+    given_back,
+    names_of,
+    requests_of,
+    write_of,
+)
+from ptsflow.stores.mongo.connection import Connection
+from ptsflow.stores.mongo.documents import (
+    PayloadDocument,
+    Raw,
+    TaskDocument,
+    is_large,
+    ledger_entries,
+    references,
+    task_record,
+)
+from ptsflow.stores.rules import ledger_of
+
+#: How many writes go to the server at once, under one deadline.
+_PART = 5_000
+
+_DUPLICATE = 11000
+
+_WITHOUT_LEDGER = {"ledger": False}
+_WITHOUT_PAYLOADS = dict.fromkeys(PAYLOADS, False) | _WITHOUT_LEDGER
+
+
+class MongoTasks:
+    """The collections of tasks and payloads."""
+
+    def __init__(self, link: Connection) -> None:
+        self._link = link
+        self._tasks = link.collection(TaskDocument.collection_name())
+        self._payloads = link.collection(PayloadDocument.collection_name())
+
+    def ensure_indexes(self) -> None:
+        """Make the indexes that are not there yet."""
+        TaskDocument.ensure_indexes_in(self._tasks)
+        PayloadDocument.ensure_indexes_in(self._payloads)
+
+    # -- reading ------------------------------------------------------------
+
+    def read(
+        self, container: ObjectId, names: Iterable[str] | None, *, payloads: bool
+    ) -> list[TaskRecord]:
+        """Return a container's tasks by position, all or those of `names`."""
+        query: Raw = {"container": container}
+        if names is not None:
+            query["name"] = {"$in": list(names)}
+        left_out = _WITHOUT_LEDGER if payloads else _WITHOUT_PAYLOADS
+        raws = self._link.find_all(self._tasks, query, left_out)
+        if payloads:
+            raws = self._with_payloads(raws)
+        records = [task_record(raw) for raw in raws]
+        records.sort(key=attrgetter("position", "name"))
+        return records
+
+    def first_open(
+        self, container: ObjectId, unleased_at: int | None
+    ) -> TaskRecord | None:
+        """Return the first task that is not complete, with payloads."""
+        query = TaskDocument.within(self._tasks).filter(container=container, open=True)
+        if unleased_at is not None:
+            ended = {"$lte": DatetimeMS(unleased_at)}
+            query = query.filter(
+                __raw__={"$or": [{"leased_till": None}, {"leased_till": ended}]}
+            )
+        query = query.order_by("position", "name").limit(1)
+        query = query.exclude("ledger").as_pymongo()
+        with self._link.call():
+            raws = list(query)
+        raws = self._with_payloads(raws)
+        return task_record(raws[0]) if raws else None
+
+    def stored(
+        self, container: ObjectId, changes: Iterable[Change]
+    ) -> dict[str, Stored]:
+        """Return the tasks that changes are about, by name, as they are now."""
+        query = {"container": container, "name": {"$in": list(names_of(changes))}}
+        raws = self._link.find_all(self._tasks, query, _WITHOUT_PAYLOADS)
+        return {
+            raw["name"]: Stored(task_record(raw), raw.get("write"), raw.get("held"))
+            for raw in raws
+        }
+
+    def ledger(self, container: ObjectId, name: str) -> list[Attempt]:
+        """Return the last attempts in a task's ledger, oldest first."""
+        query = {"container": container, "name": {"$eq": name}}
+        with self._link.call():
+            raw = self._tasks.find_one(query, {"name": True, "ledger": True})
+        return [] if raw is None else ledger_of(ledger_entries(raw))
+
+    def tallies(self, containers: Mapping[str, ObjectId]) -> dict[str, list[Tally]]:
+        """Return the tasks of containers counted by step and status."""
+        group = {
+            "_id": {"container": "$container", "step": "$step", "status": "$status"},
+            "count": {"$sum": 1},
+            "percentage": {"$sum": "$percentage_complete"},
+            "first": {"$min": "$position"},
+        }
+        pipeline: list[Raw] = [
+            {"$match": {"container": {"$in": list(containers.values())}}},
+            {"$group": group},
+            {"$sort": {"first": 1}},
+        ]
+        with self._link.call():
+            rows = list(self._tasks.aggregate(pipeline))
+        found: dict[ObjectId, list[Tally]] = {}
+        for row in rows:
+            key = row["_id"]
+            found.setdefault(key["container"], []).append(
+                Tally(
+                    key["step"], Status(key["status"]), row["count"], row["percentage"]
+                )
+            )
+        return {uid: found.get(container, []) for uid, container in containers.items()}
+
+    def _with_payloads(self, raws: list[Raw]) -> list[Raw]:
+        """Return tasks with texts in place of the ids of their large payloads."""
+        for _ in range(_ROUNDS):
+            wanted = {ref for raw in raws for _, ref in references(raw)}
+            if not wanted:
+                return raws
+            texts = {
+                raw["_id"]: raw["text"]
+                for raw in self._link.find_all(
+                    self._payloads, {"_id": {"$in": list(wanted)}}, None
+                )
+            }
+            for raw in raws:
+                raw.update((n, texts[r]) for n, r in references(raw) if r in texts)
+            gone = [raw["_id"] for raw in raws if any(references(raw))]
+            if not gone:
+                return raws
+            # Tasks that were swapped since they were read; one is read again.
+            fresh = self._link.find_all(
+                self._tasks, {"_id": {"$in": gone}}, _WITHOUT_LEDGER
+            )
+            raws = [raw for raw in raws if raw["_id"] not in gone] + fresh
+        raise StoreDamaged(
+            f"expected the payloads of task {raws[-1]['name']!r} in MongoDB, found "
+            f"them missing; restore the database from a backup, or reset the task"
+        )
+
+    # -- writing ------------------------------------------------------------
+
+    def swap(
+        self,
+        container: ObjectId,
+        changes: Sequence[Change],
+        writer: Writer,
+        bound: float | None,
+        *,
+        strict: bool,
+    ) -> bool:
+        """Make the changes in order; False where not every one matched.
+
+        Args:
+            container: The container's `_id`.
+            changes: What to write.
+            writer: Who writes.
+            bound: The container's fence, or what `given_back` makes of it: nothing
+                held above it is written.
+            strict: Whether all tasks must be held under just that fence.
+        """
+        held = bound if strict else {"$not": {"$gt": bound}}
+        batch = _Batch()
+        for change in changes:
+            batch.add(container, change, writer, held)
+        if not batch.watched:
+            return self._sent(batch.requests)
+        before = self._references(container, batch.watched)
+        for payload in batch.payloads:
+            with self._link.call():
+                self._payloads.insert_one(payload)
+        complete = self._sent(batch.requests)
+        made = {payload["_id"] for payload in batch.payloads}
+        unused = (before | made) - self._references(container, batch.watched)
+        with self._link.call():
+            self._payloads.delete_many({"_id": {"$in": list(unused)}})
+        return complete
+
+    def touch(
+        self, container: ObjectId, progress: Iterable[Progress], fence: int
+    ) -> bool:
+        """Note the progress of running tasks; False where not every one matched."""
+        requests: list[tuple[Request, int]] = []
+        for each in progress:
+            update = UpdateOne(
+                {
+                    "container": container,
+                    "name": each.name,
+                    "held": fence,
+                    "status": Status.RUNNING.value,
+                },
+                {
+                    "$set": {
+                        "percentage_complete": each.percentage,
+                        "status_text": each.text,
+                    }
+                },
+            )
+            requests.append((update, 1))
+        return self._sent(requests)
+
+    def hold(self, container: ObjectId, fence: int) -> None:
+        """Stamp the fence into all open tasks: older ones are refused from now on."""
+        older = {
+            "container": container,
+            "open": True,
+            "held": {"$not": {"$gte": fence}},
+        }
+        with self._link.call():
+            self._tasks.update_many(older, {"$set": {"held": fence}})
+
+    def let_go(self, container: ObjectId, fence: int) -> None:
+        """Refuse the fence in open tasks from now on, as its lease was given back."""
+        mine = {"container": container, "open": True, "held": fence}
+        with self._link.call():
+            self._tasks.update_many(mine, {"$set": {"held": given_back(fence)}})
+
+    def delete(self, container: ObjectId) -> None:
+        """Delete a container's tasks and payloads."""
+        for collection in (self._tasks, self._payloads):
+            with self._link.call():
+                collection.delete_many({"container": container})
+
+    def _sent(self, requests: Sequence[tuple[Request, int]]) -> bool:
+        """Write in order; False as soon as something does not match."""
+        for start in range(0, len(requests), _PART):
+            part = requests[start : start + _PART]
+            with self._link.call():
+                try:
+                    result = self._tasks.bulk_write([request for request, _ in part])
+                except BulkWriteError as error:
+                    if _is_name_taken(error):
+                        return False
+                    raise
+            done = result.matched_count + result.inserted_count + result.deleted_count
+            if done < sum(size for _, size in part):
+                return False
+        return True
+
+    def _references(self, container: ObjectId, names: Iterable[str]) -> set[ObjectId]:
+        """Return the ids of large payloads that tasks of these names refer to."""
+        query = {
+            "container": container,
+            "name": {"$in": list(names)},
+            "$or": [{name: {"$type": "objectId"}} for name in PAYLOADS],
+        }
+        raws = self._link.find_all(self._tasks, query, dict.fromkeys(PAYLOADS, True))
+        return {ref for raw in raws for _, ref in references(raw)}
+
+
+class _Batch:
+    """The writes of one commit, its large payloads taken out."""
+
+    def __init__(self) -> None:
+        self._writes: list[Write] = []
+        self.payloads: list[Raw] = []
+        #: Names of tasks that refer to a large payload, now or after the swap.
+        self.watched: set[str] = set()
+
+    def add(
+        self, container: ObjectId, change: Change, writer: Writer, held: object
+    ) -> None:
+        write = write_of(container, change, writer, held)
+        self._writes.append(write)
+        fields = write.fields or {}
+        if not _may_be_large(change, fields, writer):
+            return
+        self.watched |= names_of((change,))
+        for name in PAYLOADS:
+            if is_large(text := fields.get(name)):
+                fields[name] = ObjectId()
+                self.payloads.append(
+                    {"_id": fields[name], "container": container, "text": text}
+                )
+
+    @property
+    def requests(self) -> list[tuple[Request, int]]:
+        """What to ask for, in order, each with how many tasks it is about."""
+        return requests_of(self._writes)
+
+
+def _may_be_large(change: Change, fields: Raw, writer: Writer) -> bool:
+    """Whether a large payload is written, or may be what is replaced.
+
+    A runner that has not read what it replaces does not ask: that would be a round
+    trip more for every task. Such a payload stays until its container is deleted.
+    """
+    before = change.before
+    if change.after is None:
+        return True
+    for name in PAYLOADS:
+        if name in fields:
+            old = getattr(before, name) if before else None
+            unseen = old is UNSET and writer.fence is None
+            if unseen or is_large(old) or is_large(fields[name]):
+                return True
+    return False
+
+
+def _is_name_taken(error: BulkWriteError) -> bool:
+    details = error.details or {}
+    codes = {problem["code"] for problem in details.get("writeErrors", ())}
+    return codes == {_DUPLICATE} and not details.get("writeConcernErrors")
+
+
+#: How often tasks are read that change between them and their payloads.
+_ROUNDS = 5

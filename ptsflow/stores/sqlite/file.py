@@ -1,0 +1,414 @@
+"""Making and opening the database file of a SQLite store, or refusing what is not one.
+
+Nothing here ever starts a file over: an empty, cut, foreign or newer one is named and
+left as it is. A live database is never opened other than through SQLite, because
+closing any other descriptor of it would drop this process's locks on it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import unquote
+from uuid import uuid4
+
+import apsw
+
+from ptsflow.core.model import SCHEMA
+from ptsflow.errors import (
+    StoreDamaged,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    StoreURLError,
+)
+from ptsflow.host import atomic_files
+from ptsflow.stores.sqlite.database import Kind
+
+#: "ptsf", in the file's header: what it is, whatever its name.
+APPLICATION_ID = 0x70747366
+
+#: Of WAL without fcntl locks and shared memory between machines nothing remains.
+NETWORK = frozenset(
+    {"9p", "afs", "beegfs", "ceph", "cifs", "davfs", "fuse.ceph", "fuse.cifs"}
+    | {"fuse.davfs", "fuse.gcsfuse", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs"}
+    | {"fuse.smbnetfs", "fuse.sshfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs"}
+    | {"nfs", "nfs4", "ocfs2", "smb2", "smb3", "smbfs", "virtiofs"}
+)
+
+_WHAT = "a ptsflow store"
+_CURE = "restore the file from a copy"
+
+_MOUNTS = Path("/proc/self/mountinfo")
+_SMALLEST_PAGE = 512
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+TABLES = (
+    """CREATE TABLE containers (
+    uid INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    workflow TEXT,
+    params TEXT,
+    plan TEXT NOT NULL,
+    status TEXT NOT NULL,
+    finish_reason TEXT,
+    target TEXT,
+    fence INTEGER NOT NULL,
+    owner TEXT,
+    leased_till INTEGER,
+    stop_asked TEXT,
+    created_at INTEGER NOT NULL,
+    started_at INTEGER,
+    ended_at INTEGER,
+    next_position INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
+) STRICT""",
+    """CREATE TABLE tasks (
+    id INTEGER PRIMARY KEY,
+    container INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    is_open INTEGER NOT NULL,
+    step TEXT NOT NULL,
+    key TEXT,
+    status TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    fence INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    invoke_count INTEGER NOT NULL,
+    percentage_complete REAL NOT NULL,
+    status_text TEXT NOT NULL,
+    due INTEGER,
+    began_at INTEGER,
+    last_invoked_at INTEGER,
+    task_ended_at INTEGER,
+    task_duration_ms INTEGER,
+    leased_till INTEGER,
+    max_retries INTEGER NOT NULL,
+    delay_between_retries REAL NOT NULL,
+    error TEXT,
+    cause TEXT NOT NULL,
+    code_version TEXT NOT NULL,
+    code_hash TEXT NOT NULL,
+    ran_by TEXT NOT NULL,
+    checksum INTEGER NOT NULL
+) STRICT""",
+    "CREATE UNIQUE INDEX tasks_by_name ON tasks (container, name)",
+    "CREATE INDEX open_tasks ON tasks (container, position, name) WHERE is_open",
+    """CREATE TABLE payloads (
+    task INTEGER NOT NULL,
+    field INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    PRIMARY KEY (task, field)
+) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE attempts (
+    task INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    entry TEXT NOT NULL,
+    PRIMARY KEY (task, number)
+) STRICT, WITHOUT ROWID""",
+)
+
+
+def path_of(url: str) -> Path:
+    """Return the absolute path that a `sqlite:` URL names.
+
+    Raises:
+        StoreURLError: it names none, or says more than a path.
+    """
+    _, _, rest = url.partition(":")
+    rest, mark, query = rest.partition("?")
+    if mark:
+        name = query.partition("=")[0].partition("&")[0]
+        raise StoreURLError(
+            f"store URL {url!r}: expected a path alone, found the parameter {name!r}; "
+            "leave out the question mark and what follows it"
+        )
+    name = unquote(rest.removeprefix("///"))
+    if name in {"", "//", ":memory:"}:
+        raise StoreURLError(
+            f"store URL {url!r}: expected sqlite:///FILE, found no file; "
+            "name one, or use memory: for what nothing need outlive"
+        )
+    if not rest.startswith("///") or "\0" in name:
+        raise StoreURLError(
+            f"store URL {url!r}: expected three slashes and a path, as in "
+            "sqlite:///pts.db or sqlite:////srv/pts.db; write it so"
+        )
+    return Path(name).resolve()
+
+
+def network_file_system(path: Path, mountinfo: str) -> str | None:
+    """Return the type of the network file system that holds `path`, or None.
+
+    Args:
+        path: An absolute path without symbolic links.
+        mountinfo: The text of `/proc/self/mountinfo`; see proc(5).
+    """
+    best, found = -1, ""
+    for line in mountinfo.splitlines():
+        left, dash, right = line.partition(" - ")
+        fields = left.split(" ")
+        if not dash or len(fields) < 5:  # noqa: PLR2004 - the mount point is the fifth.
+            continue
+        # The kernel writes blanks and backslashes in octal.
+        point = Path(fields[4].encode().decode("unicode_escape"))
+        if path.is_relative_to(point) and len(point.parts) >= best:
+            best, found = len(point.parts), right.split(" ")[0]
+    return found if found in NETWORK else None
+
+
+def prepare(path: Path) -> None:
+    """Make sure that there is a file that is worth opening, made now if none was.
+
+    Raises:
+        StoreError: what is there is not a store, or none can be made.
+    """
+    folder = path.parent
+    try:
+        _make_folder(folder)
+        if _MOUNTS.exists():
+            _refuse_network(path, _MOUNTS.read_text("utf-8", "replace"))
+        if not exists(path, _WHAT):
+            make_file(path, _fill)
+        if not all(os.access(p, os.W_OK, effective_ids=True) for p in (path, folder)):
+            raise StoreUnavailable(
+                f"{path}: expected a file in a folder that can both be written, found "
+                "that one cannot; change their permissions"
+            )
+    except OSError as error:
+        raise unmade(path, error) from error
+
+
+def _make_folder(folder: Path) -> None:
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
+        atomic_files.sync(each.parent)
+
+
+def _refuse_network(path: Path, mountinfo: str) -> None:
+    kind = network_file_system(path, mountinfo)
+    if kind is not None:
+        raise StoreURLError(
+            f"{path}: expected a local disk, found the network file system {kind!r}, "
+            "where SQLite loses data; choose a local file or mongodb://"
+        )
+
+
+def exists(path: Path, what: str) -> bool:
+    """Return whether there is a file, which may be `what` by its looks.
+
+    Raises:
+        StoreError: what is there is none, or cannot be.
+    """
+    wal = path.with_name(path.name + "-wal")
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        # SQLite would play a left-over log into the new database.
+        if wal.exists() and not path.exists():
+            raise StoreDamaged(
+                f"{path}: expected it beside {wal.name}, found that log alone; "
+                "restore the file, or move the log away to start over"
+            ) from None
+        return False
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "something else"
+        raise StoreURLError(
+            f"{path}: expected a file, found {kind}; name a file in the URL"
+        )
+    # SQLite would take what is shorter than any page for a new database.
+    if found.st_size < _SMALLEST_PAGE:
+        size = f"a file of {found.st_size} bytes" if found.st_size else "an empty file"
+        raise StoreDamaged(
+            f"{path}: expected {what}, found {size}; "
+            "restore it, or remove it to start over"
+        )
+    return True
+
+
+def make_file(path: Path, fill: Callable[[Path], None]) -> None:
+    """Make the file complete under another name, then give it its own.
+
+    Of several processes at once one gives the name and the others use that file.
+    """
+    draft = path.with_name(f".{path.name}.{uuid4().hex}")
+    os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    try:
+        fill(draft)
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return
+        atomic_files.sync(path.parent)
+    finally:
+        draft.unlink()
+
+
+def _fill(path: Path) -> None:
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        with connection:
+            for statement in TABLES:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        connection.execute("PRAGMA journal_mode = WAL")
+    except apsw.Error as error:
+        raise refusal(path, error, connection.system_errno) from error
+    finally:
+        connection.close()
+
+
+def connect(path: Path, patience: float) -> apsw.Connection:
+    """Open a prepared file and check that it is a store that this version knows.
+
+    SQLite waits for a tenth of `patience`; then the caller tries again.
+
+    Raises:
+        apsw.Error: SQLite cannot read it; see `refusal`.
+        StoreDamaged: it is another program's, newer, or its tables are others.
+    """
+    wal = path.with_name(path.name + "-wal")
+    is_logged = wal.exists() and wal.stat().st_size > 0
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        # Whatever is refused below stays as it was, its log included.
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(is_logged))
+        connection.set_busy_timeout(int(patience * 100))
+        _check(path, connection)
+        if not is_logged:
+            _check_length(path, connection)
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+        _set_up(path, connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def check_application(
+    path: Path, connection: apsw.Connection, wanted: int, *, what: str, cure: str
+) -> None:
+    """Refuse a database of another program.
+
+    Raises:
+        StoreDamaged: it is none of `what`; `cure` says what to do.
+    """
+    found = connection.pragma("application_id")
+    if found != wanted:
+        raise StoreDamaged(
+            f"{path}: expected {what}, found another program's database "
+            f"(application_id {found}); {cure}"
+        )
+
+
+def _check(path: Path, connection: apsw.Connection) -> None:
+    check_application(
+        path,
+        connection,
+        APPLICATION_ID,
+        what="a ptsflow store",
+        cure="choose another file",
+    )
+    version = connection.pragma("user_version")
+    if version != SCHEMA:
+        raise StoreDamaged(
+            f"{path}: expected layout {SCHEMA}, found layout {_layout(version)}"
+        )
+    found = connection.execute(
+        "SELECT sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite%' ORDER BY rowid"
+    )
+    if tuple(sql for (sql,) in found) != TABLES:
+        raise StoreDamaged(
+            f"{path}: expected the tables of layout {SCHEMA}, found others; "
+            "restore the file from a copy"
+        )
+
+
+def _layout(version: int) -> str:
+    if version > SCHEMA:
+        return f"{version}; upgrade ptsflow"
+    if version < 1:
+        return f"{version}; restore the file from a copy"
+    return (
+        f"{version}, made by an earlier version of ptsflow; finish what is in it with "
+        "that version, or choose another file"
+    )
+
+
+def _check_length(path: Path, connection: apsw.Connection) -> None:
+    """Find a cut within the last page, which SQLite itself would fill with zeros."""
+    size = connection.pragma("page_size")
+    if isinstance(size, int) and path.stat().st_size % size:
+        raise apsw.CorruptError("its last page is cut")
+
+
+def _set_up(path: Path, connection: apsw.Connection) -> None:
+    mode = connection.pragma("journal_mode", "wal")
+    if mode != "wal":
+        raise StoreUnavailable(
+            f"{path}: expected a file system with write-ahead logs, found journal mode "
+            f"{mode!r}; choose a local disk or mongodb://"
+        )
+    for name, value in (
+        ("synchronous", "FULL"),
+        ("mmap_size", 0),
+        ("trusted_schema", "OFF"),
+        ("cell_size_check", "ON"),
+        # A log that starts over early is written in place: a sync that need not record
+        # a longer file takes about half the time.
+        ("wal_autocheckpoint", 250),
+    ):
+        connection.pragma(name, value)
+    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+
+
+def refusal(
+    path: Path,
+    error: apsw.Error,
+    system: int = 0,
+    *,
+    what: str = _WHAT,
+    cure: str = _CURE,
+) -> StoreError:
+    """Return what an error of SQLite means to whoever uses the file."""
+    if isinstance(error, apsw.FullError) or (
+        isinstance(error, apsw.IOError) and system in _NO_ROOM
+    ):
+        return StoreFull(
+            f"{path}: the disk is full and nothing of the last write was kept; "
+            "make room and run it again"
+        )
+    if isinstance(error, (apsw.BusyError, apsw.LockedError)):
+        return StoreUnavailable(
+            f"{path}: another process holds it; try again, or find it with `fuser`"
+        )
+    if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
+        return StoreDamaged(f"{path}: expected {what}, found that {error}; {cure}")
+    return StoreUnavailable(
+        f"{path}: cannot be read and written ({error}); check the disk and permissions"
+    )
+
+
+def unmade(path: Path, error: OSError) -> StoreError:
+    """Return what an error of the system means where a file was to be made."""
+    if error.errno in _NO_ROOM:
+        return StoreFull(
+            f"{path}: the disk is full and the file cannot be made; make room"
+        )
+    return StoreUnavailable(
+        f"{path}: cannot be made or opened ({error.strerror}); "
+        "check the folder and its permissions, or choose another file"
+    )
+
+
+#: A store's file, for `Database`.
+STORE = Kind(prepare, connect, refusal, _CURE)

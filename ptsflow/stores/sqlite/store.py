@@ -1,0 +1,232 @@
+"""A store in one SQLite file, for the processes of one machine.
+
+Every write is one `BEGIN IMMEDIATE` transaction in WAL mode with `synchronous=FULL`:
+one sync a commit, and what was committed survives a power cut. Payloads lie in a table
+of their own, so that starting and finishing a task never rewrites its results. Every
+row carries a check value, because SQLite itself notices no flipped byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing, suppress
+
+from msgspec.structs import replace
+
+from ptsflow.core.model import (
+    Attempt,
+    Change,
+    ContainerRecord,
+    Owner,
+    Progress,
+    Stop,
+    Tally,
+    TaskRecord,
+)
+from ptsflow.errors import StoreError
+from ptsflow.host.clock import Clock, system_clock
+from ptsflow.stores.rules import (
+    asked_to_stop,
+    claimed,
+    given_back,
+    is_held,
+    is_leased,
+    raise_lost,
+    saved,
+)
+from ptsflow.stores.sqlite.containers import SqliteContainers
+from ptsflow.stores.sqlite.database import Database
+from ptsflow.stores.sqlite.file import STORE, path_of
+from ptsflow.stores.sqlite.logs import SqliteLogs
+from ptsflow.stores.sqlite.tasks import SqliteTasks
+
+
+class SqliteStore:
+    """Containers and tasks in one file, for one thread at a time.
+
+    Args:
+        url: `sqlite:///FILE` or `sqlite:////ABSOLUTE/FILE`; the file and its folder
+            are made where there are none, for this user alone.
+        clock: Tells the time for leases.
+        patience: For how many seconds to wait while other processes write.
+    """
+
+    def __init__(
+        self, url: str, *, clock: Clock = system_clock, patience: float = 10.0
+    ) -> None:
+        self._use(url, clock, Database(path_of(url), STORE, patience))
+
+    def _use(self, url: str, clock: Clock, database: Database) -> None:
+        self.url = url
+        self.identity = f"sqlite:{database.path.resolve()}"
+        self._clock = clock
+        self._database = database
+        self._read = database.read
+        self._write = database.write
+        self._containers = SqliteContainers(database)
+        self._tasks = SqliteTasks(database, self._containers, clock)
+
+    def now(self) -> int:
+        """Return the clock's time."""
+        return self._clock()
+
+    def sibling(self) -> SqliteStore:
+        """Return another connection to the same file."""
+        other = SqliteStore.__new__(SqliteStore)
+        other._use(self.url, self._clock, self._database.another())  # noqa: SLF001 - its own.
+        return other
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        self._database.close()
+
+    # -- containers ---------------------------------------------------------
+
+    def create(self, name: str) -> tuple[ContainerRecord, bool]:
+        """Return the container of that name, made now if there was none."""
+        found = self.container(name)
+        return (found, False) if found else self._write(self._create, name)
+
+    def _create(self, name: str) -> tuple[ContainerRecord, bool]:
+        found = self._containers.named(name)
+        if found is not None:
+            return found, False
+        return self._containers.add(name, self.now()), True
+
+    def container(self, name: str) -> ContainerRecord | None:
+        """Return the container of that name as it is now, or None."""
+        return self._read(self._containers.named, name)
+
+    def containers(self) -> list[ContainerRecord]:
+        """Return all containers, oldest first."""
+        return self._read(self._containers.all)
+
+    def delete(self, uid: str) -> bool:
+        """Delete a container that nobody leases, with its tasks."""
+        is_gone = self._write(self._delete, uid)
+        if is_gone:
+            logs = self.logs()
+            # What is wrong with lines is no reason to keep a container.
+            with suppress(StoreError), closing(logs):
+                logs.forget(uid)
+        return is_gone
+
+    def _delete(self, uid: str) -> bool:
+        stored, _ = self._containers.get(uid)
+        if stored is None or is_leased(stored, self.now()):
+            return False
+        self._containers.remove(uid)
+        return True
+
+    def claim(
+        self, uid: str, owner: Owner, lease_ms: int, *, dead: int | None = None
+    ) -> ContainerRecord | None:
+        """Take the lease for `owner`, the fence grown by one, or return None."""
+        self._database.check_place()
+        return self._write(self._claim, uid, owner, lease_ms, dead)
+
+    def _claim(
+        self, uid: str, owner: Owner, lease_ms: int, dead: int | None
+    ) -> ContainerRecord | None:
+        stored, position = self._containers.get(uid)
+        if stored is None:
+            return None
+        record = claimed(stored, owner, self.now(), lease_ms, dead)
+        if record is not None and record is not stored:
+            self._containers.put(record, position)
+        return record
+
+    def renew(self, uid: str, fence: int, lease_ms: int) -> bool:
+        """Move the end of the lease to now + `lease_ms`; False if it was lost."""
+        self._database.check_place()
+        return self._write(self._renew, uid, fence, lease_ms)
+
+    def _renew(self, uid: str, fence: int, lease_ms: int) -> bool:
+        stored, position = self._containers.get(uid)
+        if stored is None or not is_held(stored, fence):
+            return False
+        self._containers.put(
+            replace(stored, leased_till=self.now() + lease_ms), position
+        )
+        return True
+
+    def save(self, record: ContainerRecord) -> None:
+        """Write all but the lease of a container that is held."""
+        self._write(self._save, record)
+
+    def _save(self, record: ContainerRecord) -> None:
+        stored, position = self._containers.get(record.uid)
+        if stored is None or not is_held(stored, record.fence):
+            raise_lost(record.name, record.fence, stored)
+        self._containers.put(saved(stored, record), position)
+
+    def release(self, record: ContainerRecord) -> bool:
+        """Do what `save` does and give the lease back, in one write."""
+        return self._write(self._release, record)
+
+    def _release(self, record: ContainerRecord) -> bool:
+        stored, position = self._containers.get(record.uid)
+        if stored is None or stored.fence != record.fence:
+            return False
+        if stored.owner is not None:
+            self._containers.put(given_back(stored, record), position)
+        return True
+
+    def ask_to_stop(self, uid: str, fence: int, how: Stop) -> bool:
+        """Leave word for the owner of the lease of that fence, in `stop_asked`."""
+        return self._write(self._ask_to_stop, uid, fence, how)
+
+    def _ask_to_stop(self, uid: str, fence: int, how: Stop) -> bool:
+        stored, position = self._containers.get(uid)
+        if stored is None or not is_held(stored, fence):
+            return False
+        self._containers.put(asked_to_stop(stored, how), position)
+        return True
+
+    def stop_asked(self, uid: str, fence: int) -> Stop | None:
+        """Return how the owner of that fence was asked to stop, or None."""
+        return self._read(self._stop_asked, uid, fence)
+
+    def _stop_asked(self, uid: str, fence: int) -> Stop | None:
+        if not self._containers.is_asked_to_stop(uid):
+            return None
+        stored, _ = self._containers.get(uid)
+        return stored.stop_asked if stored and is_held(stored, fence) else None
+
+    # -- tasks --------------------------------------------------------------
+
+    def tasks(
+        self,
+        uid: str,
+        names: Iterable[str] | None = None,
+        *,
+        payloads: bool = False,
+    ) -> list[TaskRecord]:
+        """Return tasks by position: all, or those of `names` that exist."""
+        return self._tasks.tasks(uid, names, payloads=payloads)
+
+    def next_open(
+        self, uid: str, *, unleased_at: int | None = None
+    ) -> TaskRecord | None:
+        """Return the first task that is not complete, with payloads, or None."""
+        return self._tasks.next_open(uid, unleased_at)
+
+    def commit(self, uid: str, changes: Sequence[Change], *, fence: int | None) -> None:
+        """Swap every task from `before` to `after`, or none, in one commit."""
+        self._tasks.commit(uid, changes, fence)
+
+    def touch(self, uid: str, progress: Sequence[Progress], *, fence: int) -> None:
+        """Note progress of running tasks, no version moved; late ones are dropped."""
+        self._tasks.touch(uid, progress, fence)
+
+    def attempts(self, uid: str, name: str) -> list[Attempt]:
+        """Return the last attempts in a task's ledger, oldest first."""
+        return self._tasks.attempts(uid, name)
+
+    def logs(self) -> SqliteLogs:
+        """Return a connection to what bodies log, in a file beside this one."""
+        return SqliteLogs(self._database.path, self._database.patience)
+
+    def tallies(self, uids: Iterable[str]) -> Mapping[str, list[Tally]]:
+        """Return, for each container, its tasks counted by step and status."""
+        return self._tasks.tallies(uids)
