@@ -154,8 +154,7 @@ def test_lines_that_cannot_be_read_do_not_keep_a_run_from_beginning_anew(
     assert anew.returncode == 0
     assert (
         f"what earlier runs printed cannot be dropped: {kept}: expected the log lines "
-        "of a ptsflow store, found that file is not a database; move it away to start "
-        "over\n"
+        "of a ptsflow store, found no database; move it away to start over\n"
     ) in anew.stderr
 
 

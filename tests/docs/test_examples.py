@@ -23,6 +23,7 @@ from ptsflow.runner.report import Report
 from ptsflow.testing import run_inline
 from ptsflow.workflow.loading import load
 from ptsflow.workflow.workflow import Workflow
+from tests.support.wording import THEIRS, Message
 
 ROOT = Path(__file__).parents[2]
 
@@ -267,20 +268,19 @@ def bytecode(source: str) -> bytes:
         pytest.param(
             "x = 1\n",
             HEADER,
-            "is no bytecode: EOF read where object expected",
+            f"is no bytecode: {THEIRS}",
             id="cut",
         ),
         pytest.param(
             "x = 1\n",
             HEADER + b"rubbish",
-            "is no bytecode: bad marshal data (invalid reference)",
+            f"is no bytecode: {THEIRS}",
             id="rubbish",
         ),
         pytest.param(
             "x = \n",
             bytecode("x = 1"),
-            "cannot be of its source, which does not compile: invalid syntax "
-            "(good.py, line 1)",
+            f"cannot be of its source, which does not compile: {THEIRS}",
             id="of no source",
         ),
     ],
@@ -302,8 +302,8 @@ def test_verify_packages_compares_bytecode_with_its_source(
 
     assert verified(tmp_path).ok
     told = f"PROBLEMS, 1 files, 1 with bytecode\n    {cached}: {problem}\n"
-    assert (tmp_path / "report.txt").read_text() == "odd 1.0: " + (
-        told if problem else "ok, 1 files, 1 with bytecode\n"
+    assert (tmp_path / "report.txt").read_text() == Message(
+        "odd 1.0: " + (told if problem else "ok, 1 files, 1 with bytecode\n")
     )
 
 

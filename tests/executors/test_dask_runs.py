@@ -39,6 +39,7 @@ from tests.executors.dask_cluster import (
     free_port,
     is_alive,
 )
+from tests.support.wording import THEIRS, Message
 
 pytest.importorskip("distributed")
 
@@ -222,10 +223,9 @@ def test_a_scheduler_that_is_not_there_is_refused(url: str, journal: str) -> Non
             Gated(journal=journal), url, "tested", executor=f"dask://127.0.0.1:{port}"
         )
 
-    assert str(refused.value) == (
-        f"no Dask scheduler can be reached at tcp://127.0.0.1:{port}: [Errno 111] "
-        "Connection refused; start one there with `dask scheduler`, or correct the "
-        "address"
+    assert str(refused.value) == Message(
+        f"no Dask scheduler can be reached at tcp://127.0.0.1:{port}: {THEIRS}; start "
+        "one there with `dask scheduler`, or correct the address"
     )
 
 

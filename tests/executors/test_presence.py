@@ -30,8 +30,8 @@ time.sleep(60)
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        pytest.param("absent", "No such file or directory", id="absent"),
-        pytest.param("file", "Not a directory", id="a file"),
+        pytest.param("absent", os.strerror(errno.ENOENT), id="absent"),
+        pytest.param("file", os.strerror(errno.ENOTDIR), id="a file"),
     ],
 )
 def test_a_folder_that_cannot_be_made_is_said_in_one_line(
@@ -58,7 +58,7 @@ def test_a_file_that_cannot_be_made_is_why_no_process_starts(
     assert processes._nursery.has_ended.wait(20)
     processes.stop()
 
-    assert processes.problem == f"{lock}: No such file or directory"
+    assert processes.problem == f"{lock}: {os.strerror(errno.ENOENT)}"
     assert capfd.readouterr().err == ""
 
 

@@ -40,6 +40,7 @@ from tests.stores.making import (
 )
 from tests.stores.mongo_fixtures import Raw, new_database_url, raw_database
 from tests.stores.tcp_proxy import TcpProxy
+from tests.support.wording import THEIRS, Message
 
 pytestmark = pytest.mark.mongod
 
@@ -339,8 +340,6 @@ def test_a_taken_name_that_no_majority_confirmed_is_no_conflict_yet(
 
 # -- what the server's errors mean ------------------------------------------------------
 
-_FAILING = "Failing command via 'failCommand' failpoint"
-
 
 @pytest.mark.parametrize(
     ("code", "kind", "text"),
@@ -380,7 +379,8 @@ def test_an_error_of_the_server_says_whether_to_try_again(
 
     assert type(caught.value) is kind
     said = str(caught.value)
-    assert said == f"MongoDB at {store._link.place} {text.format(_FAILING)}"
+    place = store._link.place
+    assert said == Message(f"MongoDB at {place} {text.format(THEIRS)}")
     store.commit(uid, batch, fence=1)
 
 

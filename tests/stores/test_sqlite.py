@@ -420,7 +420,7 @@ def test_a_page_that_was_overwritten_is_damage(store: SqliteStore, path: Path) -
     with pytest.raises(StoreDamaged) as caught:
         damaged.tasks(uid, payloads=True)
     assert str(caught.value).startswith(
-        f"{path}: expected a ptsflow store, found that "
+        f"{path}: expected a ptsflow store, found a damaged one ("
     )
     damaged.close()
 

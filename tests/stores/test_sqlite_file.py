@@ -19,6 +19,7 @@ from ptsflow.stores.sqlite import file
 from ptsflow.stores.sqlite.file import network_file_system
 from ptsflow.stores.sqlite.store import SqliteStore
 from tests.stores.making import ROOT, filled, names
+from tests.support.wording import THEIRS, Message
 
 
 @pytest.fixture
@@ -112,24 +113,24 @@ def test_a_file_of_something_else_is_not_a_database(path: Path, content: bytes) 
     path.write_bytes(content)
 
     assert refusal(path, StoreDamaged) == (
-        f"{path}: expected a ptsflow store, found that file is not a database; "
+        f"{path}: expected a ptsflow store, found no database; "
         "restore the file from a copy"
     )
 
 
 @pytest.mark.parametrize(
-    ("share", "found"),
+    ("share", "why"),
     [
-        pytest.param(0.5, "database disk image is malformed", id="half"),
+        pytest.param(0.5, THEIRS, id="half"),
         pytest.param(0.999, "its last page is cut", id="within a page"),
     ],
 )
-def test_a_cut_file_is_damaged(path: Path, share: float, found: str) -> None:
+def test_a_cut_file_is_damaged(path: Path, share: float, why: str) -> None:
     size = made(path).stat().st_size
     os.truncate(path, int(size * share))
 
-    assert refusal(path, StoreDamaged) == (
-        f"{path}: expected a ptsflow store, found that {found}; "
+    assert refusal(path, StoreDamaged) == Message(
+        f"{path}: expected a ptsflow store, found a damaged one ({why}); "
         "restore the file from a copy"
     )
 
@@ -251,7 +252,7 @@ def test_a_folder_that_cannot_be_made_is_named(path: Path) -> None:
     path.write_text("a file where the folder should be")
 
     assert refusal(path / "pts.db", StoreUnavailable) == (
-        f"{path}/pts.db: cannot be made or opened (Not a directory); "
+        f"{path}/pts.db: cannot be made or opened ({os.strerror(errno.ENOTDIR)}); "
         "check the folder and its permissions, or choose another file"
     )
 
@@ -292,7 +293,7 @@ def test_a_folder_in_which_nothing_can_be_made_is_named(plain_folder: Path) -> N
     plain_folder.chmod(0o500)
     for path in (plain_folder / "pts.db", plain_folder / "new" / "pts.db"):
         assert refusal(path, StoreUnavailable) == (
-            f"{path}: cannot be made or opened (Permission denied); "
+            f"{path}: cannot be made or opened ({os.strerror(errno.EACCES)}); "
             "check the folder and its permissions, or choose another file"
         )
 
@@ -304,7 +305,7 @@ def test_a_folder_in_which_nothing_can_be_made_is_named(plain_folder: Path) -> N
         (
             errno.EPERM,
             (
-                "cannot be made or opened (Operation not permitted); "
+                f"cannot be made or opened ({os.strerror(errno.EPERM)}); "
                 "check the folder and its permissions, or choose another file"
             ),
         ),

@@ -29,6 +29,7 @@ from ptsflow.executors.attempt import (
     Values,
     run,
 )
+from tests.support.wording import THEIRS, Message
 
 NOW = 1_000_000
 HERE = Path(__file__).name
@@ -295,9 +296,7 @@ def test_an_error_from_elsewhere_says_the_step_s_own_line() -> None:
 
     where = line_of("breaks_elsewhere", 'int("x")')
     assert isinstance(outcome, Raised)
-    assert outcome.error == (
-        f"ValueError: invalid literal for int() with base 10: 'x' {where}"
-    )
+    assert outcome.error == Message(f"ValueError: {THEIRS} {where}")
 
 
 @pytest.mark.parametrize(

@@ -329,9 +329,9 @@ def test_where_nothing_can_be_made_it_is_not_tried_for_ever() -> None:
         check=False,
     )
 
-    assert ended.stderr.splitlines()[-1] == (
-        "FileNotFoundError: [Errno 2] No such file or directory: '/proc/ptsflow'"
-    )
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("FileNotFoundError: ")
+    assert last.endswith(" '/proc/ptsflow'")
 
 
 def test_removing_follows_no_link(tmp_path: Path) -> None:

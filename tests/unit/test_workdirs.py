@@ -325,7 +325,7 @@ def test_what_cannot_be_removed_is_told_and_no_error(
     held.sweep([])
 
     assert held.close() == [
-        f"{first}: cannot be removed: Permission denied; remove it by hand"
+        f"{first}: cannot be removed: {os.strerror(errno.EACCES)}; remove it by hand"
     ]
     assert not second.exists()
 

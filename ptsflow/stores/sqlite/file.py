@@ -391,8 +391,12 @@ def refusal(
         return StoreUnavailable(
             f"{path}: another process holds it; try again, or find it with `fuser`"
         )
-    if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
-        return StoreDamaged(f"{path}: expected {what}, found that {error}; {cure}")
+    if isinstance(error, apsw.NotADBError):
+        return StoreDamaged(f"{path}: expected {what}, found no database; {cure}")
+    if isinstance(error, apsw.CorruptError):
+        return StoreDamaged(
+            f"{path}: expected {what}, found a damaged one ({error}); {cure}"
+        )
     return StoreUnavailable(
         f"{path}: cannot be read and written ({error}); check the disk and permissions"
     )

@@ -124,7 +124,7 @@ class SqliteLogs:
             chunks = [_chunk(row) for row in found]
         except DecodeError as error:
             raise StoreDamaged(
-                f"{self._path}: expected {_WHAT}, found that {error}; {_CURE}"
+                f"{self._path}: expected {_WHAT}, found others ({error}); {_CURE}"
             ) from error
         return chunks, str(found[-1][0]) if found else after
 

@@ -149,7 +149,7 @@ def test_items_are_named_by_their_keys(
         pytest.param(
             [1],
             lambda item: item.nothing,
-            "AttributeError: 'int' object has no attribute 'nothing'",
+            "AttributeError: ",
             id="a key= that raises",
         ),
     ],

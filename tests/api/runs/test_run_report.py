@@ -10,6 +10,7 @@ import ptsflow
 from ptsflow.client.task import Task
 from ptsflow.errors import InvalidName, ParameterError, TaskNotFound, UsageError
 from tests.api.runs.flows import Base
+from tests.support.wording import THEIRS, Message
 
 # -- reports --------------------------------------------------------------------------
 
@@ -138,8 +139,7 @@ def test_a_class_is_no_workflow_object(url: str) -> None:
         ),
         pytest.param(
             {"greeting": 5},
-            "Base: the parameter greeting: expected str, found 5 (Expected `str`, got "
-            "`int`)",
+            f"Base: the parameter greeting: expected str, found 5 ({THEIRS})",
             id="of another type",
         ),
     ],
@@ -150,4 +150,4 @@ def test_parameters_that_do_not_fit_are_refused(
     with pytest.raises(ParameterError) as refused:
         Base(**parameters)
 
-    assert str(refused.value) == line
+    assert str(refused.value) == Message(line)
