@@ -214,11 +214,22 @@ def test_another_layout_is_refused(path: Path, layout: int, cure: str) -> None:
     )
 
 
-def test_other_tables_are_refused(path: Path) -> None:
-    _other(made(path), "DROP INDEX open_tasks", "CREATE TABLE tasks_2 (a)")
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("DROP INDEX open_tasks", "index open_tasks"),
+        ("DROP TABLE attempts", "table attempts"),
+        ("ALTER TABLE containers DROP COLUMN target", "table containers"),
+        ("ALTER TABLE payloads RENAME COLUMN text TO content", "table payloads"),
+    ],
+)
+def test_a_store_that_lacks_something_is_refused_by_its_name(
+    path: Path, statement: str, named: str
+) -> None:
+    _other(made(path), statement)
 
     assert refusal(path, StoreDamaged) == (
-        f"{path}: expected the tables of layout 2, found others; "
+        f"{path}: expected {named} as in layout 2, found something else or nothing; "
         "restore the file from a copy"
     )
 

@@ -27,9 +27,7 @@ from ptsflow.errors import (
 )
 from ptsflow.host import atomic_files
 from ptsflow.stores.sqlite.database import Kind
-
-#: "ptsf", in the file's header: what it is, whatever its name.
-APPLICATION_ID = 0x70747366
+from ptsflow.stores.sqlite.layout import APPLICATION_ID, TABLES, check_layout
 
 #: Of WAL without fcntl locks and shared memory between machines nothing remains.
 NETWORK = frozenset(
@@ -45,74 +43,6 @@ _CURE = "restore the file from a copy"
 _MOUNTS = Path("/proc/self/mountinfo")
 _SMALLEST_PAGE = 512
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-TABLES = (
-    """CREATE TABLE containers (
-    uid INTEGER PRIMARY KEY AUTOINCREMENT,
-    name TEXT NOT NULL UNIQUE,
-    workflow TEXT,
-    params TEXT,
-    plan TEXT NOT NULL,
-    status TEXT NOT NULL,
-    finish_reason TEXT,
-    target TEXT,
-    fence INTEGER NOT NULL,
-    owner TEXT,
-    leased_till INTEGER,
-    stop_asked TEXT,
-    created_at INTEGER NOT NULL,
-    started_at INTEGER,
-    ended_at INTEGER,
-    next_position INTEGER NOT NULL,
-    checksum INTEGER NOT NULL
-) STRICT""",
-    """CREATE TABLE tasks (
-    id INTEGER PRIMARY KEY,
-    container INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    position INTEGER NOT NULL,
-    is_open INTEGER NOT NULL,
-    step TEXT NOT NULL,
-    key TEXT,
-    status TEXT NOT NULL,
-    version INTEGER NOT NULL,
-    fence INTEGER NOT NULL,
-    attempt INTEGER NOT NULL,
-    invoke_count INTEGER NOT NULL,
-    percentage_complete REAL NOT NULL,
-    status_text TEXT NOT NULL,
-    due INTEGER,
-    began_at INTEGER,
-    last_invoked_at INTEGER,
-    task_ended_at INTEGER,
-    task_duration_ms INTEGER,
-    leased_till INTEGER,
-    max_retries INTEGER NOT NULL,
-    delay_between_retries REAL NOT NULL,
-    error TEXT,
-    cause TEXT NOT NULL,
-    code_version TEXT NOT NULL,
-    code_hash TEXT NOT NULL,
-    ran_by TEXT NOT NULL,
-    checksum INTEGER NOT NULL
-) STRICT""",
-    "CREATE UNIQUE INDEX tasks_by_name ON tasks (container, name)",
-    "CREATE INDEX open_tasks ON tasks (container, position, name) WHERE is_open",
-    """CREATE TABLE payloads (
-    task INTEGER NOT NULL,
-    field INTEGER NOT NULL,
-    checksum INTEGER NOT NULL,
-    text TEXT NOT NULL,
-    PRIMARY KEY (task, field)
-) STRICT, WITHOUT ROWID""",
-    """CREATE TABLE attempts (
-    task INTEGER NOT NULL,
-    number INTEGER NOT NULL,
-    checksum INTEGER NOT NULL,
-    entry TEXT NOT NULL,
-    PRIMARY KEY (task, number)
-) STRICT, WITHOUT ROWID""",
-)
 
 
 def path_of(url: str) -> Path:
@@ -283,7 +213,7 @@ def connect(path: Path, patience: float) -> apsw.Connection:
         # Whatever is refused below stays as it was, its log included.
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(is_logged))
         connection.set_busy_timeout(int(patience * 100))
-        _check(path, connection)
+        check_layout(path, connection)
         if not is_logged:
             _check_length(path, connection)
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
@@ -292,56 +222,6 @@ def connect(path: Path, patience: float) -> apsw.Connection:
         connection.close()
         raise
     return connection
-
-
-def check_application(
-    path: Path, connection: apsw.Connection, wanted: int, *, what: str, cure: str
-) -> None:
-    """Refuse a database of another program.
-
-    Raises:
-        StoreDamaged: it is none of `what`; `cure` says what to do.
-    """
-    found = connection.pragma("application_id")
-    if found != wanted:
-        raise StoreDamaged(
-            f"{path}: expected {what}, found another program's database "
-            f"(application_id {found}); {cure}"
-        )
-
-
-def _check(path: Path, connection: apsw.Connection) -> None:
-    check_application(
-        path,
-        connection,
-        APPLICATION_ID,
-        what="a ptsflow store",
-        cure="choose another file",
-    )
-    version = connection.pragma("user_version")
-    if version != SCHEMA:
-        raise StoreDamaged(
-            f"{path}: expected layout {SCHEMA}, found layout {_layout(version)}"
-        )
-    found = connection.execute(
-        "SELECT sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite%' ORDER BY rowid"
-    )
-    if tuple(sql for (sql,) in found) != TABLES:
-        raise StoreDamaged(
-            f"{path}: expected the tables of layout {SCHEMA}, found others; "
-            "restore the file from a copy"
-        )
-
-
-def _layout(version: int) -> str:
-    if version > SCHEMA:
-        return f"{version}; upgrade ptsflow"
-    if version < 1:
-        return f"{version}; restore the file from a copy"
-    return (
-        f"{version}, made by an earlier version of ptsflow; finish what is in it with "
-        "that version, or choose another file"
-    )
 
 
 def _check_length(path: Path, connection: apsw.Connection) -> None:

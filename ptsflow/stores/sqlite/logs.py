@@ -20,12 +20,12 @@ from ptsflow.errors import StoreDamaged, StoreError
 from ptsflow.stores.rules import outlived
 from ptsflow.stores.sqlite.database import Database, Kind
 from ptsflow.stores.sqlite.file import (
-    check_application,
     exists,
     make_file,
     refusal,
     unmade,
 )
+from ptsflow.stores.sqlite.layout import check_application
 from ptsflow.stores.sqlite.rows import Row, number
 
 #: "ptsl", in the file's header.
