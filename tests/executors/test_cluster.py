@@ -121,7 +121,7 @@ def test_an_engine_is_made_once_and_ends_with_its_run(url: str, journal: str) ->
 
     assert report.ok
     assert len(MADE) == 1
-    with pytest.raises(RuntimeError, match="after shutdown"):
+    with pytest.raises(RuntimeError):
         MADE[0].submit(os.getpid)
 
 

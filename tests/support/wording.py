@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-#: Stands, in a `Message`, for the words of a library, a server or Python: some text.
+#: Stands, in a `Message`, for one short line of a library, a server or Python.
 THEIRS = "\N{BLACK CIRCLE}theirs\N{BLACK CIRCLE}"
 
 
 class Message:
-    """A text that equals every string with some text in the place of each `THEIRS`.
+    """A text that equals every string with a short text in the place of each `THEIRS`.
 
     ptsflow promises its own words. A library's words may change with any release, so
     no test compares them.
@@ -18,7 +18,7 @@ class Message:
     def __init__(self, text: str) -> None:
         ours = map(re.escape, text.split(THEIRS))
         self._text = text
-        self._pattern = re.compile(r"\S(?:.*\S)?".join(ours))
+        self._pattern = re.compile(r"\S(?:.{0,200}\S)?".join(ours))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, str):

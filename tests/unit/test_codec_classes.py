@@ -36,6 +36,7 @@ from hypothesis import strategies as st
 
 from ptsflow import codec
 from ptsflow.errors import NotStorable, StoredValueError
+from tests.support.wording import THEIRS, Message
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -531,10 +532,10 @@ def test_a_model_that_pydantic_refuses_is_refused_with_its_words(value: object) 
     name = type(value).__name__
     message = _refusal(value, type(value))
 
-    assert message.startswith(
-        f"{name} (pydantic model) cannot be stored exactly: ValidationError: "
+    assert message == Message(
+        f"{name} (pydantic model) cannot be stored exactly: ValidationError: {THEIRS}; "
+        "look at its aliases, validators and private attributes, or store plain data"
     )
-    assert f"1 validation error for {name} " in message
 
 
 def test_an_instance_that_contains_itself_is_refused() -> None:
