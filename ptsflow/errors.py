@@ -37,6 +37,8 @@ This is the bottom layer: it imports nothing of ptsflow.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -244,3 +246,9 @@ class RetryLater(Signal):
 
 class Finish(Signal):
     """The rest of the workflow is not needed: the container is complete."""
+
+
+def similar(name: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean 'x'?)` where something known is near `name`, else ""."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from ptsflow.client.client import Client
 from ptsflow.client.fields import check_name
 from ptsflow.client.lease import acquire
-from ptsflow.core.outcome import Ended
+from ptsflow.core.outcome import Raised
 from ptsflow.events import Bus, Listener
 from ptsflow.executors import attempt
-from ptsflow.executors.attempt import Raised
 from ptsflow.host.process_identity import this_process
 from ptsflow.runner.loop import Job, Loop
+from ptsflow.runner.mailbox import Ended
 from ptsflow.runner.options import Options, check_options, names_of
 from ptsflow.runner.prepare import check_fits, prepare
 from ptsflow.runner.report import Report

@@ -21,8 +21,7 @@ from ptsflow.cli.logs import logs
 from ptsflow.cli.run import run
 from ptsflow.cli.shared import BUG, Common, common_options, refuse, say
 from ptsflow.cli.show import graph, list_containers, show, status
-from ptsflow.errors import PtsflowError
-from ptsflow.workflow.loading import similar
+from ptsflow.errors import PtsflowError, similar
 
 _USAGE = 2
 _INTERRUPTED = 130

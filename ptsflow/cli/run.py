@@ -29,8 +29,8 @@ from ptsflow.cli.shared import (
 )
 from ptsflow.cli.show import status_object
 from ptsflow.client.client import connect
+from ptsflow.core.forecast import foresee
 from ptsflow.core.model import ContainerRecord, Status
-from ptsflow.core.plan import plan_of
 from ptsflow.display import as_json, tables
 from ptsflow.display.plain import PlainLines
 from ptsflow.display.run_state import Board
@@ -42,13 +42,13 @@ from ptsflow.errors import (
     UsageError,
 )
 from ptsflow.events import Event
-from ptsflow.foresight import foresee
 from ptsflow.host.clock import system_clock
 from ptsflow.runner.options import Options, check_options
 from ptsflow.runner.prepare import asked_again, check_fits
 from ptsflow.runner.report import Stopped
 from ptsflow.runner.run import run_with
 from ptsflow.workflow import units
+from ptsflow.workflow.compile import plan_of
 from ptsflow.workflow.loading import load
 from ptsflow.workflow.parameters import parse
 from ptsflow.workflow.workflow import Workflow

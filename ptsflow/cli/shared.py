@@ -17,10 +17,9 @@ from ptsflow.core.model import ContainerRecord
 from ptsflow.display import as_json, plain
 from ptsflow.display import format as fmt
 from ptsflow.display.format import Line
-from ptsflow.errors import ContainerNotFound, PtsflowError, TaskNotFound
+from ptsflow.errors import ContainerNotFound, PtsflowError, TaskNotFound, similar
 from ptsflow.stores import mask, open_store
 from ptsflow.stores.base import Store
-from ptsflow.workflow.loading import similar
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -26,15 +26,16 @@ from ptsflow.cli.shared import show as show_lines
 from ptsflow.client.lease import still_working
 from ptsflow.core import attempt_ledger, counts
 from ptsflow.core.model import Cause, ContainerRecord, Status, TaskRecord
-from ptsflow.core.plan import plan_of
 from ptsflow.core.resume import changed
 from ptsflow.display import as_json, layout, plain, tables
 from ptsflow.display import format as fmt
 from ptsflow.display.format import Line
+from ptsflow.display.graph import edges, mermaid, tree
 from ptsflow.display.run_state import board_of
 from ptsflow.host.process_identity import is_dead
 from ptsflow.stores import mask
 from ptsflow.stores.base import Store
+from ptsflow.workflow.compile import plan_of
 from ptsflow.workflow.loading import load
 from ptsflow.workflow.workflow import Workflow
 
@@ -181,7 +182,7 @@ def show(common: Common, name: str, task: str | None) -> None:
             tasks = store.tasks(record.uid)
             lines = tables.details(record, counts.tallies_of(tasks), now)
             if record.plan:
-                lines += [[], *tables.tree("plan", record.plan)]
+                lines += [[], *tree("plan", record.plan)]
             show_lines([*lines, [], *tables.tasks(tasks, now)])
 
 
@@ -231,10 +232,10 @@ def graph(common: Common, target: str, form: str) -> None:
         head = {"schema": as_json.SCHEMA, "workflow": workflow.__name__}
         parameters = list(workflow.declared_parameters)
         steps = [as_json.step(step) for step in plan]
-        waits = [[edge.before, edge.after] for edge in tables.edges(plan)]
+        waits = [[edge.before, edge.after] for edge in edges(plan)]
         show_json(head | {"parameters": parameters, "steps": steps, "edges": waits})
     elif form == "mermaid":
-        plain.write(sys.stdout, tables.mermaid(plan))
+        plain.write(sys.stdout, mermaid(plan))
     else:
         given = ", ".join(workflow.declared_parameters)
-        show_lines(tables.tree(f"{workflow.__name__}({given})", plan))
+        show_lines(tree(f"{workflow.__name__}({given})", plan))

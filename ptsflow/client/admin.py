@@ -14,13 +14,18 @@ from ptsflow.client.lease import acquire
 from ptsflow.core import attempt_ledger, transitions
 from ptsflow.core.model import Cause, Change, ContainerRecord, Status, Stop, TaskRecord
 from ptsflow.core.plan import downstream
-from ptsflow.errors import ContainerNotFound, LeaseLost, TaskNotFound, UsageError
+from ptsflow.errors import (
+    ContainerNotFound,
+    LeaseLost,
+    TaskNotFound,
+    UsageError,
+    similar,
+)
 from ptsflow.host.clock import Clock, system_clock
 from ptsflow.host.process_identity import is_dead, this_process
 from ptsflow.host.workdirs import Workdirs
 from ptsflow.stores.base import Store
 from ptsflow.stores.rules import is_leased
-from ptsflow.workflow.loading import similar
 
 #: How long an operation may hold a container, in milliseconds.
 _LEASE_MS = 30_000

@@ -35,11 +35,11 @@ from ptsflow.errors import (
     ContainerNotFound,
     TaskExists,
     TaskNotFound,
+    similar,
 )
 from ptsflow.host import workdirs
 from ptsflow.stores import open_store
 from ptsflow.stores.base import Store
-from ptsflow.workflow.loading import similar
 
 #: Where tasks are kept if neither the call nor $PTSFLOW_STORE says so.
 DEFAULT_STORE = "sqlite:///.ptsflow/ptsflow.db"

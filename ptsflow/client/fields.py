@@ -29,9 +29,9 @@ from ptsflow.errors import (
     InvalidText,
     InvalidTime,
     UnknownField,
+    similar,
 )
 from ptsflow.host.clock import to_datetime, to_millis
-from ptsflow.workflow.loading import similar
 
 
 def check_name(name: object, what: str, container: str | None = None) -> None:

@@ -7,19 +7,17 @@ from the numbers alone how many lines were left out in between.
 
 from __future__ import annotations
 
-import contextlib
 import heapq
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from ptsflow.core import transitions
 from ptsflow.core.model import LogChunk, LogLine
-from ptsflow.executors.capture import LINE_LIMIT
-from ptsflow.stores.base import LogStore
 
+#: The longest line that is kept, in characters; of a longer one the middle is left out.
+LINE_LIMIT = 4_000
 #: How many bytes of an attempt's first lines are kept, and how many of its last.
 KEPT = 64 * 1024
 
@@ -27,14 +25,6 @@ KEPT = 64 * 1024
 _LINE_COST = 16
 #: Lines are put together up to so many bytes; the tail is dropped chunk by chunk.
 _CHUNK = 16 * 1024
-#: How much may wait to be written, of all attempts together, in bytes.
-_PENDING = 8 * 1024 * 1024
-#: How often lines are written, in seconds.
-_WRITE_EVERY = 0.25
-#: How long a store that refused lines is left alone, in seconds.
-_TRY_AGAIN = 5.0
-#: How long the end of a run waits for the last lines, in seconds.
-_END = 5.0
 
 
 class Writing(Struct, frozen=True):
@@ -181,127 +171,6 @@ def _fit(line: LogLine) -> LogLine:
 def _size(line: LogLine) -> int:
     text = line.text
     return _LINE_COST + (len(text) if text.isascii() else len(text.encode()))
-
-
-class Recorder:
-    """Writes lines to the store, in a thread of its own that begins with the first one.
-
-    Lines are no state: what a store that is away does not take is left out, and the
-    run goes on.
-
-    Args:
-        open: opens the connection; called in that thread.
-        uid: the container's.
-        notice: told once, in one line, if lines are lost.
-    """
-
-    def __init__(
-        self,
-        open: Callable[[], LogStore],  # noqa: A002 - says it best
-        uid: str,
-        notice: Callable[[str], None],
-    ) -> None:
-        self._open = open
-        self._uid = uid
-        self._notice = notice
-        # A finalizer may print while its thread is in here: it must get in again.
-        self._lock = threading.RLock()
-        self._windows: dict[str, Window] = {}
-        #: The windows in which lines wait, with their tasks.
-        self._waiting: dict[tuple[str, int], Window] = {}
-        self._pending = 0
-        self._thread: threading.Thread | None = None
-        self._has_lines = threading.Event()
-        self._is_ending = threading.Event()
-        self._store: LogStore | None = None
-        self._has_told = False
-
-    def add(self, task: str, attempt: int, lines: Sequence[LogLine]) -> None:
-        """Keep lines of an attempt; from any thread, and without waiting for the store.
-
-        Lines of an attempt before the task's last one are left out.
-        """
-        if not lines:
-            return
-        with self._lock:
-            window = self._windows.get(task)
-            if window is None or window.attempt < attempt:
-                window = self._windows[task] = Window(attempt)
-            if self._is_ending.is_set() or window.attempt > attempt:
-                return
-            before = window.waiting
-            if self._pending < _PENDING:
-                window.add(lines)
-            else:
-                window.skip(len(lines))
-            self._pending += window.waiting - before
-            if not self._waiting:
-                self._has_lines.set()
-            self._waiting[task, attempt] = window
-            if self._thread is None:
-                self._begin()
-
-    def stop(self) -> None:
-        """Write what is left, as far as the store takes it within a few seconds."""
-        with self._lock:
-            self._is_ending.set()
-            self._has_lines.set()
-        if self._thread is not None:
-            self._thread.join(timeout=_END)
-
-    def _begin(self) -> None:
-        thread = threading.Thread(target=self._serve, name="ptsflow-logs", daemon=True)
-        with contextlib.suppress(RuntimeError):  # no more threads: tried at the next
-            thread.start()
-            self._thread = thread
-
-    def _serve(self) -> None:
-        while not self._is_ending.is_set():
-            self._has_lines.wait()
-            # More lines come in meanwhile, and are written together.
-            self._is_ending.wait(_WRITE_EVERY)
-            if not self._write():
-                self._is_ending.wait(_TRY_AGAIN)
-        self._write()
-        self._close()
-
-    def _write(self) -> bool:
-        """Write what waits; return whether the store took it."""
-        with self._lock:
-            self._has_lines.clear()
-            waiting, self._waiting, self._pending = self._waiting, {}, 0
-            taken = [
-                (task, attempt, window.take(task))
-                for (task, attempt), window in waiting.items()
-            ]
-        if not taken:
-            return True
-        try:
-            if self._store is None:
-                self._store = self._open()
-            chunks = [chunk for *_, writing in taken for chunk in writing.chunks]
-            self._store.put(self._uid, chunks)
-            for task, attempt, writing in taken:
-                if writing.trim is not None:
-                    self._store.trim(self._uid, task, attempt, *writing.trim)
-        except Exception as error:  # noqa: BLE001 - no run fails because of its logs
-            self._close()
-            self._tell(error)
-            return False
-        return True
-
-    def _close(self) -> None:
-        store, self._store = self._store, None
-        if store is not None:
-            with contextlib.suppress(Exception):
-                store.close()
-
-    def _tell(self, error: Exception) -> None:
-        if not self._has_told:
-            self._has_told = True
-            text = str(error).split("\n")[0] or type(error).__name__
-            with contextlib.suppress(Exception):
-                self._notice(f"what bodies print cannot be kept just now: {text}")
 
 
 def merged(

@@ -1,8 +1,7 @@
-"""What bodies hand in, and what it makes of their tasks."""
+"""How an attempt ended, and what that makes of its task."""
 
 from __future__ import annotations
 
-import threading
 from typing import assert_never
 
 from msgspec import Struct
@@ -12,36 +11,49 @@ from ptsflow.core import attempt_ledger, transitions
 from ptsflow.core.model import Attempt, Cause, Ending, TaskRecord
 from ptsflow.core.plan import PlanStep
 from ptsflow.core.resume import unknown
-from ptsflow.executors.attempt import (
-    Finished,
-    Interrupted,
-    Outcome,
-    Postponed,
-    Raised,
-    Returned,
-    Skipped,
-)
 
 
-class Ended(Struct, frozen=True):
-    """An attempt ended."""
+class Returned(Struct, frozen=True, tag=True, array_like=True):
+    """The body returned; its result as the codec wrote it."""
 
-    task: str
-    outcome: Outcome
-    #: `host:pid` of the process that made it, where that was not the runner.
-    ran_by: str = ""
+    result: str
 
 
-class Saving:
-    """A body wants its processing data saved, and waits for it."""
+class Raised(Struct, frozen=True, tag=True, array_like=True):
+    """The attempt failed; tried again in so many seconds, or not at all."""
 
-    __slots__ = ("kept", "settled", "task", "text")
+    error: str
+    again_in: float | None
+    #: The class of the exception, and where it was raised, for the ledger.
+    error_type: str = ""
+    traceback: str = ""
 
-    def __init__(self, task: str, text: str) -> None:
-        self.task = task
-        self.text = text
-        self.kept = False
-        self.settled = threading.Event()
+
+class Skipped(Struct, frozen=True, tag=True, array_like=True):
+    """The body raised `Skip`."""
+
+    why: str
+
+
+class Postponed(Struct, frozen=True, tag=True, array_like=True):
+    """The body raised `RetryLater`."""
+
+    seconds: float
+    why: str
+
+
+class Finished(Struct, frozen=True, tag=True, array_like=True):
+    """The body raised `Finish`."""
+
+    why: str
+
+
+class Interrupted(Struct, frozen=True, tag=True, array_like=True):
+    """The run is being stopped, and the body had not begun or was ended for it."""
+
+
+#: How an attempt ended.
+Outcome = Returned | Raised | Skipped | Postponed | Finished | Interrupted
 
 
 def apply_outcome(

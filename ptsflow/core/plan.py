@@ -7,7 +7,7 @@ steps of the plan, whatever they are. So a plan is linear in its number of steps
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
 from msgspec import Struct
@@ -16,17 +16,32 @@ from ptsflow import codec
 from ptsflow.core.model import NAME_LIMIT, StepSummary
 from ptsflow.core.retry import Retry
 from ptsflow.errors import InvalidName, InvalidValue
-from ptsflow.workflow.bindings import Binding
-from ptsflow.workflow.code_hash import fingerprint
-from ptsflow.workflow.step import Executor, Key, Options, Step
-from ptsflow.workflow.workflow import Workflow
+
+if TYPE_CHECKING:
+    import concurrent.futures
+
+    #: Where bodies run: a name, an address, or what makes a pool.
+    Executor = str | Callable[[], concurrent.futures.Executor]
+else:  # At run time annotations are looked up, and that module takes long to load.
+    Executor = str | Callable[[], Any]
+
+#: An item's key: the name of a field, or a function of the item.
+Key = str | Callable[[Any], str | int]
 
 #: Annotations take 7 µs each to resolve, and most steps return nothing.
 _RETURNS: WeakKeyDictionary[Callable[..., Any], Any] = WeakKeyDictionary()
 _UNKNOWN = object()
-_HASHES: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
 #: Items that are strings up to this many bytes name themselves.
 _SHORT = 60
+
+
+class Binding(Struct, frozen=True):
+    """What one parameter of a step's method receives."""
+
+    parameter: str
+    kind: Literal["task", "item", "result"]
+    #: The earlier step whose result it is.
+    step: str = ""
 
 
 class PlanStep(Struct, frozen=True, kw_only=True):
@@ -109,113 +124,6 @@ class Plan(Struct, frozen=True, kw_only=True):
     def summary(self) -> tuple[StepSummary, ...]:
         """Return what screens need to know, so that they need no user code."""
         return tuple(step.summary() for step in self.steps)
-
-
-def plan_of(workflow: type[Workflow]) -> Plan:
-    """Return the plan of a workflow class."""
-    declared = workflow.declared_steps
-    starts = _starts(workflow)
-    sizes = _name_sizes(declared.values())
-    steps = tuple(
-        _planned(workflow, step, index, starts[index], sizes[step.name])
-        for index, step in enumerate(declared.values())
-    )
-    return Plan(
-        workflow=workflow.__name__,
-        steps=steps,
-        by_name={step.name: step for step in steps},
-        usual=sum(not step.always for step in steps),
-        executor=workflow.executor,
-        limits=dict(workflow.limits),
-    )
-
-
-def _planned(
-    workflow: type[Workflow],
-    step: Step[..., Any],
-    index: int,
-    start: int,
-    name_size: int,
-) -> PlanStep:
-    options = step.options
-    bindings = workflow.declared_bindings[step.name]
-    source = workflow.declared_steps.get(options.each or "")
-    # An item-wise chain waits item by item, not for the step before as a whole.
-    each = [] if source is None or source.options.each else [source.name]
-    named = [binding.step for binding in bindings if binding.kind == "result"]
-    waits_for_above = options.after is None and options.each is None
-    return PlanStep(
-        name=step.name,
-        index=index,
-        function=step.function,
-        is_async=step.is_async,
-        name_size=name_size,
-        bindings=bindings,
-        needs=tuple(dict.fromkeys([*(options.after or ()), *each, *named])),
-        above=start if waits_for_above else None,
-        each=options.each,
-        parallel=options.parallel,
-        always=options.always,
-        optional=options.optional,
-        retry=options.retry,
-        key=options.key,
-        limit=options.limit,
-        tolerate=options.tolerate,
-        weight=options.weight,
-        version=options.version,
-        at_most_once=options.at_most_once,
-        executor=options.executor,
-        timeout=options.timeout,
-        stall=options.stall,
-        memory=options.memory,
-        uses=options.uses,
-        priority=options.priority,
-        keep_workdir=options.keep_workdir,
-        code_hash=_hash_of(step.function),
-    )
-
-
-def _hash_of(function: Callable[..., Any]) -> str:
-    found = _HASHES.get(function)
-    if found is None:
-        found = _HASHES[function] = fingerprint(function)
-    return found
-
-
-def _starts(workflow: type[Workflow]) -> list[int]:
-    """Return for every step the index of the first of its parallel group."""
-    starts: list[int] = []
-    group: set[str] = set()
-    previous: Options | None = None
-    for index, step in enumerate(workflow.declared_steps.values()):
-        options = step.options
-        joins = previous is not None and previous.parallel and options.parallel
-        if joins and previous is not None and options.always:
-            # What always runs waits for its barrier alone: to receive the result of a
-            # step beside it, it has to stand behind it.
-            bindings = workflow.declared_bindings[step.name]
-            joins = previous.always and group.isdisjoint(b.step for b in bindings)
-        if not joins:
-            group = set()
-        starts.append(starts[-1] if joins else index)
-        group.add(step.name)
-        previous = options
-    return starts
-
-
-def _name_sizes(steps: Iterable[Step[..., Any]]) -> dict[str, int]:
-    """Return the bytes in the longest name of each step's item-wise chain."""
-    sizes: dict[str, int] = {}
-    roots: dict[str, str] = {}
-    for step in steps:
-        each = step.options.each
-        # Of a source that does not fan out, an item is no item of the source's chain.
-        root = roots[step.name] = roots.get(each or "", step.name)
-        if each is None:
-            del roots[step.name]
-        sizes[step.name] = len(step.name.encode())
-        sizes[root] = max(sizes[root], sizes[step.name])
-    return sizes
 
 
 def downstream(plan: Sequence[StepSummary], names: Iterable[str]) -> set[str]:

@@ -7,7 +7,7 @@ Nothing that is done is repeated, but for what a person asked for (`again`, a ch
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,7 +23,6 @@ from ptsflow.core.model import (
     TaskRecord,
 )
 from ptsflow.core.plan import Plan, PlanStep, downstream, item_name
-from ptsflow.workflow.code_hash import is_changed
 
 #: Room for the items of a step between its position and the next step's.
 STRIDE = 10**10
@@ -324,79 +323,7 @@ def finisher(tasks: Iterable[TaskRecord]) -> TaskRecord | None:
     )
 
 
-class Forecast(Struct, frozen=True):
-    """What a run would do with one task, or with a step whose items are not known."""
-
-    name: str
-    action: str
-    reason: str
-
-
-def forecast(
-    plan: Plan, stored: Sequence[TaskRecord], resumption: Resumption
-) -> list[Forecast]:
-    """Say for each task what a run would do with it, and why."""
-    before = {task.name: task for task in stored}
-    finish = finisher(resumption.tasks.values())
-    tasks: dict[str, list[TaskRecord]] = {step.name: [] for step in plan.steps}
-    for task in resumption.tasks.values():
-        tasks.setdefault(task.step, []).append(task)
-    lines: list[Forecast] = []
-    others = changed(plan.summary(), resumption.tasks.values())
-    for step in plan.steps:
-        ending = None if step.always else finish
-        stale = set(others.get(step.name, ()))
-        lines += [
-            _forecast(step, before.get(task.name), task, ending)
-            if task.name not in stale
-            else Forecast(task.name, "skip", _STALE)
-            for task in sorted(tasks[step.name], key=lambda task: task.position)
-        ]
-        if not tasks[step.name]:
-            lines.append(_forecast_items(step, ending))
-    return lines + [
-        Forecast(task.name, "ignore", "its step is not in the workflow any more")
-        for step, left in tasks.items()
-        for task in left
-        if step and step not in plan.by_name
-    ]
-
-
-def _forecast_items(step: PlanStep, finish: TaskRecord | None) -> Forecast:
-    if finish is not None:
-        return Forecast(step.name, "skip", f"{finish.name} finished the workflow")
-    return Forecast(step.name, "run", f"for each item of {step.each}")
-
-
-def _forecast(
-    step: PlanStep,
-    before: TaskRecord | None,
-    task: TaskRecord,
-    finish: TaskRecord | None,
-) -> Forecast:
-    if task.is_complete:
-        return Forecast(task.name, "skip", f"{task.status}: {_kept(task)}")
-    if finish is not None:
-        return Forecast(task.name, "skip", f"{finish.name} finished the workflow")
-    if before is None or before.invoke_count == 0:
-        return Forecast(task.name, "run", "not run yet")
-    if before.status in (Status.FAILED, Status.WAITING):
-        why = f"put off before: {before.status_text or '-'}"
-        why = f"failed before: {before.error}" if before.error else why
-        return Forecast(task.name, "retry", why)
-    reasons = {
-        Status.RUNNING: "it was running when the runner died",
-        Status.PENDING: before.error or "it was interrupted",
-    }
-    other = "it always runs" if step.always else _AGAIN
-    return Forecast(task.name, "run", reasons.get(before.status, other))
-
-
-_AGAIN = "run again, as asked for or as its version changed"
-_STALE = "done: its code changed since it ran; --changed runs it again"
-
-
-def _kept(task: TaskRecord) -> str:
-    if task.status is Status.DONE:
-        return "its result is kept"
-    return (task.error if task.status is Status.FAILED else task.status_text) or "-"
+def is_changed(before: str, now: str) -> bool:
+    """Whether two fingerprints tell of a change; False where they cannot be compared."""
+    compiler, _, _ = before.partition(":")
+    return before != now and compiler != "" and now.startswith(f"{compiler}:")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ptsflow.core.model import ContainerRecord
+from ptsflow.core.plan import Executor as Place
 from ptsflow.executors.base import Executor
 from ptsflow.host import container_lock
-from ptsflow.workflow.step import Executor as Place
 from ptsflow.workflow.workflow import Workflow
 
 

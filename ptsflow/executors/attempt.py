@@ -13,6 +13,15 @@ from msgspec import Struct
 
 from ptsflow import codec
 from ptsflow.core import transitions
+from ptsflow.core.outcome import (
+    Finished,
+    Interrupted,
+    Outcome,
+    Postponed,
+    Raised,
+    Returned,
+    Skipped,
+)
 from ptsflow.core.plan import PlanStep
 from ptsflow.core.retry import LONGEST_WAIT, GiveUp, decide
 from ptsflow.errors import (
@@ -72,49 +81,6 @@ class Call(Struct, frozen=True):
     attempt: int
     began_at: int
     clock: Clock
-
-
-class Returned(Struct, frozen=True, tag=True, array_like=True):
-    """The body returned; its result as the codec wrote it."""
-
-    result: str
-
-
-class Raised(Struct, frozen=True, tag=True, array_like=True):
-    """The attempt failed; tried again in so many seconds, or not at all."""
-
-    error: str
-    again_in: float | None
-    #: The class of the exception, and where it was raised, for the ledger.
-    error_type: str = ""
-    traceback: str = ""
-
-
-class Skipped(Struct, frozen=True, tag=True, array_like=True):
-    """The body raised `Skip`."""
-
-    why: str
-
-
-class Postponed(Struct, frozen=True, tag=True, array_like=True):
-    """The body raised `RetryLater`."""
-
-    seconds: float
-    why: str
-
-
-class Finished(Struct, frozen=True, tag=True, array_like=True):
-    """The body raised `Finish`."""
-
-    why: str
-
-
-class Interrupted(Struct, frozen=True, tag=True, array_like=True):
-    """The run is being stopped, and the body had not begun or was ended for it."""
-
-
-#: How an attempt ended.
-Outcome = Returned | Raised | Skipped | Postponed | Finished | Interrupted
 
 
 #: The longest traceback kept, in characters.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ptsflow.executors.attempt import Call, Outcome
+from ptsflow.core.outcome import Outcome
+from ptsflow.executors.attempt import Call
 
 
 class Executor(Protocol):

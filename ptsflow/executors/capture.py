@@ -24,8 +24,6 @@ from ptsflow.workflow.handle import TaskHandle
 if TYPE_CHECKING:
     import logging
 
-#: The longest line that is kept, in characters; of a longer one the middle is left out.
-LINE_LIMIT = 4_000
 #: Of a line that does not end, so much of both ends is kept, in characters or bytes.
 _END = 16_384
 

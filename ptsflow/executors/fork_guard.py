@@ -11,7 +11,7 @@ import os
 import re
 import sys
 
-from ptsflow.executors.attempt import Outcome, Raised
+from ptsflow.core.outcome import Outcome, Raised
 
 _EXIT = re.compile(r"SystemExit(?:: (\d+))?(?: \(|$)")
 

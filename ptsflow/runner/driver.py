@@ -17,17 +17,18 @@ from types import FrameType
 from typing import Any
 
 from ptsflow.core.model import Stop
-from ptsflow.core.outcome import Ended
+from ptsflow.core.outcome import Interrupted, Outcome
+from ptsflow.core.plan import Executor as Place
 from ptsflow.errors import LeaseLost, PtsflowError
 from ptsflow.events import Notice
 from ptsflow.executors import attempt, begin, capture, fork_guard
-from ptsflow.executors.attempt import Interrupted, Outcome
 from ptsflow.executors.base import Executor
 from ptsflow.executors.threads import ThreadExecutor
 from ptsflow.host import container_lock
 from ptsflow.host.clock import since_boot
 from ptsflow.runner.loop import Job, Loop
-from ptsflow.workflow.step import Executor as Place
+from ptsflow.runner.mailbox import Ended
+from ptsflow.runner.signals import _elsewhere, _is_taken, _let_go
 
 #: How long the main thread sleeps at the most, in seconds.
 _LOOK_EVERY = 1.0
@@ -37,16 +38,6 @@ _WRITE_EVERY = 1.0
 _GRACE = 10.0
 #: How often it is shown to those who listen.
 _SHOW_EVERY = 0.25
-
-#: Whether a run takes SIGTERM.
-_is_taken = threading.Event()
-#: Whether this thread has an executor make an attempt: what it forks are workers.
-_elsewhere = threading.local()
-
-
-def _let_go() -> None:
-    if _is_taken.is_set() and not getattr(_elsewhere, "is_here", False):
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 # What a body forks has to end by it: `multiprocessing.Pool` waits until it does. SIGINT

@@ -25,7 +25,8 @@ from ptsflow.core.model import (
     Status,
     TaskRecord,
 )
-from ptsflow.core.outcome import Ended, Saving, apply_outcome, interrupted, ledger_entry
+from ptsflow.core.outcome import apply_outcome, interrupted, ledger_entry
+from ptsflow.core.plan import Executor as Place
 from ptsflow.core.plan import Plan, PlanStep
 from ptsflow.core.resume import finisher, new_task
 from ptsflow.core.scheduler import Schedule
@@ -39,11 +40,11 @@ from ptsflow.errors import (
 from ptsflow.executors import attempt
 from ptsflow.executors.attempt import Call
 from ptsflow.runner.arguments import Inputs
+from ptsflow.runner.mailbox import Ended, Saving
 from ptsflow.runner.options import default_jobs
 from ptsflow.runner.unit_of_work import Records
 from ptsflow.stores.base import Store
 from ptsflow.workflow.handle import TaskHandle, Watch
-from ptsflow.workflow.step import Executor as Place
 from ptsflow.workflow.workflow import Workflow, fresh
 
 #: How many more are handed out than a cluster makes at a time, so that none waits.

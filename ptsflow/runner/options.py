@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from ptsflow.core.plan import Plan
-from ptsflow.errors import UsageError
+from ptsflow.core.plan import Executor, Plan
+from ptsflow.errors import UsageError, similar
 from ptsflow.events import Listener
 from ptsflow.host.clock import Clock, system_clock
-from ptsflow.workflow.loading import similar
-from ptsflow.workflow.step import Executor, check_executor
+from ptsflow.workflow.step_options import check_executor
 
 #: The shortest lease, in seconds: six renewals must fit into it.
 SHORTEST_LEASE = 5

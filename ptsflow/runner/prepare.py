@@ -9,12 +9,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from msgspec.structs import replace
 
 from ptsflow import codec
+from ptsflow.core.forecast import blocked
 from ptsflow.core.model import Change, ContainerRecord, Status, TaskRecord
 from ptsflow.core.plan import Plan
 from ptsflow.core.resume import Resumption, changed, resume
 from ptsflow.errors import ContainerMismatch, PtsflowError
 from ptsflow.events import Bus, Notice, RunStarted
-from ptsflow.foresight import blocked
 from ptsflow.host.workdirs import Workdirs
 from ptsflow.runner.loop import Loop
 from ptsflow.runner.options import Options

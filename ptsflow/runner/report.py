@@ -10,9 +10,8 @@ from ptsflow import codec
 from ptsflow.client.task import Task, task_of
 from ptsflow.core.model import ContainerRecord, TaskRecord
 from ptsflow.core.plan import Plan
-from ptsflow.errors import TaskNotFound
+from ptsflow.errors import TaskNotFound, similar
 from ptsflow.stores.base import Store
-from ptsflow.workflow.loading import similar
 
 
 class Report:

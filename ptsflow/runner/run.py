@@ -7,14 +7,14 @@ import signal
 from collections.abc import Sequence
 
 from ptsflow.client.client import Client, store_url
-from ptsflow.core.plan import Plan, plan_of
+from ptsflow.core.plan import Executor, Plan
 from ptsflow.errors import UsageError
 from ptsflow.events import Listener
 from ptsflow.runner.options import Options, check_options, names_of
 from ptsflow.runner.report import Report, Stopped
 from ptsflow.stores import open_store
 from ptsflow.workflow import loading
-from ptsflow.workflow.step import Executor
+from ptsflow.workflow.compile import plan_of
 from ptsflow.workflow.workflow import Workflow
 
 

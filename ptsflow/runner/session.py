@@ -11,8 +11,7 @@ from msgspec.structs import replace
 
 from ptsflow.client import lease
 from ptsflow.client.fields import check_name
-from ptsflow.client.lease import Keeper, acquire
-from ptsflow.core.log_window import Recorder
+from ptsflow.client.lease import acquire
 from ptsflow.core.model import ContainerRecord, Status, Stop
 from ptsflow.core.plan import Plan
 from ptsflow.errors import LeaseLost
@@ -21,6 +20,8 @@ from ptsflow.host import container_lock
 from ptsflow.host.clock import since_boot
 from ptsflow.host.process_identity import this_process
 from ptsflow.runner.driver import Driver
+from ptsflow.runner.heartbeat import Keeper
+from ptsflow.runner.log_writer import Recorder
 from ptsflow.runner.loop import Loop
 from ptsflow.runner.options import Options
 from ptsflow.runner.prepare import check_fits, prepare

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from ptsflow.client.lease import patiently
 from ptsflow.core import transitions
 from ptsflow.core.model import (
     Attempt,
@@ -20,12 +19,13 @@ from ptsflow.core.model import (
     Progress,
     TaskRecord,
 )
-from ptsflow.core.outcome import Ended, Saving
 from ptsflow.core.resume import Resumption
 from ptsflow.errors import LeaseLost
 from ptsflow.events import Bus, Notice, Progressed, TaskChanged
 from ptsflow.host.clock import Clock, since_boot
 from ptsflow.host.workdirs import Workdirs
+from ptsflow.runner.heartbeat import patiently
+from ptsflow.runner.mailbox import Ended, Saving
 from ptsflow.stores.base import Store
 
 T = TypeVar("T")

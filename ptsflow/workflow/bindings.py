@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-from msgspec import Struct
-
-from ptsflow.errors import DeclarationError
-from ptsflow.workflow.loading import similar
+from ptsflow.core.plan import Binding
+from ptsflow.errors import DeclarationError, similar
 from ptsflow.workflow.step import Step
 from ptsflow.workflow.step_options import is_counts
-
-
-class Binding(Struct, frozen=True):
-    """What one parameter of a step's method receives."""
-
-    parameter: str
-    kind: Literal["task", "item", "result"]
-    #: The earlier step whose result it is.
-    step: str = ""
 
 
 def bind_all(

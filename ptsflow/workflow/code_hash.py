@@ -38,12 +38,6 @@ def fingerprint(function: Callable[..., Any]) -> str:
     return f"{_COMPILER}:{crc32(text):08x}"
 
 
-def is_changed(before: str, now: str) -> bool:
-    """Whether two fingerprints tell of a change; False where they cannot be compared."""
-    compiler, _, _ = before.partition(":")
-    return before != now and compiler != "" and now.startswith(f"{compiler}:")
-
-
 def _code(code: CodeType) -> object:
     instructions, constants = _loaded(code)
     return (

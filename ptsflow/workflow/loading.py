@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
 from msgspec import Struct
 
-from ptsflow.errors import LoadError
+from ptsflow.errors import LoadError, similar
 
 #: Whether a process that makes attempts imports the workflow just now: a run that is
 #: begun meanwhile is a script's that does so whenever it is imported.
 is_for_bodies = False
-
-
-def similar(name: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean 'x'?)` where something known is near `name`, else ""."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 class Reference(Struct, frozen=True):

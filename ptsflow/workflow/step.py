@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from typing import (
-    TYPE_CHECKING,
     Any,
     Concatenate,
     Generic,
@@ -18,24 +17,15 @@ from typing import (
     overload,
 )
 
+from ptsflow.core.plan import Key
 from ptsflow.core.retry import Retry
 from ptsflow.errors import DeclarationError
 from ptsflow.workflow import step_options
-
-if TYPE_CHECKING:
-    import concurrent.futures
-
-    #: Where bodies run: a name, an address, or what makes a pool.
-    Executor = str | Callable[[], concurrent.futures.Executor]
-else:  # At run time annotations are looked up, and that module takes long to load.
-    Executor = str | Callable[[], Any]
+from ptsflow.workflow.step_options import _executor
 
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-
-#: An item's key: the name of a field, or a function of the item.
-Key = str | Callable[[Any], str | int]
 
 
 class Options:
@@ -282,53 +272,3 @@ def _step(label: str, option: str, value: object) -> Step[..., Any]:
     raise DeclarationError(
         f"{label}: {option}= expects a step declared above, found {value!r}{hint}"
     )
-
-
-#: Where bodies can run, by name.
-EXECUTORS = ("thread", "process", "dask")
-
-
-def check_executor(value: object) -> str | None:
-    """Return what is wrong with where the bodies of a run are to run; None if nothing.
-
-    A name of `EXECUTORS`, "dask://HOST:PORT", or a callable without parameters that
-    returns a `concurrent.futures.Executor`.
-    """
-    if isinstance(value, str):
-        is_right = value in EXECUTORS or _is_address(value)
-    else:
-        is_right = callable(value) and _takes_nothing(value)
-    if is_right:
-        return None
-    names = ", ".join(map(repr, EXECUTORS))
-    return (
-        f"expected {names}, 'dask://HOST:PORT' or a callable without parameters "
-        f"that returns a concurrent.futures.Executor, found {value!r}"
-    )
-
-
-def _is_address(text: str) -> bool:
-    place = text.removeprefix("dask://")
-    host, _, port = place.rpartition(":")
-    return place != text and host != "" and port.isdecimal() and 0 < int(port) < 2**16
-
-
-def _takes_nothing(function: Callable[..., Any]) -> bool:
-    try:
-        inspect.signature(function).bind()
-    except TypeError:
-        return False
-    except ValueError:
-        return True  # Made in C, so nobody knows.
-    return True
-
-
-def _executor(label: str, value: object) -> str | None:
-    if value is None or (isinstance(value, str) and value in EXECUTORS):
-        return value
-    raise step_options.refuse(label, "executor", _either(EXECUTORS), value)
-
-
-def _either(names: tuple[str, ...]) -> str:
-    *first, last = map(repr, names)
-    return f"{', '.join(first)} or {last}"

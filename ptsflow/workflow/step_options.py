@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeGuard
+import inspect
+from collections.abc import Callable, Mapping
+from typing import (
+    Any,
+    TypeGuard,
+)
 
 from ptsflow.core.retry import Retry
 from ptsflow.errors import DeclarationError
@@ -117,3 +121,53 @@ def memory(label: str, value: object) -> int | None:
     if found is None and value is not None:
         raise refuse(label, "memory", 'bytes above 0, or a text such as "2GB"', value)
     return found
+
+
+#: Where bodies can run, by name.
+EXECUTORS = ("thread", "process", "dask")
+
+
+def check_executor(value: object) -> str | None:
+    """Return what is wrong with where the bodies of a run are to run; None if nothing.
+
+    A name of `EXECUTORS`, "dask://HOST:PORT", or a callable without parameters that
+    returns a `concurrent.futures.Executor`.
+    """
+    if isinstance(value, str):
+        is_right = value in EXECUTORS or _is_address(value)
+    else:
+        is_right = callable(value) and _takes_nothing(value)
+    if is_right:
+        return None
+    names = ", ".join(map(repr, EXECUTORS))
+    return (
+        f"expected {names}, 'dask://HOST:PORT' or a callable without parameters "
+        f"that returns a concurrent.futures.Executor, found {value!r}"
+    )
+
+
+def _is_address(text: str) -> bool:
+    place = text.removeprefix("dask://")
+    host, _, port = place.rpartition(":")
+    return place != text and host != "" and port.isdecimal() and 0 < int(port) < 2**16
+
+
+def _takes_nothing(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return False
+    except ValueError:
+        return True  # Made in C, so nobody knows.
+    return True
+
+
+def _executor(label: str, value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value in EXECUTORS):
+        return value
+    raise refuse(label, "executor", _either(EXECUTORS), value)
+
+
+def _either(names: tuple[str, ...]) -> str:
+    *first, last = map(repr, names)
+    return f"{', '.join(first)} or {last}"

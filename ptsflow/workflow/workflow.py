@@ -19,11 +19,12 @@ from msgspec import Struct
 
 from ptsflow import codec
 from ptsflow.core.model import NAME_LIMIT
-from ptsflow.errors import DeclarationError, FrozenWorkflow, ParameterError
-from ptsflow.workflow.bindings import Binding, bind_all, check_limits
-from ptsflow.workflow.loading import similar
+from ptsflow.core.plan import Binding, Executor
+from ptsflow.errors import DeclarationError, FrozenWorkflow, ParameterError, similar
+from ptsflow.workflow.bindings import bind_all, check_limits
 from ptsflow.workflow.parameters import convert
-from ptsflow.workflow.step import Executor, Step, check_executor
+from ptsflow.workflow.step import Step
+from ptsflow.workflow.step_options import check_executor
 
 _MISSING: Any = object()
 

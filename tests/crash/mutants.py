@@ -20,7 +20,7 @@ from ptsflow.core.model import TaskRecord
 from ptsflow.core.plan import Plan
 from ptsflow.core.resume import Resumption, resume
 from ptsflow.host.clock import system_clock
-from ptsflow.runner import prepare
+from ptsflow.runner import heartbeat, prepare
 from ptsflow.runner.loop import Job, Loop
 from ptsflow.stores import rules
 from ptsflow.stores.mongo import connection, containers
@@ -103,7 +103,7 @@ def _launch_first() -> None:
 
 def _no_deadline() -> None:
     """A runner that cannot renew its lease goes on."""
-    _put(lease, "STOP_AFTER", 3.0)
+    _put(heartbeat, "STOP_AFTER", 3.0)
 
 
 def _no_dead() -> None:

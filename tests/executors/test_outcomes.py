@@ -14,7 +14,7 @@ import pytest
 import ptsflow
 from ptsflow.client.client import connect
 from ptsflow.client.task import Task
-from ptsflow.workflow.step import Executor
+from ptsflow.core.plan import Executor
 from tests.executors.flows import LimitedOne, One, StalledOne, TimedOne
 
 MEMORY = r"; peak memory \d+ MB"

@@ -10,9 +10,11 @@ import pytest
 
 import ptsflow
 from ptsflow.core.model import LogLine, TaskRecord
-from ptsflow.executors.attempt import Call, Interrupted
+from ptsflow.core.outcome import Interrupted
+from ptsflow.executors.attempt import Call
 from ptsflow.executors.cluster.backends import Place
-from ptsflow.executors.cluster.connection import Ends, Line, Logged, Work, ends_of
+from ptsflow.executors.cluster.connection import Line
+from ptsflow.executors.cluster.messages import Ends, Logged, Work, ends_of
 from ptsflow.executors.cluster.queue import Posted, Posts, Summons
 from ptsflow.executors.cluster.worker_attempt import Errand
 from ptsflow.executors.processes.messages import Assignment

@@ -21,7 +21,9 @@ from ptsflow import (
     Workflow,
     step,
 )
-from ptsflow.workflow.step import EXECUTORS, Executor, Step, check_executor
+from ptsflow.core.plan import Executor
+from ptsflow.workflow.step import Step
+from ptsflow.workflow.step_options import EXECUTORS, check_executor
 
 
 class EpfImport(Workflow):

@@ -13,11 +13,7 @@ import tenacity
 
 from ptsflow import Fail, Finish, Retry, RetryLater, Skip, TaskHandle, Workflow, step
 from ptsflow.core.model import LogLine, TaskRecord
-from ptsflow.core.plan import plan_of
-from ptsflow.core.retry import LONGEST_WAIT
-from ptsflow.executors.attempt import (
-    Call,
-    Element,
+from ptsflow.core.outcome import (
     Finished,
     Interrupted,
     Outcome,
@@ -25,10 +21,10 @@ from ptsflow.executors.attempt import (
     Raised,
     Returned,
     Skipped,
-    Value,
-    Values,
-    run,
 )
+from ptsflow.core.retry import LONGEST_WAIT
+from ptsflow.executors.attempt import Call, Element, Value, Values, run
+from ptsflow.workflow.compile import plan_of
 from tests.support.wording import THEIRS, Message
 
 NOW = 1_000_000

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from ptsflow import TaskHandle
 from ptsflow.core.model import LogLine, TaskRecord
 from ptsflow.executors import capture
-from ptsflow.executors.processes.messages import Output, frame
+from ptsflow.executors.processes.output import Output, frame
 from tests.support.wording import THEIRS, Message
 
 ROOT = Path(__file__).resolve().parents[2]

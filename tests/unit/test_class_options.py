@@ -11,9 +11,9 @@ import pytest
 
 import ptsflow
 from ptsflow import TaskHandle, Workflow, step
-from ptsflow.core.plan import plan_of
 from ptsflow.errors import DeclarationError
-from ptsflow.workflow.step import check_executor
+from ptsflow.workflow.compile import plan_of
+from ptsflow.workflow.step_options import check_executor
 
 
 def refused(declare: Callable[[], object]) -> str:

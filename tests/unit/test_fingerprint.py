@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from ptsflow.workflow.code_hash import fingerprint, is_changed
+from ptsflow.core.resume import is_changed
+from ptsflow.workflow.code_hash import fingerprint
 
 BODY = '''
 def body(self, file, *, size=5, unit="MB"):

@@ -19,12 +19,13 @@ from msgspec.structs import replace
 from ptsflow import Client, Workflow, run, step
 from ptsflow.cli.show import seen
 from ptsflow.client import lease
-from ptsflow.client.lease import Keeper, acquire, mark, still_working
+from ptsflow.client.lease import acquire, mark, still_working
 from ptsflow.core.model import ContainerRecord, Owner, Status, Stop
 from ptsflow.errors import ContainerBusy, LeaseLost, StoreUnavailable
 from ptsflow.host import container_lock
 from ptsflow.host.clock import since_boot, system_clock
 from ptsflow.host.process_identity import this_process
+from ptsflow.runner.heartbeat import Keeper
 from ptsflow.runner.options import Options
 from ptsflow.runner.report import Stopped
 from ptsflow.runner.run import run_with

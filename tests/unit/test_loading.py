@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ptsflow.errors import DeclarationError, LoadError
-from ptsflow.workflow.loading import Reference, load, refer, similar
+from ptsflow.errors import DeclarationError, LoadError, similar
+from ptsflow.workflow.loading import Reference, load, refer
 from ptsflow.workflow.workflow import Workflow
 from tests.support.wording import THEIRS, Message
 

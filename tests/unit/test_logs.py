@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptsflow.core import log_window
-from ptsflow.core.log_window import KEPT, Recorder, Window, merged
+from ptsflow.core.log_window import KEPT, LINE_LIMIT, Window, merged
 from ptsflow.core.model import LogChunk, LogLine
 from ptsflow.errors import StoreUnavailable
-from ptsflow.executors.capture import LINE_LIMIT
+from ptsflow.runner import log_writer
+from ptsflow.runner.log_writer import Recorder
 
 #: More than the lines of a body that may be kept: the rest of a chunk, and of a line.
 SLACK = 16 * 1024 + 4 * LINE_LIMIT + 100
@@ -251,7 +252,7 @@ def test_lines_of_an_attempt_before_the_last_one_are_left_out(kept: Notices) -> 
 def test_a_store_that_is_away_costs_lines_and_one_notice(
     kept: Notices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_window, "_TRY_AGAIN", 0.02)
+    monkeypatch.setattr(log_writer, "_TRY_AGAIN", 0.02)
     kept.recorder.add("task", 1, lines_of("kept"))
     until(lambda: kept.store.chunks)
     kept.store.is_away = True
@@ -276,7 +277,7 @@ def test_a_store_that_is_away_costs_lines_and_one_notice(
 def test_a_store_that_does_not_answer_holds_the_end_up_for_seconds_alone(
     kept: Notices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_window, "_END", 0.3)
+    monkeypatch.setattr(log_writer, "_END", 0.3)
     kept.store.gate.clear()
     kept.recorder.add("task", 1, lines_of("one"))
     begun = time.monotonic()
@@ -299,14 +300,14 @@ def test_what_waits_for_a_store_is_bounded_over_all_attempts(kept: Notices) -> N
     kept.recorder.stop()
     stored = [line for chunk in kept.store.chunks for line in chunk.lines]
 
-    assert log_window._PENDING <= pending <= log_window._PENDING + 2 * KEPT
-    assert weight(stored) <= log_window._PENDING + 2 * KEPT + SLACK
+    assert log_writer._PENDING <= pending <= log_writer._PENDING + 2 * KEPT
+    assert weight(stored) <= log_writer._PENDING + 2 * KEPT + SLACK
 
 
 def test_what_is_in_the_store_of_a_body_that_goes_on_is_bounded(
     kept: Notices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_window, "_WRITE_EVERY", 0.0)
+    monkeypatch.setattr(log_writer, "_WRITE_EVERY", 0.0)
     for number in range(20):
         puts = kept.store.puts
         kept.recorder.add("task", 1, lines_of(*[f"{number} {'y' * 900}"] * 20))

@@ -11,9 +11,10 @@ import pytest
 
 from ptsflow import Retry, Workflow, step
 from ptsflow.core.model import StepSummary
-from ptsflow.core.plan import PlanStep, downstream, item_keys, item_name, plan_of
+from ptsflow.core.plan import PlanStep, downstream, item_keys, item_name
 from ptsflow.errors import InvalidName, InvalidValue
 from ptsflow.workflow.code_hash import fingerprint
+from ptsflow.workflow.compile import plan_of
 
 
 class Everything(Workflow):

@@ -11,9 +11,10 @@ import pytest
 
 from ptsflow import Workflow, step
 from ptsflow.core.model import Status
-from ptsflow.core.plan import Plan, plan_of
+from ptsflow.core.plan import Plan
 from ptsflow.core.ready_queue import Ready
 from ptsflow.core.scheduler import Schedule
+from ptsflow.workflow.compile import plan_of
 
 Options = Mapping[str, Any]
 

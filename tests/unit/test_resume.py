@@ -11,17 +11,11 @@ import pytest
 from msgspec.structs import replace
 
 from ptsflow import Workflow, step
+from ptsflow.core.forecast import Forecast, forecast
 from ptsflow.core.model import Cause, ContainerRecord, Status, TaskRecord
-from ptsflow.core.plan import Plan, plan_of
-from ptsflow.core.resume import (
-    STRIDE,
-    Forecast,
-    Resumption,
-    finisher,
-    forecast,
-    new_task,
-    resume,
-)
+from ptsflow.core.plan import Plan
+from ptsflow.core.resume import STRIDE, Resumption, finisher, new_task, resume
+from ptsflow.workflow.compile import plan_of
 
 NOW, FENCE = 1_000_000, 7
 

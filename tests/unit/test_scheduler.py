@@ -11,8 +11,8 @@ import pytest
 
 from ptsflow import Workflow, step
 from ptsflow.core.model import Status
-from ptsflow.core.plan import plan_of
 from ptsflow.core.scheduler import Schedule
+from ptsflow.workflow.compile import plan_of
 
 DONE, FAILED, SKIPPED = Status.DONE, Status.FAILED, Status.SKIPPED
 Keys = Mapping[str, Sequence[str] | None]

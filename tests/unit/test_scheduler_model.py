@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 from ptsflow import Workflow, step
 from ptsflow.core.model import Status
-from ptsflow.core.plan import Plan, PlanStep, item_name, plan_of
+from ptsflow.core.plan import Plan, PlanStep, item_name
 from ptsflow.core.scheduler import Schedule
+from ptsflow.workflow.compile import plan_of
 from ptsflow.workflow.step import Step
 
 DONE, FAILED, SKIPPED = Status.DONE, Status.FAILED, Status.SKIPPED

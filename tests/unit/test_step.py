@@ -13,7 +13,8 @@ import pytest
 
 from ptsflow import Retry, Workflow, step
 from ptsflow.errors import DeclarationError
-from ptsflow.workflow.step import EXECUTORS, Step, check_executor
+from ptsflow.workflow.step import Step
+from ptsflow.workflow.step_options import EXECUTORS, check_executor
 
 
 def check(self: object) -> list[str]:  # noqa: ARG001 - a method

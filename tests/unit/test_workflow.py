@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import pytest
 
 from ptsflow import TaskHandle, Workflow, step
+from ptsflow.core.plan import Binding
 from ptsflow.errors import DeclarationError, FrozenWorkflow, NotStorable, ParameterError
 from ptsflow.testing import run_inline
-from ptsflow.workflow.bindings import Binding
 from tests.support.wording import THEIRS, Message
 
 

@@ -21,18 +21,13 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+from ptsflow.core.outcome import Interrupted, Outcome
 from ptsflow.errors import WorkerLost
-from ptsflow.executors.attempt import Call, Interrupted, Outcome
+from ptsflow.executors.attempt import Call
 from ptsflow.executors.cluster import worker
 from ptsflow.executors.cluster.backends import Engine, Place, Promise, place_of
-from ptsflow.executors.cluster.connection import (
-    Dismissed,
-    Home,
-    Line,
-    Premises,
-    asking,
-    read_call,
-)
+from ptsflow.executors.cluster.connection import Line, asking
+from ptsflow.executors.cluster.messages import Dismissed, Home, Premises, read_call
 from ptsflow.executors.cluster.queue import LOOK_EVERY, Posted, Posts
 from ptsflow.executors.processes.messages import Setting
 from ptsflow.host import container_lock

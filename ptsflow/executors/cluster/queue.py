@@ -11,13 +11,14 @@ import contextlib
 import threading
 
 from ptsflow import errors
+from ptsflow.core.outcome import Interrupted, Outcome
 from ptsflow.errors import AttemptLost, WorkerLost
 from ptsflow.executors import attempt
-from ptsflow.executors.attempt import Call, Interrupted, Outcome
+from ptsflow.executors.attempt import Call
 from ptsflow.executors.cluster.backends import Place, Promise
-from ptsflow.executors.cluster.connection import (
+from ptsflow.executors.cluster.connection import Line
+from ptsflow.executors.cluster.messages import (
     Ends,
-    Line,
     Logged,
     Lost,
     RanBy,

@@ -18,16 +18,15 @@ from collections.abc import Iterator, Sequence
 from multiprocessing import AuthenticationError
 from pathlib import Path
 
+from ptsflow.core.outcome import Outcome
 from ptsflow.errors import ProcessDied
-from ptsflow.executors.attempt import Outcome
-from ptsflow.executors.cluster.connection import (
+from ptsflow.executors.cluster.connection import Line, answering
+from ptsflow.executors.cluster.messages import (
     Dismissed,
     Home,
-    Line,
     Lost,
     Token,
     Work,
-    answering,
     read_order,
     read_premises,
 )

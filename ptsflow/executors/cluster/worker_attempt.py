@@ -8,17 +8,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from ptsflow.core.model import LogLine
+from ptsflow.core.outcome import Outcome
 from ptsflow.core.retry import Retry
 from ptsflow.errors import LeaseLost
-from ptsflow.executors.attempt import Call, Outcome
-from ptsflow.executors.cluster.connection import (
-    Line,
-    Logged,
-    RanBy,
-    Work,
-    ends_of,
-    read_answer,
-)
+from ptsflow.executors.attempt import Call
+from ptsflow.executors.cluster.connection import Line
+from ptsflow.executors.cluster.messages import Logged, RanBy, Work, ends_of, read_answer
 from ptsflow.executors.processes.messages import Checkpoint, Kept, Progressing
 from ptsflow.executors.processes.pool import Processes
 from ptsflow.executors.processes.transport import began_at, handle_of, value_of

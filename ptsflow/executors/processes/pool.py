@@ -17,22 +17,22 @@ from pathlib import Path
 
 from msgspec.json import encode
 
+from ptsflow.core.outcome import Outcome
 from ptsflow.errors import ProcessDied, TimedOut
 from ptsflow.executors import attempt
-from ptsflow.executors.attempt import Call, Outcome
+from ptsflow.executors.attempt import Call
 from ptsflow.executors.processes.fork_client import Child, Nursery, how_ended
 from ptsflow.executors.processes.messages import (
     Began,
     Cancel,
     Checkpoint,
     Ended,
-    Lines,
-    Output,
     Progressing,
     Setting,
     pack,
     read_report,
 )
+from ptsflow.executors.processes.output import Lines, Output
 from ptsflow.executors.processes.transport import assignment, save
 from ptsflow.host.clock import since_boot, system_clock
 from ptsflow.workflow.loading import Reference, refer

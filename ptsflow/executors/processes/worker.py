@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ptsflow import codec
+from ptsflow.core import outcome
 from ptsflow.core.model import LogLine
-from ptsflow.core.plan import Plan, PlanStep, plan_of
+from ptsflow.core.plan import Binding, Plan, PlanStep
 from ptsflow.errors import LeaseLost
 from ptsflow.executors import attempt, capture, fork_guard
 from ptsflow.executors.attempt import Call, Element, Value, Values
@@ -30,13 +31,13 @@ from ptsflow.executors.processes.messages import (
     Kept,
     Progressing,
     Setting,
-    frame,
     pack,
     read_task,
 )
+from ptsflow.executors.processes.output import frame
 from ptsflow.executors.processes.transport import began_at, handle_of, value_of
 from ptsflow.host.clock import system_clock
-from ptsflow.workflow.bindings import Binding
+from ptsflow.workflow.compile import plan_of
 from ptsflow.workflow.handle import TaskHandle
 from ptsflow.workflow.loading import Reference
 from ptsflow.workflow.loading import find as find_class
@@ -192,7 +193,7 @@ class Child:
 
     # -- the attempt ----------------------------------------------------------------
 
-    def _attempt(self, given: Assignment) -> attempt.Outcome:
+    def _attempt(self, given: Assignment) -> outcome.Outcome:
         step = self._plan.by_name[given.step]
         handle = handle_of(
             given,

@@ -8,10 +8,10 @@ import ptsflow
 from ptsflow import Client, Workflow, step
 from ptsflow.client import admin
 from ptsflow.core.model import Cause, Change, Status
-from ptsflow.core.plan import plan_of
 from ptsflow.core.resume import new_task, unknown
 from ptsflow.core.transitions import start
 from ptsflow.errors import TaskNotFound, UsageError
+from ptsflow.workflow.compile import plan_of
 
 RAN: list[str] = []
 

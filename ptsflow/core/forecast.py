@@ -1,0 +1,171 @@
+"""What a run would do, without doing it: from plan, stored tasks and options."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ptsflow.core import counts
+from ptsflow.core.model import (
+    ContainerRecord,
+    Status,
+    TaskRecord,
+)
+from ptsflow.core.plan import Plan, PlanStep
+from ptsflow.core.resume import Resumption, changed, finisher, resume
+
+
+class Forecast(Struct, frozen=True):
+    """What a run would do with one task, or with a step whose items are not known."""
+
+    name: str
+    action: str
+    reason: str
+
+
+def forecast(
+    plan: Plan, stored: Sequence[TaskRecord], resumption: Resumption
+) -> list[Forecast]:
+    """Say for each task what a run would do with it, and why."""
+    before = {task.name: task for task in stored}
+    finish = finisher(resumption.tasks.values())
+    tasks: dict[str, list[TaskRecord]] = {step.name: [] for step in plan.steps}
+    for task in resumption.tasks.values():
+        tasks.setdefault(task.step, []).append(task)
+    lines: list[Forecast] = []
+    others = changed(plan.summary(), resumption.tasks.values())
+    for step in plan.steps:
+        ending = None if step.always else finish
+        stale = set(others.get(step.name, ()))
+        lines += [
+            _forecast(step, before.get(task.name), task, ending)
+            if task.name not in stale
+            else Forecast(task.name, "skip", _STALE)
+            for task in sorted(tasks[step.name], key=lambda task: task.position)
+        ]
+        if not tasks[step.name]:
+            lines.append(_forecast_items(step, ending))
+    return lines + [
+        Forecast(task.name, "ignore", "its step is not in the workflow any more")
+        for step, left in tasks.items()
+        for task in left
+        if step and step not in plan.by_name
+    ]
+
+
+def _forecast_items(step: PlanStep, finish: TaskRecord | None) -> Forecast:
+    if finish is not None:
+        return Forecast(step.name, "skip", f"{finish.name} finished the workflow")
+    return Forecast(step.name, "run", f"for each item of {step.each}")
+
+
+def _forecast(
+    step: PlanStep,
+    before: TaskRecord | None,
+    task: TaskRecord,
+    finish: TaskRecord | None,
+) -> Forecast:
+    if task.is_complete:
+        return Forecast(task.name, "skip", f"{task.status}: {_kept(task)}")
+    if finish is not None:
+        return Forecast(task.name, "skip", f"{finish.name} finished the workflow")
+    if before is None or before.invoke_count == 0:
+        return Forecast(task.name, "run", "not run yet")
+    if before.status in (Status.FAILED, Status.WAITING):
+        why = f"put off before: {before.status_text or '-'}"
+        why = f"failed before: {before.error}" if before.error else why
+        return Forecast(task.name, "retry", why)
+    reasons = {
+        Status.RUNNING: "it was running when the runner died",
+        Status.PENDING: before.error or "it was interrupted",
+    }
+    other = "it always runs" if step.always else _AGAIN
+    return Forecast(task.name, "run", reasons.get(before.status, other))
+
+
+_AGAIN = "run again, as asked for or as its version changed"
+
+
+_STALE = "done: its code changed since it ran; --changed runs it again"
+
+
+def _kept(task: TaskRecord) -> str:
+    if task.status is Status.DONE:
+        return "its result is kept"
+    return (task.error if task.status is Status.FAILED else task.status_text) or "-"
+
+
+def foresee(
+    plan: Plan,
+    container: ContainerRecord,
+    stored: Sequence[TaskRecord],
+    *,
+    now: int,
+    again: Iterable[str] = (),
+    only: Collection[str] | None = None,
+) -> list[Forecast]:
+    """Say for each task what a run would do with it, and why.
+
+    Args:
+        plan: the workflow's, as it is now.
+        container: as it is stored.
+        stored: its tasks; none where the run would forget them first.
+        now: the time.
+        again: steps to run again, with all that waits for them.
+        only: the steps to run alone, if not all.
+    """
+    resumption = resume(plan, container, stored, now=now, again=again)
+    foreseen = forecast(plan, stored, resumption)
+    if only is None:
+        return foreseen
+    stuck = blocked(plan, resumption, only)
+    return [_narrowed(entry, only, stuck) for entry in foreseen]
+
+
+def _narrowed(
+    entry: Forecast, only: Collection[str], blocked: dict[str, str]
+) -> Forecast:
+    if entry.action not in ("run", "retry"):
+        return entry
+    step = entry.name.partition("[")[0]
+    if step not in only:
+        return replace(entry, action="leave", reason="not among --only")
+    if step in blocked:
+        reason = f"waits for {blocked[step]}, which is not done and not among --only"
+        return replace(entry, action="blocked", reason=reason)
+    return entry
+
+
+def blocked(
+    plan: Plan, resumption: Resumption, only: Collection[str]
+) -> dict[str, str]:
+    """Return the steps that will not start, each with a step that is to blame.
+
+    Args:
+        plan: the workflow's, as it is now.
+        resumption: what a run starts from.
+        only: the steps that it runs alone.
+    """
+    tasks: dict[str, list[TaskRecord]] = {}
+    for task in resumption.tasks.values():
+        tasks.setdefault(task.step, []).append(task)
+    found: dict[str, str] = {}
+    for step in plan.steps:
+        if _is_satisfied(step, tasks.get(step.name, [])):
+            continue
+        needs = [*step.needs, *([step.each] if step.each else [])]
+        needs += [above.name for above in plan.steps[: step.above or 0]]
+        culprit = next((found[name] for name in needs if name in found), None)
+        if culprit is not None:
+            found[step.name] = culprit
+        elif step.name not in only:
+            found[step.name] = step.name
+    return found
+
+
+def _is_satisfied(step: PlanStep, tasks: Sequence[TaskRecord]) -> bool:
+    failed = sum(task.status is Status.FAILED for task in tasks)
+    complete = bool(tasks) and all(task.is_complete for task in tasks)
+    return complete and counts.is_accepted(step.summary(), failed, len(tasks))

@@ -1,0 +1,76 @@
+"""The graph of a plan, as a tree and as Mermaid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from ptsflow.core.model import (
+    StepSummary,
+)
+from ptsflow.display import format as fmt
+from ptsflow.display.format import Line, Piece
+
+
+class Edge(Struct, frozen=True):
+    """One step waits for another."""
+
+    before: str
+    after: str
+
+
+def edges(plan: Sequence[StepSummary]) -> list[Edge]:
+    """Return who waits for whom; of a barrier only those nobody above it waits for."""
+    found: list[Edge] = []
+    for index, step in enumerate(plan):
+        named = list(dict.fromkeys([*step.needs, *([step.each] if step.each else [])]))
+        above = plan[: index if step.always else step.above or 0]
+        inside = {entry.name for entry in above}
+        waited_for = {edge.before for edge in found if edge.after in inside}
+        last = [entry.name for entry in above if entry.name not in waited_for]
+        listed = [*named, *(name for name in last if name not in named)]
+        found += [Edge(name, step.name) for name in listed]
+    return found
+
+
+def tree(title: str, plan: Sequence[StepSummary]) -> list[Line]:
+    """Return the steps in order, with what each waits for."""
+    before: dict[str, list[str]] = {step.name: [] for step in plan}
+    for edge in edges(plan):
+        before[edge.after].append(edge.before)
+    rows = [
+        [
+            Piece(f"{'└─' if index == len(plan) - 1 else '├─'} {step.name}", "name"),
+            Piece(", ".join(_kinds(step))),
+            Piece(f"after {', '.join(before[step.name])}" if before[step.name] else ""),
+            Piece(fmt.clean(step.text), "dim"),
+        ]
+        for index, step in enumerate(plan)
+    ]
+    return [[Piece(fmt.clean(title), "name")], *fmt.columns(rows)]
+
+
+def _kinds(step: StepSummary) -> list[str]:
+    kinds = [f"each of {step.each}"] if step.each else []
+    marks = {
+        "parallel": step.parallel,
+        "always": step.always,
+        "optional": step.optional,
+    }
+    return kinds + [mark for mark, is_set in marks.items() if is_set]
+
+
+def mermaid(plan: Sequence[StepSummary]) -> str:
+    """Return the graph as Mermaid's text; fan-outs are drawn as stacks."""
+    lines = ["flowchart TD"]
+    for step in plan:
+        left, right = ("[[", "]]") if step.each else ("[", "]")
+        lines.append(f'    {_node(step.name)}{left}"{step.name}"{right}')
+    lines += [f"    {_node(e.before)} --> {_node(e.after)}" for e in edges(plan)]
+    return "\n".join(lines) + "\n"
+
+
+def _node(name: str) -> str:
+    # Bare words such as `end` mean something to Mermaid.
+    return f"step_{name}"

@@ -1,0 +1,121 @@
+"""Compiles a workflow class to its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from ptsflow.core.plan import Plan, PlanStep
+from ptsflow.workflow.code_hash import fingerprint
+from ptsflow.workflow.step import Options, Step
+from ptsflow.workflow.workflow import Workflow
+
+_HASHES: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
+
+
+def plan_of(workflow: type[Workflow]) -> Plan:
+    """Return the plan of a workflow class."""
+    declared = workflow.declared_steps
+    starts = _starts(workflow)
+    sizes = _name_sizes(declared.values())
+    steps = tuple(
+        _planned(workflow, step, index, starts[index], sizes[step.name])
+        for index, step in enumerate(declared.values())
+    )
+    return Plan(
+        workflow=workflow.__name__,
+        steps=steps,
+        by_name={step.name: step for step in steps},
+        usual=sum(not step.always for step in steps),
+        executor=workflow.executor,
+        limits=dict(workflow.limits),
+    )
+
+
+def _planned(
+    workflow: type[Workflow],
+    step: Step[..., Any],
+    index: int,
+    start: int,
+    name_size: int,
+) -> PlanStep:
+    options = step.options
+    bindings = workflow.declared_bindings[step.name]
+    source = workflow.declared_steps.get(options.each or "")
+    # An item-wise chain waits item by item, not for the step before as a whole.
+    each = [] if source is None or source.options.each else [source.name]
+    named = [binding.step for binding in bindings if binding.kind == "result"]
+    waits_for_above = options.after is None and options.each is None
+    return PlanStep(
+        name=step.name,
+        index=index,
+        function=step.function,
+        is_async=step.is_async,
+        name_size=name_size,
+        bindings=bindings,
+        needs=tuple(dict.fromkeys([*(options.after or ()), *each, *named])),
+        above=start if waits_for_above else None,
+        each=options.each,
+        parallel=options.parallel,
+        always=options.always,
+        optional=options.optional,
+        retry=options.retry,
+        key=options.key,
+        limit=options.limit,
+        tolerate=options.tolerate,
+        weight=options.weight,
+        version=options.version,
+        at_most_once=options.at_most_once,
+        executor=options.executor,
+        timeout=options.timeout,
+        stall=options.stall,
+        memory=options.memory,
+        uses=options.uses,
+        priority=options.priority,
+        keep_workdir=options.keep_workdir,
+        code_hash=_hash_of(step.function),
+    )
+
+
+def _hash_of(function: Callable[..., Any]) -> str:
+    found = _HASHES.get(function)
+    if found is None:
+        found = _HASHES[function] = fingerprint(function)
+    return found
+
+
+def _starts(workflow: type[Workflow]) -> list[int]:
+    """Return for every step the index of the first of its parallel group."""
+    starts: list[int] = []
+    group: set[str] = set()
+    previous: Options | None = None
+    for index, step in enumerate(workflow.declared_steps.values()):
+        options = step.options
+        joins = previous is not None and previous.parallel and options.parallel
+        if joins and previous is not None and options.always:
+            # What always runs waits for its barrier alone: to receive the result of a
+            # step beside it, it has to stand behind it.
+            bindings = workflow.declared_bindings[step.name]
+            joins = previous.always and group.isdisjoint(b.step for b in bindings)
+        if not joins:
+            group = set()
+        starts.append(starts[-1] if joins else index)
+        group.add(step.name)
+        previous = options
+    return starts
+
+
+def _name_sizes(steps: Iterable[Step[..., Any]]) -> dict[str, int]:
+    """Return the bytes in the longest name of each step's item-wise chain."""
+    sizes: dict[str, int] = {}
+    roots: dict[str, str] = {}
+    for step in steps:
+        each = step.options.each
+        # Of a source that does not fan out, an item is no item of the source's chain.
+        root = roots[step.name] = roots.get(each or "", step.name)
+        if each is None:
+            del roots[step.name]
+        sizes[step.name] = len(step.name.encode())
+        sizes[root] = max(sizes[root], sizes[step.name])
+    return sizes
