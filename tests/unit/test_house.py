@@ -1,4 +1,4 @@
-"""Rules of the house that no tool checks: sizes, names, docstrings, a whole README."""
+"""Rules of the house that no tool checks: sizes, names, docstrings."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 
 import ptsflow
-from ptsflow.cli.main import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "ptsflow"
 FILES = sorted(PACKAGE.rglob("*.py"))
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -71,13 +69,3 @@ def test_nothing_is_called_by_a_name_that_says_nothing(path: Path) -> None:
 def test_all_is_sorted_and_there() -> None:
     assert sorted(ptsflow.__all__) == ptsflow.__all__
     assert all(hasattr(ptsflow, name) for name in ptsflow.__all__)
-
-
-@pytest.mark.parametrize("name", ptsflow.__all__)
-def test_the_readme_names_all_that_is_public(name: str) -> None:
-    assert re.search(rf"\b{name}\b", README)
-
-
-@pytest.mark.parametrize("command", sorted(commands.commands))
-def test_the_readme_names_every_command(command: str) -> None:
-    assert re.search(rf"(ptsflow |`){command}\b", README)

@@ -1,0 +1,129 @@
+"""Every block of README and of the manual is run; every name and link in them is real."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+import ptsflow
+from ptsflow.cli.main import commands
+from tests.docs.blocks import ROOT, blocks_of, commands_of, environment
+
+README = ROOT / "README.md"
+MANUAL = ROOT / "ptsflow" / "manual"
+TOPICS = sorted(MANUAL.glob("*.md"))
+DOCUMENTS = [README, *TOPICS]
+
+
+def text_of(topic: str) -> str:
+    """Return the text of a topic of the manual."""
+    return (MANUAL / f"{topic}.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_every_block_runs(
+    document: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    env = environment(tmp_path)
+    (tmp_path / "flow.py").write_text(blocks_of(README)[0].text, encoding="utf-8")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for block in blocks_of(document):
+        if "mongodb://localhost/pts" in block.text and block.kind != "text":
+            server = request.getfixturevalue("mongod_url").split("/")[2]
+            text = block.text.replace("//localhost/pts", f"//{server}/{document.stem}")
+            block = block._replace(text=text)
+        for command in commands_of(block, tmp_path):
+            done = subprocess.run(
+                command,
+                cwd=tmp_path,
+                env=env,
+                input="continue\n",  # for the debugger
+                capture_output=True,
+                text=True,
+                timeout=100,
+                check=False,
+            )
+
+            assert done.returncode == 0, (
+                f"{document.name}, line {block.line}: {done.stdout}{done.stderr}"
+            )
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_every_link_leads_to_a_file(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8"))
+    missing = [
+        link
+        for link in links
+        if not link.startswith("https://") and not (document.parent / link).exists()
+    ]
+
+    assert missing == []
+
+
+def test_readme_links_every_topic() -> None:
+    links = re.findall(r"\]\(ptsflow/manual/(\w+)\.md\)", README.read_text())
+
+    assert sorted(links) == [path.stem for path in TOPICS]
+
+
+@pytest.mark.parametrize("topic", [path.stem for path in TOPICS])
+def test_a_topic_begins_with_its_title_and_what_it_says(topic: str) -> None:
+    title, blank, sentence, *_ = text_of(topic).splitlines()
+
+    assert title.startswith("# ")
+    assert blank == ""
+    assert sentence.endswith(".")
+
+
+def command_words() -> Iterator[tuple[str, str]]:
+    """Yield every command with each of its options' names."""
+    for name, command in commands.commands.items():
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                for option in parameter.opts:
+                    yield name, option
+
+
+@pytest.mark.parametrize(("command", "option"), sorted(set(command_words())))
+def test_the_manual_names_every_option_of_every_command(
+    command: str, option: str
+) -> None:
+    text = text_of("cli")
+
+    assert f"`ptsflow {command}" in text
+    assert re.search(rf"(?<![\w-]){option}(?![\w-])", text)
+
+
+def names_in_step_and_retry() -> Iterator[tuple[str, str]]:
+    """Yield a topic with each name that must be in it."""
+    (options,) = re.findall(r"Options:\n(.*?)\n\n", ptsflow.step.__doc__ or "", re.DOTALL)
+    for name in re.findall(r"^ +(\w+): ", options, re.MULTILINE):
+        yield "steps", f"`{name}="
+    for name in inspect.signature(ptsflow.Retry).parameters:
+        yield "retries", name
+    for name in ("progress", "track", "checkpoint", "processing_data", "cancelled"):
+        yield "progress", f"task.{name}"
+    for name in inspect.signature(ptsflow.run).parameters:
+        if name != "workflow":
+            yield "python", f"`{name}`"
+    for name in ptsflow.Task.__struct_fields__:
+        yield "python", f"`{name}`"
+
+
+@pytest.mark.parametrize(("topic", "name"), sorted(set(names_in_step_and_retry())))
+def test_the_manual_names_every_option_and_argument(topic: str, name: str) -> None:
+    assert name in text_of(topic)
+
+
+@pytest.mark.parametrize("name", ptsflow.__all__)
+def test_the_manual_names_all_that_is_public(name: str) -> None:
+    texts = [path.read_text(encoding="utf-8") for path in DOCUMENTS]
+
+    assert any(re.search(rf"\b{name}\b", text) for text in texts)
