@@ -92,8 +92,9 @@ def call(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         say("ptsflow: stopped")
         return _INTERRUPTED
-    except SystemExit as ended:  # By SIGTERM, outside of a run.
-        say("ptsflow: stopped")
+    except SystemExit as ended:  # By SIGTERM outside of a run, or after a completion.
+        if ended.code == _TERMINATED:
+            say("ptsflow: stopped")
         return ended.code if isinstance(ended.code, int) else BUG
     except PtsflowError as error:
         refuse(error, verbose=common.verbose)

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _SERVED = "/srv/feed"
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _NAMED = re.compile(r"# ([\w.]+\.py)\n")
-_CRON = re.compile(r"(?:\S+ ){5}(.*)")
+_CRON = re.compile(r"^(?:[\d*/,-]+ ){5}(.*)$", re.MULTILINE)
 _EXEC = re.compile(r"^ExecStart=(.*)$", re.MULTILINE)
 
 
@@ -60,12 +60,9 @@ def commands_of(block: Block, folder: Path) -> list[list[str]]:
         return [["sh", "-euc", _shortened(block.text)]]
     here = block.text.replace(_SERVED, str(folder))
     if block.kind == "crontab":
-        lines = [line for line in here.splitlines() if not line.startswith("#")]
-        found = [_CRON.fullmatch(line) for line in lines]
-        return [["sh", "-c", line[1].replace(r"\%", "%")] for line in found if line]
+        return [["sh", "-c", line.replace(r"\%", "%")] for line in _CRON.findall(here)]
     if block.kind == "ini":
-        found = _EXEC.findall(here)
-        return [shlex.split(line.replace("%%", "%")) for line in found]
+        return [shlex.split(line.replace("%%", "%")) for line in _EXEC.findall(here)]
     if block.kind == "text":
         return []
     raise ValueError(f"line {block.line}: nobody runs a block of kind {block.kind!r}")

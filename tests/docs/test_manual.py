@@ -33,7 +33,8 @@ def test_every_block_runs(
     env = environment(tmp_path)
     (tmp_path / "flow.py").write_text(blocks_of(README)[0].text, encoding="utf-8")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    for block in blocks_of(document):
+    for written in blocks_of(document):
+        block = written
         if "mongodb://localhost/pts" in block.text and block.kind != "text":
             server = request.getfixturevalue("mongod_url").split("/")[2]
             text = block.text.replace("//localhost/pts", f"//{server}/{document.stem}")
@@ -103,7 +104,9 @@ def test_the_manual_names_every_option_of_every_command(
 
 def names_in_step_and_retry() -> Iterator[tuple[str, str]]:
     """Yield a topic with each name that must be in it."""
-    (options,) = re.findall(r"Options:\n(.*?)\n\n", ptsflow.step.__doc__ or "", re.DOTALL)
+    (options,) = re.findall(
+        r"Options:\n(.*?)\n\n", ptsflow.step.__doc__ or "", re.DOTALL
+    )
     for name in re.findall(r"^ +(\w+): ", options, re.MULTILINE):
         yield "steps", f"`{name}="
     for name in inspect.signature(ptsflow.Retry).parameters:
