@@ -33,7 +33,7 @@ from ptsflow.runner.session import conclude, let_go
 from ptsflow.stores.memory.store import MemoryStore
 from ptsflow.workflow.workflow import Workflow
 
-#: What Ctrl-C raises, which here meets the body: all is in the main thread.
+#: What Ctrl-C raises inside the body, as bodies run in the main thread here.
 _INTERRUPT = KeyboardInterrupt.__name__
 #: 2020-01-01T00:00:00Z, in milliseconds: a day that no test mistakes for today.
 _START = 1_577_836_800_000
@@ -54,7 +54,7 @@ class ManualClock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Move it on."""
+        """Move the clock forward."""
         self.now += round(seconds * 1000)
 
 
@@ -68,16 +68,16 @@ def run_inline(  # noqa: PLR0913 - the options of run that make sense here
     only: Sequence[str] | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Report:
-    """Run a workflow in this thread, one body after the other; return how it went.
+    """Run a workflow in this thread, one body after the other; return its report.
 
-    Where a task waits for its next attempt, the clock is moved there: a retry in an hour
-    takes no time. Results go through the codec as in a real run.
+    If all that is left is to wait for the next attempt of a task, the clock is moved
+    there: a retry in an hour takes no time. Results go through the codec as in a real run.
 
     Args:
         workflow: the workflow object, with its parameters.
         client: keeps the container, to run it again or to look at it; without it, one
             in memory that is gone with the report.
-        clock: tells the time, and is moved on by waits.
+        clock: tells the time; waits move it forward.
         container: the container's name, instead of the workflow's own.
         from_step: run this step again, and all that waits for it.
         only: run these steps alone.

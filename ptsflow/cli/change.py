@@ -1,4 +1,4 @@
-"""Commands that change a container: reset, retry, mark between runs, cancel during one."""
+"""Commands that change a container: reset, retry and mark between runs; cancel in one."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _changed(record: ContainerRecord, what: str, listed: list[str]) -> dict[str,
 
 
 def _next(common: Common, record: ContainerRecord) -> None:
-    """Say the command that runs the container again."""
+    """Return the command that runs the container again."""
     if record.workflow is None:
         return
     words, why = store_words(common)
@@ -159,7 +159,7 @@ def _next(common: Common, record: ContainerRecord) -> None:
 
 
 def _parameter(name: str, value: Any) -> list[str]:
-    """Return `-p name=value` as `run` would read it back; lists once an element."""
+    """Return `-p name=value` as `run` reads it; for a list, once for each element."""
     if value is None:
         return []
     if isinstance(value, list):

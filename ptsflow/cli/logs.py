@@ -1,4 +1,4 @@
-"""The command that shows what bodies logged and printed, also while they run."""
+"""The command `logs`: what bodies logged and printed, also while they run."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from ptsflow.display import format as fmt
 from ptsflow.display.format import Line, Piece
 from ptsflow.stores.base import Store
 
-#: How often `-f` looks for more, in seconds.
+#: How often `-f` looks for new lines, in seconds.
 _LOOK_EVERY = 0.5
 
-#: A task, the number of its attempt, and what it logged.
+#: A task, the number of its attempt, and a line that was logged.
 Entry = tuple[str, int, LogLine]
 
 
@@ -80,7 +80,7 @@ def logs(
 
 
 def _named(store: Store, record: ContainerRecord, name: str) -> set[str]:
-    """Return the tasks that `name` means: itself, or the items of that step."""
+    """Return the task of that name, or the items of the step of that name."""
     tasks = store.tasks(record.uid)
     found = {task.name for task in tasks if name in (task.name, task.step)}
     if not found:
@@ -96,14 +96,14 @@ def _entries(
     *,
     follow: bool,
 ) -> Iterator[Iterable[Entry]]:
-    """Yield what there is, and then, where it is followed, what comes."""
+    """Yield the stored lines, and with `-f` new ones as they are written."""
     single = next(iter(names)) if names is not None and len(names) == 1 else None
     mark: str | None = None
     #: How many lines of each attempt were shown.
     read: dict[tuple[str, int], int] = {}
     with contextlib.closing(store.logs()) as kept:
         while True:
-            # Whether it runs is asked first: what it logs at its end is still read.
+            # Ask first whether the run goes on: the lines of its end are then still read.
             runs = follow and _runs(store, record)
             chunks, mark = kept.read(
                 record.uid, task=single, attempt=attempt, after=mark

@@ -1,7 +1,7 @@
-"""The command line: the group of commands, and what `ptsflow` exits with.
+"""The group of commands, and the exit code of `ptsflow`.
 
-Commands are thin: they call what anybody can call, and say what came of it. Standard
-output is data, standard error is everything else.
+Commands are thin: each calls the public API and prints the result. Standard output is
+for data, standard error for everything else.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TERMINATED = 143
 
 
 class _Group(click.Group):
-    """Says which command was meant."""
+    """Suggests a command where a name is unknown."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -71,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # may lack it
-    with contextlib.suppress(ValueError):  # Not in the main thread.
+    with contextlib.suppress(
+        ValueError
+    ):  # Signal handlers can be set in the main thread alone.
         signal.signal(signal.SIGTERM, _terminate)
     sys.exit(call(sys.argv[1:] if arguments is None else arguments))
 
@@ -92,14 +94,16 @@ def call(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         say("ptsflow: stopped")
         return _INTERRUPTED
-    except SystemExit as ended:  # By SIGTERM outside of a run, or after a completion.
+    except (
+        SystemExit
+    ) as ended:  # SIGTERM outside of a run, or the end of a shell completion.
         if ended.code == _TERMINATED:
             say("ptsflow: stopped")
         return ended.code if isinstance(ended.code, int) else BUG
     except PtsflowError as error:
         refuse(error, verbose=common.verbose)
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 - the last place where it can be said well
+    except Exception as error:  # noqa: BLE001 - the last place where an error can become one line
         refuse(error, verbose=common.verbose)
         return BUG
     return result if isinstance(result, int) else 0

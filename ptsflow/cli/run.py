@@ -1,4 +1,4 @@
-"""The command that runs a workflow, or says what a run would do."""
+"""The command `run`: runs a workflow, or with `-n` says what a run would do."""
 
 from __future__ import annotations
 
@@ -57,17 +57,17 @@ _FAILED = 1
 
 
 class Screen(Protocol):
-    """Shows a run while it runs."""
+    """A listener that shows a run while it lasts."""
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Leave the terminal in the state in which it was found."""
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """What was asked for on the command line."""
+    """The options and arguments of one `run` command."""
 
     target: str
     param: tuple[str, ...]
@@ -85,9 +85,10 @@ class Request(Struct, frozen=True, kw_only=True):
     dry_run: bool
 
     def again(self, common: Common) -> tuple[list[str], str]:
-        """Return the words that continue this run, and what is left out of them.
+        """Return the words of the command that continues this run, and what they leave out.
 
-        Without --fresh, --from and --changed: what they asked for has begun and is continued.
+        --fresh, --from and --changed are left out: the run has already begun what they
+        ask for, and a rerun continues it.
         """
         words = ["run", self.target]
         for given in self.param:
@@ -109,7 +110,7 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 _LEASE = 60.0
-#: What a run exits with that its `--timeout` stopped, as timeout(1) does.
+#: The exit code of a run that `--timeout` stopped; timeout(1) has the same.
 _TIMED_OUT = 124
 
 
@@ -205,7 +206,7 @@ def _timeout(text: str | None) -> float | None:
 
 
 def parameters(kind: type[Workflow], given: Sequence[str]) -> dict[str, Any]:
-    """Return the values that `name=text` pairs mean by the workflow's annotations.
+    """Return the parameters that `name=text` pairs give, by the workflow's annotations.
 
     Raises:
         UsageError: one is not `name=text`, or is given twice.
@@ -223,7 +224,9 @@ def parameters(kind: type[Workflow], given: Sequence[str]) -> dict[str, Any]:
 def _value(kind: type[Workflow], name: str, texts: list[str]) -> Any:
     declared = kind.declared_parameters.get(name)
     if declared is None:
-        return texts[-1]  # The workflow refuses it, with the names that it takes.
+        return texts[
+            -1
+        ]  # The workflow refuses an unknown name and lists the known ones.
     label = f"{kind.__name__}: the parameter {name}"
     values = [parse(text, declared.hint, label) for text in texts]
     if len(values) == 1:
@@ -263,7 +266,7 @@ def _run(common: Common, request: Request, workflow: Workflow, options: Options)
     return code
 
 
-def _outcome(ok: bool) -> int:  # noqa: FBT001 - the one question there is
+def _outcome(ok: bool) -> int:  # noqa: FBT001 - run() asks this one question
     return 0 if ok else _FAILED
 
 
@@ -289,7 +292,7 @@ def _summary(board: Board) -> None:
 
 
 def _next(common: Common, request: Request, record: ContainerRecord | None) -> None:
-    """Say the command to type next, as the last line."""
+    """Print the command to type next, as the last line."""
     if record is not None and record.status is Status.DONE:
         store, why = store_words(common)
         words = ["show", record.name, *store]

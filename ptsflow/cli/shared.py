@@ -1,4 +1,4 @@
-"""What all commands share: their common options, the store, refusals, output."""
+"""What several commands share: common options, opening the store, refusals, output."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from ptsflow.stores.base import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: What a bug in ptsflow exits with.
+#: The exit code of a bug in ptsflow.
 BUG = 3
 
 
 class Common(Struct):
-    """The options that can stand before the command as well as after it."""
+    """The options that may stand before the command or after it."""
 
     store: str | None = None
     json: bool = False
@@ -83,7 +83,7 @@ pass_common = click.make_pass_decorator(Common, ensure=True)
 
 
 def open_existing(url: str) -> Store | None:
-    """Open a store, or return None where a file would have to be made."""
+    """Open a store; return None if its file does not exist."""
     if url.partition(":")[0].lower() == "sqlite":
         from ptsflow.stores.sqlite.file import path_of  # noqa: PLC0415 - lazily.
 
@@ -93,10 +93,10 @@ def open_existing(url: str) -> Store | None:
 
 
 def open_to_look(url: str) -> Store:
-    """Open a store that is there.
+    """Open an existing store.
 
     Raises:
-        ContainerNotFound: there is none, so it has no containers either.
+        ContainerNotFound: there is no store, so there are no containers.
     """
     store = open_existing(url)
     if store is None:
@@ -127,13 +127,13 @@ def chosen(store: Store, name: str | None) -> ContainerRecord:
 
 
 def is_live(stream: TextIO) -> bool:
-    """Whether a person looks at a terminal that can be drawn on."""
+    """Whether the stream is a terminal on which a live screen can be drawn."""
     drawable = os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
     return stream.isatty() and drawable
 
 
 def width_of(stream: TextIO) -> int:
-    """Return how many columns lines may take."""
+    """Return the width of the stream in columns."""
     if not stream.isatty():
         return 10_000
     try:
@@ -148,8 +148,8 @@ def show(
     """Write lines to standard output, in colour where it is a terminal.
 
     Args:
-        lines: what to write.
-        stream: where to, if not to standard output.
+        lines: the lines to write.
+        stream: where to write; standard output unless given.
         whole: wrap long lines instead of cutting them.
     """
     stream = stream or sys.stdout
@@ -162,7 +162,7 @@ def show(
 
 
 def no_task(record: ContainerRecord, name: str, names: Iterable[str]) -> TaskNotFound:
-    """Return the error that a container has no such task."""
+    """Return the error for a container without a task of that name."""
     return TaskNotFound(
         f"container {record.name!r} has no task {name!r}{similar(name, names)}; "
         f"see ptsflow show {record.name}"
@@ -175,12 +175,12 @@ def show_json(value: Any) -> None:
 
 
 def say(text: str) -> None:
-    """Write one line to standard error, whatever is in it."""
+    """Write one line to standard error; control characters in it are escaped."""
     plain.write(sys.stderr, f"{fmt.clean(text)}\n")
 
 
 def refuse(error: BaseException, *, verbose: bool) -> None:
-    """Say in one line why a command ends; with `verbose` from where."""
+    """Write the one line of an error; with `verbose`, the traceback before it."""
     if verbose:
         import traceback  # noqa: PLC0415 - only now.
 
@@ -194,14 +194,14 @@ def refuse(error: BaseException, *, verbose: bool) -> None:
 
 
 def program() -> str:
-    """Return how this program was called, for commands to type next."""
+    """Return how this program was called, for the commands that messages suggest."""
     if Path(sys.argv[0]).name == "__main__.py":
         return "python -m ptsflow"
     return "ptsflow"
 
 
 def typed(words: Iterable[str]) -> str:
-    """Return words as a shell takes them, on one line and free of controls."""
+    """Return words quoted for a shell, on one line, without control characters."""
     return " ".join(_quoted(word) for word in words)
 
 
@@ -215,7 +215,7 @@ def _quoted(word: str) -> str:
 
 
 def store_words(common: Common) -> tuple[list[str], str]:
-    """Return `--store URL` as given, or why it is left out of what is typed next."""
+    """Return `--store URL` as it was given, or why a suggested command leaves it out."""
     if common.store is None:
         return [], ""
     if mask(common.store) != common.store:

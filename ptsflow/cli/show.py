@@ -1,4 +1,4 @@
-"""Commands that only look: status, list, show, graph. They need no user code, but graph."""
+"""Commands that only read: status, list, show, graph. Only graph loads user code."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ from ptsflow.workflow.compile import plan_of
 from ptsflow.workflow.loading import load
 from ptsflow.workflow.workflow import Workflow
 
-#: How long a runner is said to hold what it is at work in without a lease, in
-#: milliseconds: it is looked at anew then.
+#: The lease that is shown of a live runner whose lease has ended, in milliseconds.
 _MOMENT_MS = 1_000
 
 
 def seen(store: Store, record: ContainerRecord, now: int) -> ContainerRecord:
-    """Return a container as it stands, whatever became of its owner and its lease.
+    """Return a container with the owner that it really has.
 
-    Who is known to be dead holds nothing; who is at work in it holds it still.
+    A runner of this host that died holds nothing. A runner of this host that still runs
+    bodies holds its container although its lease may have ended.
     """
     if record.owner is not None and is_dead(record.owner):
         record = replace(record, owner=None)
@@ -70,7 +70,7 @@ def status_object(store: Store, record: ContainerRecord) -> dict[str, Any]:
 @common_options
 @pass_common
 def status(common: Common, name: str | None) -> None:
-    """Show how a container stands: the one of that NAME, or the latest.
+    """Show the status of a container: the one of that NAME, or the latest.
 
     NAME may be any unique part of a container's name.
     """
@@ -103,7 +103,7 @@ def _page(record: ContainerRecord, tasks: list[TaskRecord], now: int) -> list[Li
 
 
 def _unknown(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
-    """Say how to settle what only a person can."""
+    """Say how to settle tasks whose outcome is unknown."""
     names = [task.name for task in tasks if task.cause is Cause.UNKNOWN]
     if not names:
         return ""
@@ -113,7 +113,7 @@ def _unknown(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
 
 
 def _changed(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
-    """Say which steps' code is another one than when they ran."""
+    """Say which steps' code has changed since they ran."""
     steps = changed(record.plan, tasks)
     if not steps:
         return ""
@@ -121,7 +121,7 @@ def _changed(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
 
 
 def _remark(record: ContainerRecord, stands: Status, now: int) -> str:
-    """Say who runs a container, or what to do with it."""
+    """Say who runs the container, or what to do next."""
     if fmt.is_held(record, now):
         return tables.run_by(record)
     if record.finish_reason is not None:

@@ -1,7 +1,4 @@
-"""What a person does to a container between runs: reset it, or let it be retried.
-
-And the one thing that is done while it runs: asking its runner to stop.
-"""
+"""What a person does to a container: reset, retry or mark between runs, cancel in one."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ from ptsflow.host.workdirs import Workdirs
 from ptsflow.stores.base import Store
 from ptsflow.stores.rules import is_leased
 
-#: How long an operation may hold a container, in milliseconds.
+#: The lease of an operation on a container, in milliseconds.
 _LEASE_MS = 30_000
 
 
@@ -110,13 +107,13 @@ def mark(
     *,
     clock: Clock = system_clock,
 ) -> None:
-    """Settle what a task whose outcome is unknown, or that failed, has done.
+    """Settle a task that failed or whose outcome is unknown.
 
     Args:
         store: where the container is.
         container: which one.
         name: the task.
-        status: DONE if it did its work, PENDING to run it again.
+        status: DONE if the task did its work, PENDING to run it again.
         clock: tells the time.
 
     Raises:
@@ -148,9 +145,9 @@ def mark(
 def retry(
     store: Store, container: ContainerRecord, *, clock: Clock = system_clock
 ) -> list[str]:
-    """Give failed and waiting tasks a fresh budget, at once; return their names.
+    """Give failed and waiting tasks a fresh budget, due at once; return their names.
 
-    What a step that finished the workflow early made needless is not tried again.
+    If a step finished the workflow early, the tasks that it made needless stay skipped.
 
     Raises:
         ContainerBusy: a live runner holds the container.
@@ -166,17 +163,17 @@ def retry(
 
 
 def cancel(store: Store, container: ContainerRecord, how: Stop) -> bool:
-    """Ask the runner of a container to stop; it hears of it within two seconds.
+    """Ask the runner of a container to stop; the runner notices within two seconds.
 
-    What runs then is recorded as interrupted, and starts again with the next run.
+    Tasks that run then are recorded as interrupted; the next run starts them again.
 
     Args:
         store: where the container is.
         container: which one, as last seen.
-        how: whether what runs may end first.
+        how: whether running bodies may end first.
 
     Returns:
-        False where nobody runs it.
+        False if no runner holds the container.
     """
     if container.owner is None or is_dead(container.owner):
         return False
@@ -198,9 +195,9 @@ def _is_finisher(task: TaskRecord) -> bool:
 def _changing(
     store: Store, container: ContainerRecord, clock: Clock
 ) -> Iterator[tuple[ContainerRecord, list[Change]]]:
-    """Hold the container's lease for a moment, and commit what is put in the list.
+    """Hold the container's lease and commit the changes that the caller appends.
 
-    It is pending then; where nothing is put there, it stays as it was.
+    The container is pending afterwards. Without changes, it stays as it was.
     """
     held, _ = acquire(store, container, this_process(clock), _LEASE_MS)
     folders = Workdirs(store.url, held)
@@ -225,7 +222,7 @@ def _changing(
 
 
 def find(store: Store, name: str) -> ContainerRecord:
-    """Return the container of that name, or the one whose name has it as a part.
+    """Return the container of that name, else the only one whose name contains it.
 
     Raises:
         ContainerNotFound: none has, or several have.

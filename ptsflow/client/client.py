@@ -1,7 +1,7 @@
-"""Task containers and tasks for users: everything is persisted when a call returns.
+"""Task containers and tasks for users: every change is durable when its call returns.
 
-Changes are compare-and-swap: read, decide, swap; again if somebody was faster. So any
-number of processes add, update, lease and delete at once, and nothing is lost.
+A change is a compare-and-swap: read, decide, swap; if another client was faster, begin
+again. So any number of processes may change one container, and no change is lost.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from ptsflow.host import workdirs
 from ptsflow.stores import open_store
 from ptsflow.stores.base import Store
 
-#: Where tasks are kept if neither the call nor $PTSFLOW_STORE says so.
+#: The store that is used if neither the call nor $PTSFLOW_STORE names one.
 DEFAULT_STORE = "sqlite:///.ptsflow/ptsflow.db"
 
 
 def store_url(url: str | None) -> str:
     """Return `url`, else $PTSFLOW_STORE, else the default store."""
-    # An empty URL given here is a mistake, and is refused when it is opened.
+    # An empty `url` is a mistake: it is returned, and refused when it is opened.
     return (os.environ.get("PTSFLOW_STORE") or DEFAULT_STORE) if url is None else url
 
 
@@ -62,16 +62,16 @@ class Client:
 
     @property
     def url(self) -> str:
-        """Where the store is, passwords masked."""
+        """The URL of the store, with its password masked."""
         return self._store.url
 
     @property
     def store(self) -> Store:
-        """The store itself, for what runs on it."""
+        """The store itself, for runners."""
         return self._store
 
     def get_or_create_task_container(self, name: str) -> tuple[Container, bool]:
-        """Return the container of that name, and whether it was made now.
+        """Return the container of that name, and whether this call made it.
 
         Raises:
             InvalidName: the name is no str, empty, or over 200 bytes.
@@ -93,7 +93,7 @@ class Client:
     def delete_task_container(self, name: str) -> bool:
         """Delete a container and its tasks; return False where there is none.
 
-        What its tasks kept in `task.workdir` on this machine goes with them.
+        The folders that its tasks have in `task.workdir` on this machine are deleted too.
 
         Raises:
             ContainerBusy: a live runner holds it.
@@ -111,7 +111,7 @@ class Client:
                 free(self._store, held)
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Close the store."""
         self._store.close()
 
     def __enter__(self) -> Self:
@@ -151,14 +151,14 @@ class Container:
 
     @property
     def status(self) -> Status:
-        """What became of it, as far as its tasks tell."""
+        """The status that follows from its tasks."""
         return counts.status_of(self._record, self._tallies)
 
     @property
     def is_complete(self) -> bool:
-        """Whether all its tasks are; a container without tasks is complete.
+        """Whether all its tasks are complete; a container without tasks is complete.
 
-        Of a workflow, items that are not known yet are tasks that are not complete.
+        In a workflow, items that are not known yet count as incomplete tasks.
         """
         tallies, record = self._tallies, self._record
         if any(not entry.status.is_complete for entry in tallies):
@@ -168,7 +168,7 @@ class Container:
 
     @property
     def percentage_complete(self) -> float:
-        """How much of it is complete, 0 to 100, by the weights of its steps."""
+        """The percentage complete, 0 to 100, by the weights of its steps."""
         if self._record.status is Status.DONE and self.is_complete:
             return 100.0
         return counts.percentage(self._record.plan, self._tallies)

@@ -1,7 +1,7 @@
-"""The fields of a task: what users may set, and what it makes of a record.
+"""The fields of a task: which values users may set, and how a record changes.
 
-What is refused is refused with its own error, in one line that names the container, the
-task, the value and what is allowed.
+Each refusal is an error of its own, one line that names the container, the task, the
+value and what is allowed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ptsflow.host.clock import to_datetime, to_millis
 
 
 def check_name(name: object, what: str, container: str | None = None) -> None:
-    """Refuse what cannot be a name.
+    """Refuse a value that cannot be a name.
 
     Raises:
         InvalidName: it is no str, empty, over 200 bytes of UTF-8, or not valid text.
@@ -86,7 +86,7 @@ def refuse_contradiction(
     """Refuse a task that has failed and is not complete.
 
     Raises:
-        InvalidFlag: that is what would become of it.
+        InvalidFlag: the fields would make such a task.
     """
     if values.get("has_failed") and not values.get("is_complete", complete):
         raise InvalidFlag(
@@ -96,7 +96,7 @@ def refuse_contradiction(
 
 
 def applied(task: TaskRecord, values: dict[str, Any], now: int) -> TaskRecord:
-    """Return the task with fields changed; completing one ends it."""
+    """Return the task with its fields changed; a task that becomes complete ends now."""
     fields = dict(values)
     complete = fields.pop("is_complete", task.is_complete)
     failed = fields.pop("has_failed", task.has_failed and complete)
@@ -121,7 +121,7 @@ def applied(task: TaskRecord, values: dict[str, Any], now: int) -> TaskRecord:
 
 
 def _gives_back(task: TaskRecord, values: dict[str, Any]) -> bool:
-    """Whether the one who leased the task lets others have it."""
+    """Whether the client that leased the task gives the lease back."""
     leased = task.status is Status.RUNNING and task.leased_till is not None
     return leased and "leased_till" in values and values["leased_till"] is None
 
@@ -130,7 +130,7 @@ def _ending(now: int) -> dict[str, Any]:
     return {"percentage_complete": 100.0, "task_ended_at": now, "leased_till": None}
 
 
-#: A task that is opened again has not ended, and a runner's has a fresh budget.
+#: Fields of a task that is opened again: no end, and a fresh budget for a runner.
 _REOPENED: dict[str, Any] = {
     "task_ended_at": None,
     "task_duration_ms": None,
@@ -154,9 +154,9 @@ def _percentage(label: str, value: object) -> float:
     )
 
 
-#: The largest count: beyond it a float, and so many a reader of JSON, is not exact.
+#: The largest count: floats, and many readers of JSON, are not exact beyond 2**53.
 _MOST = 2**53 - 1
-#: The longest duration in seconds, about 32 years: its end is still a date.
+#: The longest duration in seconds, about 32 years: now plus it is still a valid date.
 _LONGEST = 1_000_000_000
 
 

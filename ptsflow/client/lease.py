@@ -1,8 +1,7 @@
-"""Who holds a container: claiming it, keeping it, leaving it to those who live.
+"""Leases of containers: claim one, take over a dead runner's, leave a live runner's alone.
 
-The store decides; this asks. A runner that cannot confirm its lease stops by itself
-before anybody else could take it, and if it does not (it was frozen), the store refuses
-what it writes afterwards.
+The store decides who gets a lease. A runner that cannot renew its lease stops before the
+lease ends. If it cannot stop (it was frozen), the store refuses its later writes.
 """
 
 from __future__ import annotations
@@ -28,25 +27,24 @@ from ptsflow.host.process_identity import (
 from ptsflow.stores.base import Store
 from ptsflow.stores.rules import is_leased
 
-#: How long a dead runner's lease may take to give back, in milliseconds.
+#: The lease under which a dead runner's container is released, in milliseconds.
 _MOMENT_MS = 30_000
-#: How often a container held by another host is looked at, in seconds.
+#: How often a container is read while its holder is waited for, in seconds.
 _LOOK_EVERY = 0.5
 
 
 def still_working(store: Store, uid: str) -> Owner | None:
-    """Return the runner of this host that lives and may be in bodies, if any.
+    """Return the runner of this host that is alive and may be running bodies, or None.
 
-    Its lease may have ended: a body that holds the interpreter keeps it from renewing
-    that, and from noticing. One that is stopped counts only if it has processes, as they
-    go on.
+    The runner's lease may have ended: a body that holds the GIL blocks lease renewal. A
+    stopped runner (SIGSTOP) counts only if it has processes, because those go on.
     """
     written = container_lock.marked_by(store.identity, uid)
     try:
         owner = msgspec.json.decode(written or b"", type=Owner)
     except msgspec.MsgspecError:
         return None
-    # What a body forked holds the mark too, also when its runner has died.
+    # A process that a body forked holds the lock too, even after the runner has died.
     if is_elsewhere(owner) or is_dead(owner):
         return None
     if is_stopped(owner.pid) and not container_lock.has_processes(store.identity, uid):
@@ -55,10 +53,10 @@ def still_working(store: Store, uid: str) -> Owner | None:
 
 
 def mark(store: Store, record: ContainerRecord) -> container_lock.Mark:
-    """Let others of this host know that bodies of the container may run in this process.
+    """Mark on this host that bodies of the container may run in this process.
 
     Raises:
-        StoreUnavailable: there is no folder to do so.
+        StoreUnavailable: the folder for lock files cannot be used.
     """
     file = container_lock.file_of(store.identity, record.uid)
     return container_lock.Mark(file, msgspec.json.encode(record.owner))
@@ -74,23 +72,22 @@ def acquire(  # noqa: PLR0913 - three of them say how long
     until: float = math.inf,
     notice: Callable[[str], None] = lambda _: None,
 ) -> tuple[ContainerRecord, float]:
-    """Claim a container; return it with its new fence, and when that was asked for.
+    """Claim a container; return it with its new fence, and when the claim was sent.
 
-    The time is in seconds since boot, from before the claim was sent: the lease counts
-    from then at the earliest.
+    That time is in seconds since boot: the lease cannot have begun before it.
 
-    A dead runner of this host is taken over at once. One of another host may be dead:
-    its lease is waited for, unless it renews it. One of this host that lives and is in
-    a body is not taken over, though its lease may have ended.
+    A dead runner of this host is taken over at once. A runner of another host may be
+    dead: its lease is waited for, as long as the runner does not renew it. A live runner
+    of this host that may be running bodies is never taken over, even without a lease.
 
     Args:
-        store: where it is.
-        record: the container, as last seen.
+        store: where the container is.
+        record: the container, as last read.
         owner: who claims.
-        lease_ms: for how long, in milliseconds.
+        lease_ms: the length of the lease, in milliseconds.
         wait: seconds to wait for a live runner to end.
-        until: when to wait no more for whatever it is, in seconds since boot.
-        notice: told, in one line, when there is something to wait for.
+        until: when to give up all waiting, in seconds since boot.
+        notice: called with one line when a wait begins.
 
     Raises:
         ContainerBusy: another live runner holds it.
@@ -111,7 +108,7 @@ def acquire(  # noqa: PLR0913 - three of them say how long
             if claimed is not None:
                 return claimed, asked_at
             continue
-        # The one at work here is not always the owner: it may have been overtaken.
+        # The runner at work on this host may have been overtaken, and so not be the owner.
         outlived = worker if worker and not is_leased(seen, store.now()) else None
         may_be_dead = outlived is None and holder is not None and is_elsewhere(holder)
         if first_seen is None:
@@ -133,14 +130,14 @@ def _again(store: Store, record: ContainerRecord) -> ContainerRecord:
 
 
 def free(store: Store, record: ContainerRecord) -> None:
-    """Give back the lease of a runner of this host that died.
+    """Release the container of a runner of this host that died.
 
     Args:
-        store: where it is.
-        record: the container, as last seen.
+        store: where the container is.
+        record: the container, as last read.
 
     Raises:
-        ContainerBusy: a live runner holds it, or one that may be alive.
+        ContainerBusy: a runner that is alive, or may be, holds the container.
     """
     if record.owner is None:
         return
@@ -155,7 +152,7 @@ def free(store: Store, record: ContainerRecord) -> None:
 
 
 def describe_holder(record: ContainerRecord) -> str:
-    """Say who holds a container, since when and until when."""
+    """Return who holds a container, since when and until when."""
     owner = record.owner
     if owner is None:
         return f"container {record.name!r} is held by nobody"
@@ -176,7 +173,7 @@ def busy(record: ContainerRecord) -> ContainerBusy:
 
 
 def _outlived(record: ContainerRecord, runner: Owner) -> str:
-    """Say that a runner of this host still works whose lease has ended."""
+    """Return the line for a runner of this host that works on without a lease."""
     who = "this process" if runner.pid == os.getpid() else f"pid {runner.pid}"
     does = "is still in a body of it"
     if is_stopped(runner.pid):

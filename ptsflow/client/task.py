@@ -24,11 +24,11 @@ class Task(Struct, frozen=True, kw_only=True):
     #: 0 to 100.
     percentage_complete: float
     status_text: str
-    #: What the task needs; not changed while it is worked on.
+    #: The input of the task; a runner never changes it.
     task_data: Any
-    #: What was saved on the way, to continue after a failure.
+    #: What an attempt saved, so that the next attempt can continue.
     processing_data: Any
-    #: How often it was started, over all.
+    #: How many attempts were started, over all runs.
     invoke_count: int
     last_invoked_at: datetime | None
     task_ended_at: datetime | None
@@ -49,7 +49,7 @@ class Task(Struct, frozen=True, kw_only=True):
 def task_of(record: TaskRecord, result_hint: Any = Any) -> Task:
     """Return a stored task as users see it.
 
-    A value of a user's class is shown as stored data where its class is not known here.
+    A value of a user's class is returned as plain data if its class is not known here.
     """
     return Task(
         name=record.name,

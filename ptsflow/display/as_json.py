@@ -1,4 +1,4 @@
-"""What `--json` prints: plain data of records, made without any user's class.
+"""What `--json` prints: plain data made from records, without any user's class.
 
 Stored values keep their exact types; JSON has fewer. So tuples and sets become lists
 (sets sorted), bytes base64 text, dates and times ISO 8601, timedeltas seconds, decimals,
@@ -30,14 +30,14 @@ from ptsflow.display import format as fmt
 from ptsflow.errors import StoredValueError
 from ptsflow.host.clock import to_datetime
 
-#: The version of these objects. It grows when a field changes its meaning or goes.
+#: The version of these objects: one more when a field changes its meaning or is removed.
 SCHEMA = 1
 
 Json = Any
 
 
 def dumps(value: Json) -> str:
-    """Return one line of ASCII, so that no terminal obeys what is in it."""
+    """Return an object as one line of ASCII; control characters in data are escaped."""
     return json.dumps(value, ensure_ascii=True, allow_nan=False)
 
 
@@ -163,9 +163,9 @@ def when(ms: int | None) -> str | None:
 def stored_eta_ms(
     record: ContainerRecord, tasks: Iterable[TaskRecord], now: int
 ) -> int | None:
-    """Return how long the rest of a live run takes, from what is stored of it.
+    """Return how long the rest of a live run takes, in milliseconds, from its records.
 
-    What the run began from is what had ended before it claimed the container.
+    The run began from the tasks that had ended before it claimed the container.
     """
     if record.owner is None or not fmt.is_held(record, now):
         return None
@@ -194,7 +194,7 @@ def _is_old(record: TaskRecord, since: int) -> bool:
 
 
 def value(text: str | UnsetType | None) -> Json:
-    """Return a stored value as plain data; what cannot be read, as the text it is."""
+    """Return a stored value as plain data; an unreadable value as its stored text."""
     if text is None or text is UNSET:
         return None
     try:
@@ -242,5 +242,7 @@ def _scalar(tree: dict[str, Json]) -> Json:
 def _number(number: int) -> str:
     try:
         return str(number)
-    except ValueError:  # Python refuses to write so many decimal digits.
+    except (
+        ValueError
+    ):  # Python refuses to format an int with more than 4,300 decimal digits.
         return hex(number)

@@ -1,8 +1,8 @@
-"""What screens say of tasks and containers: symbols, words, figures, all of them pure.
+"""How screens write tasks and containers: symbols, words and figures. Pure.
 
-A `Line` is a list of pieces of text, each with the name of what it means (`done`,
-`dim`, ...). Live screen, plain output and tables all show the same lines; only how a
-meaning looks is theirs.
+A `Line` is a list of pieces of text. Each piece names its meaning (`done`, `dim`, ...).
+The live screen, plain output and tables show the same lines; each of them chooses how a
+meaning looks.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ SYMBOLS: Mapping[Status, str] = {
     Status.FAILED: "✘",
     Status.SKIPPED: "»",
 }
-#: For terminals that have no others.
+#: Symbols for terminals that can show ASCII alone.
 ASCII = str.maketrans("·▶↻✔✘»━╸─…│├└", ".>~+x-==-.||`")
 
-#: In which order the counts of a fan-out are shown.
+#: The order in which the counts of a fan-out are shown.
 ORDER = (
     Status.DONE,
     Status.RUNNING,
@@ -38,7 +38,7 @@ ORDER = (
     Status.PENDING,
 )
 
-#: An estimate is shown after so many seconds and so many percent.
+#: The least elapsed time and the least progress before an estimate is shown.
 ETA_AFTER_MS = 5_000
 ETA_AFTER_PERCENT = 3.0
 
@@ -46,7 +46,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 class Piece(NamedTuple):
-    """Some text, and what it means."""
+    """A piece of text and the name of its meaning."""
 
     text: str
     meaning: str = ""
@@ -60,7 +60,7 @@ def text_of(line: Iterable[Piece]) -> str:
     return "".join(piece.text for piece in line).rstrip()
 
 
-# Controls, halves of surrogate pairs, and what turns or hides the text around it.
+# Control characters, halves of surrogate pairs, and characters that reverse or hide text.
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ud800-\udfff\ufff9-\ufffb\U000e0000-\U000e007f]"
@@ -68,7 +68,7 @@ _UNSAFE = re.compile(
 
 
 def clean(text: str) -> str:
-    """Return text from data fit to be shown on one line: controls are escaped."""
+    """Return text from data, safe to show on one line: control characters are escaped."""
     return _UNSAFE.sub(_escaped, text)
 
 
@@ -87,7 +87,7 @@ def cells(text: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """Return the text in at most `width` columns, an ellipsis for what is left out."""
+    """Return the text in at most `width` columns; an ellipsis stands for the rest."""
     if cells(text) <= width:
         return text
     kept, room = [], width - 1
@@ -131,21 +131,21 @@ def columns(rows: Sequence[Sequence[Piece]], gap: str = "  ") -> list[Line]:
 
 
 def percent(value: float) -> str:
-    """Return a percentage, rounded down: 100% is said of what is complete alone."""
-    # What sums of floats lack to a whole number is no lack of work.
+    """Return a percentage, rounded down, so that only a complete task shows 100%."""
+    # A sum of floats may be a little below the whole number that it stands for.
     return f"{int(value + 1e-6)}%"
 
 
 def nearly(value: float, *, is_complete: bool) -> float:
-    """Return what is shown of a percentage: below 100 for what is not complete.
+    """Return the percentage to show: below 100 for a task that is not complete.
 
-    A task that reported all its work and then failed is one that is left to do.
+    A task may report all its work and then fail; its work is still to be done.
     """
     return value if is_complete else min(value, 99.0)
 
 
 def duration(ms: float | None) -> str:
-    """Return a span of time in at most two units."""
+    """Return a duration in at most two units, such as `2m01s`."""
     if ms is None:
         return ""
     seconds = max(0.0, ms / 1000)
@@ -164,7 +164,7 @@ def duration(ms: float | None) -> str:
 
 
 def countdown(due: int | None, now: int) -> str:
-    """Say when something is due."""
+    """Return how long it is until a due time, such as `in 12s`."""
     left = 0 if due is None else due - now
     if left <= 0:
         return "now"
@@ -175,19 +175,19 @@ def countdown(due: int | None, now: int) -> str:
 
 
 def clock_time(ms: int | None) -> str:
-    """Return the time of day, in the time zone of whoever looks."""
+    """Return the time of day in the local time zone."""
     moment = to_datetime(ms)
     return "" if moment is None else moment.astimezone().strftime("%H:%M:%S")
 
 
 def date_time(ms: int | None) -> str:
-    """Return date and time, in the time zone of whoever looks."""
+    """Return date and time in the local time zone."""
     moment = to_datetime(ms)
     return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def stamp(ms: int) -> str:
-    """Return date and time to the millisecond, where whoever looks is."""
+    """Return date and time to the millisecond in the local time zone."""
     return f"{date_time(ms)}.{ms % 1000:03}"
 
 
@@ -207,7 +207,7 @@ def error_of(task: TaskRecord) -> str:
 
 
 def what(task: TaskRecord, now: int) -> str:
-    """Say how a task stands, beyond its status: attempts, countdown, text, error."""
+    """Return the remark on a task beside its status: attempts, countdown, text, error."""
     text = clean(task.status_text)
     match task.status:
         case Status.RUNNING:
@@ -262,7 +262,7 @@ def bar(value: float, width: int = 24) -> Line:
 
 
 def percentage_of(record: ContainerRecord, tallies: Iterable[Tally]) -> float:
-    """Return how much of a container is complete, 0 to 100."""
+    """Return the percentage complete of a container, 0 to 100."""
     tallies = list(tallies)
     if counts.status_of(record, tallies) is Status.DONE:
         return 100.0
@@ -270,12 +270,12 @@ def percentage_of(record: ContainerRecord, tallies: Iterable[Tally]) -> float:
 
 
 def eta_ms(elapsed: float, gained: float, left: float) -> int | None:
-    """Return how long the rest takes at the rate so far; None where none is known.
+    """Return how many milliseconds the rest takes at the rate so far, or None.
 
     Args:
         elapsed: milliseconds since the run began.
-        gained: how many percent it got further in them.
-        left: how many percent are left.
+        gained: percentage points gained since then.
+        left: percentage points left.
     """
     if elapsed < ETA_AFTER_MS or gained < ETA_AFTER_PERCENT or left <= 0:
         return None
@@ -283,12 +283,12 @@ def eta_ms(elapsed: float, gained: float, left: float) -> int | None:
 
 
 def is_held(record: ContainerRecord, now: int) -> bool:
-    """Whether somebody holds a live lease."""
+    """Whether the container's lease is live."""
     return record.owner is not None and (record.leased_till or 0) > now
 
 
 def plain_value(value: object) -> str:
-    """Return a rendered value on one line, text as it is."""
+    """Return a rendered value on one line; a text without quotes."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return clean(text)
 
@@ -299,7 +299,7 @@ def many(count: int, one: str, more: str) -> str:
 
 
 def names(listed: Sequence[str], most: int = 8) -> str:
-    """Return names in a row, `and 980 more` for those beyond `most`."""
+    """Return names separated by commas; beyond `most` of them, `and 980 more`."""
     shown = ", ".join(clean(name) for name in listed[:most])
     rest = len(listed) - most
     return f"{shown} and {rest} more" if rest > 0 else shown

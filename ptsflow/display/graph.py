@@ -21,7 +21,7 @@ class Edge(Struct, frozen=True):
 
 
 def edges(plan: Sequence[StepSummary]) -> list[Edge]:
-    """Return who waits for whom; of a barrier only those nobody above it waits for."""
+    """Return the edges; at a barrier, only from steps that no step above it waits for."""
     found: list[Edge] = []
     for index, step in enumerate(plan):
         named = list(dict.fromkeys([*step.needs, *([step.each] if step.each else [])]))
@@ -72,5 +72,5 @@ def mermaid(plan: Sequence[StepSummary]) -> str:
 
 
 def _node(name: str) -> str:
-    # Bare words such as `end` mean something to Mermaid.
+    # Some bare words, such as `end`, are keywords of Mermaid.
     return f"step_{name}"

@@ -1,7 +1,7 @@
-"""The lines of a container's picture: a line a step, under it what is active or failed.
+"""The lines of a container's picture: one for each step, below it active and failed items.
 
-Never higher than it is allowed to be: finished steps fold first, then those not begun,
-then items. Live screen and `status` are the same picture.
+The live screen and `status` show the same picture. Where the height is limited, finished
+steps are folded first, then steps that have not begun, then items.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from ptsflow.display import format as fmt
 from ptsflow.display.format import SYMBOLS, Line, Piece
 from ptsflow.display.run_state import Board, StepBoard
 
-#: So many active items, and so many failed ones, are shown of a step at the most.
+#: The most active items, and the most failed ones, that are shown of a step.
 ACTIVE_SHOWN = 8
 FAILED_SHOWN = 5
-#: Longer names are cut.
+#: The longest name in columns; a longer one is cut.
 _NAME = 40
-#: Without so many columns there are no bars.
+#: The least width of a terminal in which bars are drawn.
 _WIDE = 90
-#: So many columns further right are items than steps.
+#: How many columns items are indented below their step.
 _DEEPER = 4
 
 
@@ -31,10 +31,10 @@ def frame(board: Board, now: int, *, width: int, height: int) -> list[Line]:
     """Return the live screen of a run as it is now.
 
     Args:
-        board: what is known of the run.
-        now: the time.
-        width: in how many columns.
-        height: in how many lines at the most.
+        board: the state of the run.
+        now: the time in milliseconds since the epoch.
+        width: columns of the terminal.
+        height: the most lines to return.
     """
     with board.lock:
         if board.container is None:
@@ -54,15 +54,15 @@ def page(
     stands: Piece,
     remarks: Iterable[str],
 ) -> list[Line]:
-    """Return a container as it is stored, in as many lines as it takes.
+    """Return the page of a stored container, as long as it needs to be.
 
     Args:
-        board: what is known of it.
-        now: the time.
-        width: in how many columns.
-        eta_ms: how long the rest takes, if that is known.
-        stands: its status.
-        remarks: what else to say of it: who runs it, what to do; empty ones are left out.
+        board: the state of the container.
+        now: the time in milliseconds since the epoch.
+        width: columns of the terminal.
+        eta_ms: milliseconds until the end, if known.
+        stands: the container's status.
+        remarks: further lines: who runs it, what to do; empty ones are left out.
     """
     container = board.container
     if container is None:
@@ -153,9 +153,9 @@ def _first(tasks: Mapping[str, TaskRecord], most: int) -> list[TaskRecord]:
 
 
 def _window(steps: Sequence[StepBoard], room: int) -> list[StepBoard | str]:
-    """Choose which steps are shown, a note in place of those that are not.
+    """Choose which steps are shown; a note stands for each run of hidden ones.
 
-    Active ones come first, then what is near the first that is not complete.
+    Active steps are chosen first, then those next to the first incomplete step.
     """
     if len(steps) <= room:
         return list(steps)
@@ -175,7 +175,7 @@ def _window(steps: Sequence[StepBoard], room: int) -> list[StepBoard | str]:
 
 
 class _Waits:
-    """Says what a step waits for."""
+    """Says which step another one waits for."""
 
     def __init__(self, steps: Sequence[StepBoard]) -> None:
         self._open = {s.summary.name: s for s in steps if not _is_satisfied(s)}
@@ -267,7 +267,7 @@ def _fan_out(step: StepBoard, now: int, width: int, blocked: str) -> Line:
 def _items(
     step: StepBoard, now: int, name_width: int, width: int, room: int | None
 ) -> Iterator[Line]:
-    """Yield a line for each item worth one, and one for how many are not shown."""
+    """Yield a line for each active or failed item, and one that counts the others."""
     if step.summary.each is None or step.total == 0:
         return
     active, failed = ACTIVE_SHOWN, FAILED_SHOWN

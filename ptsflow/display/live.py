@@ -1,6 +1,6 @@
 """The terminal, through rich: the live screen of a run, and lines in colour.
 
-The only file that knows rich, imported only when there is a terminal to draw on.
+Only this module imports rich, and it is imported only where output is a terminal.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ptsflow.display.run_state import Board
 from ptsflow.events import Event, Notice, RunEnded
 from ptsflow.host.clock import Clock, system_clock
 
-#: How often a second the screen is drawn.
+#: How many times a second the screen is drawn.
 RATE = 4
 
 _STYLES = {
@@ -40,12 +40,12 @@ _STYLES = {
 
 
 def console_on(stream: TextIO) -> Console:
-    """Return a console that shows text as it is: no markup, no emoji, no guesses."""
+    """Return a console that shows text unchanged: no markup, emoji or highlighting."""
     return Console(file=stream, markup=False, emoji=False, highlight=False)
 
 
 def to_text(line: Line, *, ascii_only: bool = False) -> Text:
-    """Return a line as rich shows it; what is too long is left to the terminal."""
+    """Return a line as rich's text; the terminal wraps one that is too long."""
     text = Text(no_wrap=True, overflow="ignore")
     for piece in line:
         shown = piece.text.translate(fmt.ASCII) if ascii_only else piece.text
@@ -71,7 +71,7 @@ class LiveScreen:
     """Listens to a run and draws it in place, a few times a second.
 
     Args:
-        board: what is known of the run; it must hear an event before this does.
+        board: the state of the run; the board must hear each event before this screen.
         stream: the terminal.
         clock: tells the time.
     """
@@ -87,7 +87,7 @@ class LiveScreen:
             console=self._console,
             refresh_per_second=RATE,
             transient=True,
-            # What bodies print goes above the screen, unless it goes elsewhere.
+            # What bodies print is shown above the screen, where that output is this terminal.
             redirect_stdout=sys.stdout.isatty(),
             redirect_stderr=sys.stderr.isatty(),
             vertical_overflow="crop",
@@ -95,7 +95,7 @@ class LiveScreen:
         self._live.start()
 
     def __call__(self, event: Event) -> None:
-        """Put notices above the screen; take it away when the run is over."""
+        """Show notices above the screen; remove the screen when the run has ended."""
         if isinstance(event, Notice):
             line = f"{fmt.clock_time(event.at)}  {fmt.clean(event.text)}"
             self._console.print(to_text([Piece(line, "notice")]))
@@ -103,7 +103,7 @@ class LiveScreen:
             self.close()
 
     def close(self) -> None:
-        """Take the screen away; a second call does nothing."""
+        """Remove the screen; a second call does nothing."""
         self._live.stop()
 
     def _render(self) -> Group:

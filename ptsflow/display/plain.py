@@ -1,7 +1,7 @@
 """Output without a terminal: a line for each change of state, and lines as plain text.
 
-What goes to a closed pipe goes nowhere, silently: `| head` is no error, and a run goes
-on whoever has stopped reading.
+If the reader of a pipe has closed it, output is dropped silently: `| head` is no error,
+and a run goes on although nobody reads its output any more.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ptsflow.display import format as fmt
 from ptsflow.display.format import Line
 from ptsflow.events import Event, Notice, Progressed, RunStarted, TaskChanged
 
-#: At most one line of progress a task in so many milliseconds.
+#: The least time between two lines of progress of one task, in milliseconds.
 PROGRESS_EVERY_MS = 30_000
 
 
 def write(stream: TextIO, text: str) -> None:
-    """Write text and flush it; to a reader that is gone, write nothing."""
+    """Write text and flush it; drop it if the reader has closed the pipe."""
     encoding = (stream.encoding or "ascii").lower().replace("-", "")
     if not text.isascii() and not encoding.startswith("utf"):
         text = text.translate(fmt.ASCII)
@@ -34,7 +34,7 @@ def write(stream: TextIO, text: str) -> None:
 
 
 def _let_go(stream: TextIO) -> None:
-    """Let what is still in the stream's buffer go nowhere, also at exit."""
+    """Send the rest of the stream's buffer to the null device, also at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
@@ -51,8 +51,8 @@ class PlainLines:
     """Listens to a run and writes one line for each change of state.
 
     Args:
-        stream: where to; standard error unless given.
-        quiet: write of failures alone.
+        stream: where to write; standard error unless given.
+        quiet: write failures alone.
     """
 
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
@@ -62,13 +62,13 @@ class PlainLines:
         self._said: dict[str, int] = {}
 
     def __call__(self, event: Event) -> None:
-        """Write what there is to say of an event."""
+        """Write the lines of an event, if it has any."""
         for name, text in self._lines(event):
             line = f"{fmt.clock_time(event.at)}  {fmt.clean(name)}  {text}"
             write(self._stream, f"{line.rstrip()}\n")
 
     def close(self) -> None:
-        """Nothing is left to tidy."""
+        """Do nothing: every line was written at once."""
 
     def _lines(self, event: Event) -> Sequence[tuple[str, str]]:
         match event:
@@ -109,7 +109,7 @@ class PlainLines:
 
 
 def change_text(before: TaskRecord | None, after: TaskRecord, now: int) -> str:
-    """Say what became of a task; nothing for what only waits for its turn."""
+    """Return the line for a changed task; "" for one that waits for its turn."""
     what = fmt.what(after, now)
     took = f" in {fmt.duration(after.task_duration_ms)}"
     match after.status:

@@ -1,7 +1,7 @@
-"""What is known of a run, folded from its events: counts, who is active, what failed.
+"""The state of a run, folded from its events: counts, active tasks, failed tasks.
 
-An event costs the same whether the container has ten tasks or 100,000: nothing is ever
-counted again. Threads may feed and read it at once, under `lock`.
+The cost of an event does not depend on the number of tasks: counts are adjusted, never
+made anew. Several threads may write and read a board at once, under `lock`.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from ptsflow.core.transitions import progressed, without_payloads
 from ptsflow.display import format as fmt
 from ptsflow.events import Event, Progressed, RunEnded, RunStarted, TaskChanged
 
-#: So many failed tasks are kept with their errors; the others are counted.
+#: The most failed tasks that are kept with their errors; further ones are counted.
 KEPT_FAILED = 10
-#: So many of the slowest tasks are kept.
+#: The most of the slowest tasks that are kept.
 _KEPT_SLOW = 3
 
 _ACTIVE = (Status.RUNNING, Status.WAITING)
 
 
 class StepBoard:
-    """One step, or, for tasks outside the plan, what they have in common."""
+    """The state of one step, or of all tasks that belong to no step of the plan."""
 
     __slots__ = (
         "active",
@@ -48,7 +48,7 @@ class StepBoard:
     def __init__(self, summary: StepSummary) -> None:
         self.summary = summary
         self.counts: dict[Status, int] = dict.fromkeys(Status, 0)
-        #: Of the percentages of all its tasks.
+        #: The sum of the percentages of all its tasks.
         self.sum = 0.0
         #: Running and waiting tasks, in the order in which they became so.
         self.active: dict[str, TaskRecord] = {}
@@ -103,7 +103,7 @@ class StepBoard:
 
 
 class Board:
-    """Everything that screens say of a run; itself a listener of its events."""
+    """All that screens show of a run; a listener of the run's events."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -113,7 +113,7 @@ class Board:
         self.ended_at: int | None = None
         #: Steps that were complete when the run began.
         self.done_earlier = 0
-        #: Tasks that were started by this run, and attempts beyond their first.
+        #: Tasks that this run started, and how many attempts followed their first.
         self.starts = 0
         self.retries = 0
         self.slowest: list[tuple[int, str]] = []
@@ -123,7 +123,7 @@ class Board:
         self._first_percentage = 0.0
 
     def __call__(self, event: Event) -> None:
-        """Take in one event."""
+        """Apply one event."""
         with self.lock:
             match event:
                 case RunStarted(container=container, tasks=tasks):
@@ -142,12 +142,12 @@ class Board:
 
     @property
     def plan(self) -> tuple[StepSummary, ...]:
-        """The plan, as the container keeps it."""
+        """The plan that the container keeps."""
         return () if self.container is None else self.container.plan
 
     @property
     def is_complete(self) -> bool:
-        """Whether the container is done, or all tasks of a client's container are."""
+        """Whether the container is done; for a client's container, whether all tasks are."""
         if self.container is not None and self.container.workflow is not None:
             return self.container.status is Status.DONE
         return all(step.is_settled for step in self.steps.values())
@@ -159,14 +159,14 @@ class Board:
 
     @property
     def percentage(self) -> float:
-        """How much is complete, 0 to 100; never less than it was."""
+        """The percentage complete, 0 to 100; never less than it was."""
         if self.container is not None:
             now = fmt.percentage_of(self.container, self.tallies())
             self._percentage = max(self._percentage, now)
         return self._percentage
 
     def eta_ms(self, now: int) -> int | None:
-        """Return how long the rest takes, where that can be said."""
+        """Return how many milliseconds the rest takes, or None where that is unknown."""
         percentage = self.percentage
         gained = percentage - self._first_percentage
         return fmt.eta_ms(now - self.started_at, gained, 100 - percentage)
@@ -268,7 +268,7 @@ class Board:
 
 
 def board_of(container: ContainerRecord, tasks: Iterable[TaskRecord], at: int) -> Board:
-    """Return the board of a container as it is stored."""
+    """Return the board of a stored container."""
     board = Board()
     board(RunStarted(at=at, container=container, tasks=list(tasks)))
     return board

@@ -23,7 +23,7 @@ from ptsflow.display import format as fmt
 from ptsflow.display.format import SYMBOLS, Line, Piece
 from ptsflow.display.run_state import Board
 
-#: So many items of a step with the same fate are named; the others are counted.
+#: The most items with one forecast that are named; further ones are counted.
 SHOWN = 20
 
 
@@ -31,7 +31,7 @@ SHOWN = 20
 
 
 def summary(board: Board, now: int) -> list[Line]:
-    """Return what a run did, once it is over or was stopped."""
+    """Return the summary of a run that has ended or was stopped."""
     container = board.container
     if container is None:
         return []
@@ -121,20 +121,20 @@ def _container(
 
 
 def stands(record: ContainerRecord, status: Status, now: int) -> Piece:
-    """Return the status of a container, seen that nobody may be running it."""
+    """Return the status to show; `interrupted` if its runner has died."""
     if is_orphan(record, status, now):
         return Piece(f"{SYMBOLS[Status.PENDING]} interrupted", Status.WAITING)
     return Piece(f"{SYMBOLS[status]} {status}", status)
 
 
 def is_orphan(record: ContainerRecord, status: Status, now: int) -> bool:
-    """Whether a container is said to be running and its runner is gone."""
+    """Whether the container is recorded as running although its runner has died."""
     runs = status is Status.RUNNING and record.workflow is not None
     return runs and not fmt.is_held(record, now)
 
 
 def orphan(task: TaskRecord) -> TaskRecord:
-    """Return a task as it is seen when its runner is gone."""
+    """Return a task as it is shown when its runner has died."""
     if task.status is not Status.RUNNING:
         return task
     text = "was running when its runner died"
@@ -158,19 +158,19 @@ def _remark(
 
 
 def holder(record: ContainerRecord) -> str:
-    """Return who holds a container: `pid 4711 on host`."""
+    """Return the owner of a container: `pid 4711 on host`."""
     owner = record.owner
     return "nobody" if owner is None else f"pid {owner.pid} on {fmt.clean(owner.host)}"
 
 
 def run_by(record: ContainerRecord) -> str:
-    """Say who runs a container, and whether it was asked to stop."""
+    """Say which runner holds the container, and whether it was asked to stop."""
     asked = {None: "", Stop.GENTLY: ", asked to stop", Stop.NOW: ", asked to stop now"}
     return f"run by {holder(record)}{asked[record.stop_asked]}"
 
 
 def details(record: ContainerRecord, tallies: Sequence[Tally], now: int) -> list[Line]:
-    """Return what is known of a container, beside its tasks."""
+    """Return the fields of a container, without its tasks."""
     status = counts.status_of(record, tallies)
     rows = [
         ("container", record.name),
@@ -245,7 +245,7 @@ def attempts(made: Iterable[Attempt]) -> list[Line]:
 
 
 def _took(attempt: Attempt) -> str:
-    # When a crash was is not known, only when it was found.
+    # The time of a crash is unknown; only the time when a run found it is.
     at_most = "≤" if attempt.ending is Ending.CRASHED else ""
     return at_most + fmt.duration(attempt.ended_at - attempt.began_at)
 
@@ -264,7 +264,7 @@ _ENDINGS = {
 
 
 def forecasts(foreseen: Iterable[Forecast]) -> list[Line]:
-    """Return a line a task; many items of a step with the same fate are folded."""
+    """Return a line for each task; items of a step with one forecast share a line."""
     rows: list[list[Piece]] = []
     for (step, action), group in groupby(foreseen, key=_fate):
         listed = list(group)
