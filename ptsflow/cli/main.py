@@ -17,6 +17,7 @@ import click
 
 from ptsflow import __version__
 from ptsflow.cli.change import cancel, mark, reset, retry
+from ptsflow.cli.help import help_topic
 from ptsflow.cli.logs import logs
 from ptsflow.cli.run import run
 from ptsflow.cli.shared import BUG, Common, common_options, refuse, say
@@ -60,7 +61,7 @@ def commands() -> None:
 
 _COMMANDS = (
     *(run, status, list_containers, show, logs, graph),
-    *(cancel, retry, reset, mark),
+    *(cancel, retry, reset, mark, help_topic),
 )
 for _command in _COMMANDS:
     commands.add_command(_command)

@@ -1,10 +1,11 @@
-"""The terminal, through rich: the live screen of a run, and lines in colour.
+"""The terminal, through rich: the live screen of a run, lines in colour, Markdown.
 
 Only this module imports rich, and it is imported only where output is a terminal.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
 from typing import TextIO
@@ -19,6 +20,10 @@ from ptsflow.display.layout import frame
 from ptsflow.display.run_state import Board
 from ptsflow.events import Event, Notice, RunEnded
 from ptsflow.host.clock import Clock, system_clock
+
+#: The width of Markdown on a terminal that is wider, in columns.
+_LONGEST_LINE = 100
+_TOPIC_LINK = re.compile(r"\[\w+\]\((\w+)\.md\)")
 
 #: How many times a second the screen is drawn.
 RATE = 4
@@ -60,6 +65,19 @@ def write_lines(stream: TextIO, lines: Iterable[Line], *, whole: bool = False) -
         shown = line if whole else fmt.cut_line(line, console.width)
         text = to_text(shown, ascii_only=is_ascii(console))
         console.print(text, soft_wrap=whole)
+
+
+def write_markdown(stream: TextIO, text: str) -> None:
+    """Write Markdown in colour, in lines that are not too long to read.
+
+    A link to another topic of the manual is shown as the command that shows the topic.
+    """
+    from rich.markdown import Markdown  # noqa: PLC0415 - 60 ms, for the manual alone.
+
+    console = console_on(stream)
+    console.width = min(console.width, _LONGEST_LINE)
+    shown = _TOPIC_LINK.sub(r"`ptsflow help \1`", text)
+    console.print(Markdown(shown, code_theme="ansi_dark", hyperlinks=False))
 
 
 def is_ascii(console: Console) -> bool:

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
-import select
 import signal
-import struct
 import subprocess
-import sys
-import time
-from fcntl import ioctl
 from pathlib import Path
-from termios import TIOCSWINSZ
 
-import pyte
 import pytest
 
 from ptsflow.cli.main import call
@@ -23,6 +15,7 @@ from ptsflow.cli.shared import Common, store_words, typed
 from ptsflow.errors import LeaseLost
 from ptsflow.stores.sqlite.store import SqliteStore
 from tests.cli.calling import Place, appears, flow
+from tests.cli.terminal import Terminal
 
 
 @pytest.fixture
@@ -140,52 +133,6 @@ def test_commands_to_type_next_are_quoted_for_a_shell(word: str, typed_as: str) 
 
 
 # -- the terminal -----------------------------------------------------------
-
-
-class Terminal:
-    """A process in a terminal of its own, and what its screen shows."""
-
-    def __init__(self, place: Place, *words: str, lines: int = 24) -> None:
-        self.screen = pyte.HistoryScreen(100, lines, history=1000)
-        self._stream = pyte.ByteStream(self.screen)
-        self.raw = b""
-        self.pid, self._fd = pty.fork()
-        if self.pid == 0:
-            ioctl(0, TIOCSWINSZ, struct.pack("HHHH", lines, 100, 0, 0))
-            os.chdir(place.folder)
-            command = [sys.executable, "-m", "ptsflow", *words]
-            os.execve(sys.executable, command, place.env)  # noqa: S606 - no shell is wanted
-
-    def read(self, seconds: float) -> bool:
-        """Take in what is written now; False once the process has ended."""
-        if not select.select([self._fd], [], [], seconds)[0]:
-            return True
-        try:
-            data = os.read(self._fd, 65536)
-        except OSError:
-            return False
-        self.raw += data
-        self._stream.feed(data)
-        return bool(data)
-
-    def until(self, pattern: str) -> str:
-        """Read until the screen shows something; return the screen."""
-        end = time.monotonic() + 30
-        while not re.search(pattern, self.text):
-            assert time.monotonic() < end, self.text
-            assert self.read(0.1), self.text
-        return self.text
-
-    def close(self) -> int:
-        """Read to the end; return what the process exits with."""
-        while self.read(1):
-            pass
-        os.close(self._fd)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-    @property
-    def text(self) -> str:
-        return "\n".join(line.rstrip() for line in self.screen.display).rstrip()
 
 
 def test_the_live_screen_shows_steps_and_leaves_the_summary(place: Place) -> None:

@@ -81,6 +81,7 @@ def test_a_topic_begins_with_its_title_and_what_it_says(topic: str) -> None:
     assert title.startswith("# ")
     assert blank == ""
     assert sentence.endswith(".")
+    assert len(sentence) <= 66, "ptsflow help shows it in 80 columns"
 
 
 def command_words() -> Iterator[tuple[str, str]]:
