@@ -532,7 +532,9 @@ def test_what_was_acknowledged_survives_kill_9_of_the_server(tmp_path: Path) -> 
             acknowledged: list[str] = []
             writer = threading.Thread(target=_add_all, args=(store, uid, acknowledged))
             writer.start()
-            time.sleep(0.15 + 0.05 * turn)
+            while len(acknowledged) <= 5 and writer.is_alive():
+                time.sleep(0.01)
+            time.sleep(0.05 * turn)
             server.kill()
             writer.join()
             store.close()
