@@ -19,6 +19,8 @@ README = ROOT / "README.md"
 MANUAL = ROOT / "ptsflow" / "manual"
 TOPICS = sorted(MANUAL.glob("*.md"))
 DOCUMENTS = [README, *TOPICS]
+ARCHITECTURE = ROOT / "ptsflow" / "README.md"
+FOR_DEVELOPERS = [ARCHITECTURE, ROOT / ".github" / "CONTRIBUTING.md"]
 
 
 def text_of(topic: str) -> str:
@@ -56,7 +58,9 @@ def test_every_block_runs(
             )
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "document", [*DOCUMENTS, *FOR_DEVELOPERS], ids=lambda path: path.stem
+)
 def test_every_link_leads_to_a_file(document: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8"))
     missing = [
@@ -66,6 +70,21 @@ def test_every_link_leads_to_a_file(document: Path) -> None:
     ]
 
     assert missing == []
+
+
+def test_the_architecture_names_files_that_there_are() -> None:
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+(?:\.py|\.md|/))`", text)
+    inside = [ROOT / "ptsflow" / name for name in named]
+
+    assert [path for path in inside if not path.exists()] == []
+
+
+def test_the_architecture_names_every_room() -> None:
+    picture = blocks_of(ARCHITECTURE)[0].text
+    rooms = {path.name for path in ARCHITECTURE.parent.iterdir() if path.is_dir()}
+
+    assert rooms - {"__pycache__"} == set(re.findall(r"^(\w+)/", picture, re.MULTILINE))
 
 
 def test_readme_links_every_topic() -> None:

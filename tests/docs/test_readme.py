@@ -65,5 +65,13 @@ def test_the_test_command_is_what_ci_runs() -> None:
     assert f"python {' '.join(words[1:])}" in (ROOT / ".ci/run").read_text()
 
 
+def test_the_calls_before_a_commit_are_those_of_ci() -> None:
+    text = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    calls = re.findall(r"^ +entry: (.+)$", text, re.MULTILINE)
+
+    assert calls == ["ruff check .", "ruff format --check .", "mypy"]
+    assert set(calls) <= set((ROOT / ".ci/run").read_text().splitlines())
+
+
 def test_readme_is_short() -> None:
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 250
