@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ptsflow import events
 from ptsflow.client.client import Client, Container, connect
 from ptsflow.client.task import Task
 from ptsflow.core.model import Status
@@ -37,6 +38,7 @@ __all__ = [
     "TaskHandle",
     "Workflow",
     "connect",
+    "events",
     "run",
     "step",
 ]

@@ -252,3 +252,13 @@ def similar(name: str, known: Iterable[str]) -> str:
     """Return ` (did you mean 'x'?)` where something known is near `name`, else ""."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def one_line(error: BaseException) -> str:
+    """Return the class and the first line of the message of any error, also a broken one."""
+    kind = type(error).__name__
+    try:
+        text = str(error).strip().partition("\n")[0]
+    except Exception:  # noqa: BLE001 - a user's __str__ is a user's code
+        text = "(its message cannot be read)"
+    return f"{kind}: {text}" if text else kind

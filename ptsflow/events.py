@@ -1,17 +1,59 @@
-"""What a run tells those who listen: frozen records, handed out in order.
+"""What a run tells its listeners while it runs.
 
-Screens, logs and tests are equal listeners. A listener is a callable that takes one
-event; what it raises is its own affair and never the run's.
+A listener is a function that takes one event. `ptsflow.run(..., listeners=[listen])`
+takes listeners, and so does `run_inline`; the command line takes them from the settings
+of the project (see the manual's topic `events`). The screens of `ptsflow run` are
+listeners too.
+
+| event | when | fields besides `at` |
+|---|---|---|
+| `RunStarted` | the run holds the container; no body runs yet | `container`, `tasks` |
+| `AttemptEnded` | an attempt ended, however it ended | `container`, `task`, `step`, `key`, `number`, `outcome`, `status`, `error_type`, `error`, `traceback`, `began_at`, `duration_ms`, `ran_by` |
+| `TaskChanged` | a change of a task is stored | `before`, `after` |
+| `Progressed` | running tasks got further | `progress` |
+| `Notice` | a person should know something | `text` |
+| `RunEnded` | the run is over, however it ended | `container`, `how`, `error` |
+
+Events are immutable, and every listener gets the same ones in the same order. The store
+has what an event tells before a listener hears of it. `RunEnded` is the last event of a
+run, but for a `Notice` of a listener that raised at it. A run that is refused before it
+holds its container has no events.
+
+A listener is called in the threads of the runner, one event at a time, and the run waits
+for it: a listener should be quick. If a listener raises an exception, the run goes on
+without this listener, and a `Notice` to the others names it. Without listeners no event
+is made.
+
+All times are in milliseconds since the epoch. The records of containers and tasks are as
+the store keeps them: task data, processing data and results are JSON text, or UNSET where
+they were not loaded.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 
 from msgspec import Struct
 
-from ptsflow.core.model import ContainerRecord, Progress, TaskRecord
+from ptsflow.core.model import ContainerRecord, Ending, Progress, Status, TaskRecord
+
+__all__ = [
+    "AttemptEnded",
+    "ContainerRecord",
+    "Ending",
+    "Event",
+    "Listener",
+    "Notice",
+    "Progress",
+    "Progressed",
+    "RunEnded",
+    "RunEnding",
+    "RunStarted",
+    "Status",
+    "TaskChanged",
+    "TaskRecord",
+]
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -22,58 +64,105 @@ class Event(Struct, frozen=True, kw_only=True):
 
 
 class RunStarted(Event, frozen=True, kw_only=True):
-    """The lease is held and the plan is laid out; nothing runs yet.
+    """The run holds the container, and no body runs yet.
 
-    The tasks are as earlier runs left them; what this one changes of them follows.
+    A run that is refused after it took the container, as its parameters do not fit, has
+    a `RunEnded` without a `RunStarted`.
     """
 
+    #: The container, with the plan of its steps.
     container: ContainerRecord
+    #: The tasks as earlier runs left them; `TaskChanged` tells what this run makes of them.
     tasks: Sequence[TaskRecord]
 
 
-class TaskChanged(Event, frozen=True, kw_only=True):
-    """A change was committed; None before for a new task, None after for a deleted one."""
+class AttemptEnded(Event, frozen=True, kw_only=True):
+    """An attempt ended and its outcome is stored; the task's `TaskChanged` follows.
 
+    The attempts that ran when a run lost its lease, or its store, are not told of: the
+    next run of the container finds them, and tells of them as crashed.
+    """
+
+    #: The container's name.
+    container: str
+    #: The task's name, such as `load` or `load[songs]`.
+    task: str
+    step: str
+    #: The item's key within the step; None where the step does not fan out.
+    key: str | None
+    #: Which attempt of the task it was, from 1, counted over all runs.
+    number: int
+    #: How the attempt ended: done, failed, skipped, postponed, interrupted or crashed.
+    outcome: Ending
+    #: What the task is now: `waiting` if it is tried again, `failed` if it is not.
+    status: Status
+    #: The class of the exception, such as `OSError`; "" where there was none.
+    error_type: str
+    #: The error's message, as `ptsflow show` tells it; why the task was postponed; or "".
+    error: str
+    #: Where the error was raised, without the values of variables; or "".
+    traceback: str
+    began_at: int
+    #: How long the attempt took. A crashed one took this long at the most: its end was
+    #: found by the next run.
+    duration_ms: int
+    #: `host:pid` of the process that made the attempt.
+    ran_by: str
+
+
+class TaskChanged(Event, frozen=True, kw_only=True):
+    """A change of a task is stored."""
+
+    #: None for a new task.
     before: TaskRecord | None
+    #: None for a deleted task.
     after: TaskRecord | None
 
 
 class Progressed(Event, frozen=True, kw_only=True):
-    """Running tasks got further."""
+    """Running tasks got further; told four times a second at the most."""
 
+    #: The name, percentage and text of each of them.
     progress: Sequence[Progress]
 
 
 class Notice(Event, frozen=True, kw_only=True):
-    """Something a person should know, in one line."""
+    """Something that a person should know."""
 
+    #: One line.
     text: str
 
 
-class RunEnded(Event, frozen=True, kw_only=True):
-    """The lease was given back."""
+class RunEnding(StrEnum):
+    """How a run ended."""
 
+    #: The container is complete, or all steps that were asked for are.
+    DONE = "done"
+    #: A step failed, or a step that was asked for could not start.
+    FAILED = "failed"
+    #: By SIGINT, SIGTERM or `ptsflow cancel`.
+    STOPPED = "stopped"
+    #: By the run's own `--timeout`.
+    TIMEOUT = "timeout"
+    #: The lease could not be renewed in time, or another runner took it.
+    LEASE_LOST = "lease-lost"
+    #: The store could not be used any more.
+    STORE = "store"
+    #: Something does not fit: the parameters, the workflow, or where bodies should run.
+    REFUSED = "refused"
+    #: By an error that is none of ptsflow's own: a bug.
+    BUG = "bug"
+
+
+class RunEnded(Event, frozen=True, kw_only=True):
+    """The run is over: the last event, on every way out once the container was held."""
+
+    #: The container as the run left it; as the run knew it last if the lease was lost.
     container: ContainerRecord
+    how: RunEnding
+    #: The error or signal that ended the run, in one line; "" for `done` and `failed`.
+    error: str = ""
 
 
 #: Takes one event.
 Listener = Callable[[Event], None]
-
-
-class Bus:
-    """Hands every event to every listener, and outlives a bad one."""
-
-    def __init__(self, listeners: Sequence[Listener]) -> None:
-        self._listeners = list(listeners)
-
-    def __bool__(self) -> bool:
-        return bool(self._listeners)
-
-    def emit(self, event: Event) -> None:
-        """Hand the event out; a listener that raises is not asked again."""
-        for listener in list(self._listeners):
-            try:
-                listener(event)
-            except Exception:  # noqa: BLE001 - a broken screen must not stop the work
-                with contextlib.suppress(ValueError):
-                    self._listeners.remove(listener)

@@ -20,9 +20,10 @@ from ptsflow.client.client import Client
 from ptsflow.client.fields import check_name
 from ptsflow.client.lease import acquire
 from ptsflow.core.outcome import Raised
-from ptsflow.events import Bus, Listener
+from ptsflow.events import Listener
 from ptsflow.executors import attempt
 from ptsflow.host.process_identity import this_process
+from ptsflow.runner.event_bus import Bus
 from ptsflow.runner.loop import Job, Loop
 from ptsflow.runner.mailbox import Ended
 from ptsflow.runner.options import Options, check_options, names_of

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ptsflow.core.model import Attempt, Cause, Ending, Status, TaskRecord
+from ptsflow.core.model import Attempt, Cause, Change, Ending, Status, TaskRecord
 
 
 def ended(
@@ -58,6 +58,16 @@ def last(task: TaskRecord) -> Attempt | None:
         ending=Ending.SKIPPED if by_body else Ending.DONE,
         ran_by=task.ran_by,
     )
+
+
+def ended_by(change: Change) -> Attempt | None:
+    """Return the attempt that ended with a change, also one that ended well."""
+    before, after = change.before, change.after
+    if before is None or before.status is not Status.RUNNING:
+        return None
+    if after is None or after.status is Status.RUNNING:
+        return None
+    return change.ended or last(after)
 
 
 def complete(task: TaskRecord, kept: Iterable[Attempt]) -> list[Attempt]:

@@ -14,8 +14,9 @@ from ptsflow.core.model import Change, ContainerRecord, Status, TaskRecord
 from ptsflow.core.plan import Plan
 from ptsflow.core.resume import Resumption, changed, resume
 from ptsflow.errors import ContainerMismatch, PtsflowError
-from ptsflow.events import Bus, Notice, RunStarted
+from ptsflow.events import Notice, RunStarted
 from ptsflow.host.workdirs import Workdirs
+from ptsflow.runner.event_bus import Bus
 from ptsflow.runner.loop import Loop
 from ptsflow.runner.options import Options
 from ptsflow.runner.unit_of_work import Records

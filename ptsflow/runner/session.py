@@ -15,11 +15,12 @@ from ptsflow.client.lease import acquire
 from ptsflow.core.model import ContainerRecord, Status, Stop
 from ptsflow.core.plan import Plan
 from ptsflow.errors import LeaseLost
-from ptsflow.events import Bus, Notice, RunEnded
+from ptsflow.events import Notice, RunEnded, RunEnding
 from ptsflow.host import container_lock
 from ptsflow.host.clock import since_boot
 from ptsflow.host.process_identity import this_process
 from ptsflow.runner.driver import Driver
+from ptsflow.runner.event_bus import Bus
 from ptsflow.runner.heartbeat import Keeper
 from ptsflow.runner.log_writer import Recorder
 from ptsflow.runner.loop import Loop
@@ -162,13 +163,16 @@ def conclude(loop: Loop, ended: int | None, options: Options, reopen: Reopen) ->
             f"container {record.name!r}: another runner took it over at the end; "
             "what was recorded is safe, run again"
         )
-    if loop.bus:
-        loop.bus.emit(RunEnded(at=loop.clock(), container=record))
     ok = complete or (
         options.only is not None
         and not schedule.failed_steps()
         and all(schedule.steps[name].satisfied for name in options.only)
     )
+    is_stopped = ended is not None and not complete
+    if loop.bus:
+        how = RunEnding.DONE if ok else RunEnding.FAILED
+        how = RunEnding.STOPPED if is_stopped else how
+        loop.bus.emit(RunEnded(at=loop.clock(), container=record, how=how))
     report = Report(
         ok=ok,
         record=record,

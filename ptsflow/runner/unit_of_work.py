@@ -21,9 +21,10 @@ from ptsflow.core.model import (
 )
 from ptsflow.core.resume import Resumption
 from ptsflow.errors import LeaseLost
-from ptsflow.events import Bus, Notice, Progressed, TaskChanged
+from ptsflow.events import Notice, Progressed
 from ptsflow.host.clock import Clock, since_boot
 from ptsflow.host.workdirs import Workdirs
+from ptsflow.runner.event_bus import Bus, tell_changes
 from ptsflow.runner.heartbeat import patiently
 from ptsflow.runner.mailbox import Ended, Saving
 from ptsflow.stores.base import Store
@@ -130,11 +131,7 @@ class Records:
                 current = self.tasks[after.name]
                 self.tasks[after.name] = transitions.without_payloads(current)
         if self.bus:
-            at = self.clock()
-            for change in changes:
-                self.bus.emit(
-                    TaskChanged(at=at, before=change.before, after=change.after)
-                )
+            tell_changes(self.bus, self.container, changes, self.clock())
 
     def let_go(self, arrived: deque[Ended | Saving]) -> None:
         """The run is over: nothing that came in since is recorded, nobody waits."""

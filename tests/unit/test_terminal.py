@@ -17,7 +17,7 @@ from ptsflow.display import tables
 from ptsflow.display.layout import frame
 from ptsflow.display.plain import PlainLines, write
 from ptsflow.display.run_state import Board
-from ptsflow.events import Notice, Progressed, RunEnded, TaskChanged
+from ptsflow.events import Notice, Progressed, RunEnded, RunEnding, TaskChanged
 from tests.unit.screens import Run, begun, container, started, task
 
 ITEMS = [f"load[{i}]" for i in range(70)]
@@ -223,7 +223,11 @@ def plain_run(*, quiet: bool = False) -> str:
     run.put_off("fetch", 64_000, 76_000, "OSError: away")
     run.start("fetch", 76_000)
     run.fail("fetch", 76_500, "OSError: [red]away")
-    run.emit(RunEnded(at=80_000, container=container(status=Status.FAILED)))
+    run.emit(
+        RunEnded(
+            how=RunEnding.DONE, at=80_000, container=container(status=Status.FAILED)
+        )
+    )
     return stream.getvalue()
 
 
@@ -277,7 +281,13 @@ def test_the_summary_names_ten_failures_and_the_slowest() -> None:
             run.fail(name, 1_000, f"E{index}")
         else:
             run.succeed(name, 1_000 * index)
-    run.emit(RunEnded(at=30_000, container=container(status=Status.FAILED, owner=None)))
+    run.emit(
+        RunEnded(
+            how=RunEnding.DONE,
+            at=30_000,
+            container=container(status=Status.FAILED, owner=None),
+        )
+    )
 
     lines = [fmt.text_of(line) for line in tables.summary(board, 31_000)]
 

@@ -1,0 +1,79 @@
+"""Hands the events of a run to its listeners, and outlives a listener that raises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from ptsflow.core.attempt_ledger import ended_by
+from ptsflow.core.model import Change, ContainerRecord
+from ptsflow.errors import one_line
+from ptsflow.events import AttemptEnded, Event, Listener, Notice, TaskChanged
+
+
+class Bus:
+    """The listeners of one run; false where there are none, so that no event is made."""
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self._listeners = list(listeners)
+
+    def __bool__(self) -> bool:
+        return bool(self._listeners)
+
+    def emit(self, event: Event) -> None:
+        """Hand out an event; drop a listener that raises, and tell the others of it."""
+        notices = []
+        for listener in list(self._listeners):
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001 - a broken listener must not stop the run
+                if self._drop(listener):
+                    text = (
+                        f"the listener {name_of(listener)} raised {one_line(error)}; "
+                        "the run goes on without it"
+                    )
+                    notices.append(Notice(at=event.at, text=text))
+        for notice in notices:
+            self.emit(notice)
+
+    def _drop(self, listener: Listener) -> bool:
+        """Return whether the listener was still there."""
+        for index, known in enumerate(self._listeners):
+            if known is listener:
+                del self._listeners[index]
+                return True
+        return False
+
+
+def name_of(listener: Callable[..., object]) -> str:
+    """Return `module:name` of a function, or of the class of another callable."""
+    kind = type(listener)
+    module = getattr(listener, "__module__", None) or kind.__module__
+    return f"{module}:{getattr(listener, '__qualname__', kind.__qualname__)}"
+
+
+def tell_changes(
+    bus: Bus, container: ContainerRecord, changes: Iterable[Change], at: int
+) -> None:
+    """Tell of changes that were stored, and of the attempts that ended with them."""
+    for change in changes:
+        attempt = ended_by(change)
+        task = change.after
+        if attempt is not None and task is not None:
+            ended = AttemptEnded(
+                at=at,
+                container=container.name,
+                task=task.name,
+                step=task.step,
+                key=task.key,
+                number=attempt.number,
+                outcome=attempt.ending,
+                status=task.status,
+                error_type=attempt.error_type,
+                error=attempt.error,
+                traceback=attempt.traceback,
+                began_at=attempt.began_at,
+                duration_ms=max(0, attempt.ended_at - attempt.began_at),
+                ran_by=attempt.ran_by,
+            )
+            bus.emit(ended)
+        bus.emit(TaskChanged(at=at, before=change.before, after=task))
