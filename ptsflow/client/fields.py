@@ -21,6 +21,7 @@ from ptsflow.core.model import (
     Status,
     TaskRecord,
 )
+from ptsflow.core.numbers import is_number, is_whole
 from ptsflow.errors import (
     InvalidCount,
     InvalidFlag,
@@ -146,9 +147,8 @@ def _flag(label: str, value: object) -> bool:
 
 
 def _percentage(label: str, value: object) -> float:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if number and 0 <= value <= 100:  # type: ignore[operator] # noqa: PLR2004 - a number
-        return float(value) + 0.0  # type: ignore[arg-type] # a number, never -0.0
+    if is_number(value, 0, 100):
+        return float(value) + 0.0  # Never -0.0.
     raise InvalidPercentage(
         f"{label} must be a number from 0 to 100, found {quote(value)}"
     )
@@ -161,9 +161,8 @@ _LONGEST = 1_000_000_000
 
 
 def _whole(label: str, value: object) -> int:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if whole and 0 <= value <= _MOST:  # type: ignore[operator] # a number
-        return int(value)  # type: ignore[call-overload,no-any-return] # a number
+    if is_whole(value, 0, _MOST):
+        return int(value)
     raise InvalidCount(
         f"{label} must be a whole number from 0 to {_MOST}, found {quote(value)}"
     )
@@ -174,9 +173,8 @@ def _whole_or_none(label: str, value: object) -> int | None:
 
 
 def _seconds(label: str, value: object) -> float:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if number and 0 <= value <= _LONGEST:  # type: ignore[operator] # a number
-        return float(value) + 0.0  # type: ignore[arg-type] # a number, never -0.0
+    if is_number(value, 0, _LONGEST):
+        return float(value) + 0.0  # Never -0.0.
     raise InvalidCount(
         f"{label} must be a number of seconds from 0 to {_LONGEST}, found {quote(value)}"
     )
@@ -188,9 +186,8 @@ def lease_ms(label: str, seconds: object) -> int:
     Raises:
         InvalidCount: it is no number of seconds above 0.
     """
-    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-    if number and 0 < seconds <= _LONGEST:  # type: ignore[operator] # a number
-        return max(1, round(seconds * 1000))  # type: ignore[operator] # a number
+    if is_number(seconds, 0, _LONGEST) and seconds > 0:
+        return max(1, round(seconds * 1000))
     raise InvalidCount(
         f"{label} expects a number of seconds above 0, up to {_LONGEST}, found {quote(seconds)}"
     )

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ptsflow import codec
 from ptsflow.core.model import NAME_LIMIT, StepSummary
+from ptsflow.core.numbers import is_whole
 from ptsflow.core.retry import Retry
 from ptsflow.errors import InvalidName, InvalidValue
 
@@ -44,41 +45,49 @@ class Binding(Struct, frozen=True):
     step: str = ""
 
 
-class PlanStep(Struct, frozen=True, kw_only=True):
-    """One step as the scheduler sees it."""
+class StepOptions(Struct, frozen=True, kw_only=True):
+    """The options of a step as its plan keeps them; the defaults are those of `@step`."""
+
+    #: The step whose items it fans out over.
+    each: str | None = None
+    parallel: bool = False
+    always: bool = False
+    optional: bool = False
+    retry: Retry = field(default_factory=Retry)
+    key: Key | None = None
+    limit: int | None = None
+    #: How many failed items are accepted: a number, or a share such as "2%".
+    tolerate: int | str = 0
+    weight: float = 1.0
+    version: str = ""
+    at_most_once: bool = False
+    executor: str | None = None
+    #: Seconds.
+    timeout: float | None = None
+    #: Seconds.
+    stall: float | None = None
+    #: Bytes.
+    memory: int | None = None
+    #: How much of each resource of the plan's `limits` one task takes.
+    uses: Mapping[str, int] = {}
+    #: Of the tasks that are ready, those with the higher priority start first.
+    priority: int = 0
+    keep_workdir: bool = False
+
+
+class PlanStep(StepOptions, frozen=True, kw_only=True):
+    """One step as the scheduler sees it: its options, its body, and what it waits for."""
 
     name: str
     index: int
     function: Callable[..., Any]
     is_async: bool
-    #: Bytes in the longest name of it and of the steps chained behind it.
+    #: Bytes in the longest name of the step and of the steps chained behind it.
     name_size: int
     bindings: tuple[Binding, ...]
-    #: Earlier steps that it waits for as a whole, besides the first `above`.
+    #: See `waits_for`.
     needs: tuple[str, ...]
     above: int | None
-    each: str | None
-    parallel: bool
-    always: bool
-    optional: bool
-    retry: Retry
-    key: Key | None
-    limit: int | None
-    tolerate: int | str
-    weight: float
-    version: str
-    at_most_once: bool
-    executor: str | None
-    #: Seconds.
-    timeout: float | None
-    stall: float | None
-    #: Bytes.
-    memory: int | None
-    #: How much of each resource of the plan's `limits` one task takes.
-    uses: Mapping[str, int]
-    #: The higher starts first.
-    priority: int
-    keep_workdir: bool
     #: The fingerprint of its body's code.
     code_hash: str
 
@@ -170,14 +179,14 @@ def _key_of(step: PlanStep, index: int, item: Any) -> str:
     if callable(step.key):
         key = step.key(item)
     elif step.key is not None:
-        key = _field(step, index, item, step.key)
+        key = _field_of(step, index, item, step.key)
     elif (isinstance(item, str) and 0 < _size(item) <= _SHORT) or (
-        isinstance(item, int) and not isinstance(item, bool) and abs(item) < 2**63
+        is_whole(item, 1 - 2**63, 2**63 - 1)
     ):
         key = item
     else:
         key = index
-    if not isinstance(key, (str, int)) or isinstance(key, bool) or key == "":
+    if not (isinstance(key, str) or is_whole(key)) or key == "":
         raise InvalidValue(
             f"{step.name}: the key of item {index} of {step.each} must be a non-empty "
             f"str or an int, found {key!r}"
@@ -205,7 +214,7 @@ def _is_text(text: str) -> bool:
     return True
 
 
-def _field(step: PlanStep, index: int, item: Any, field: str) -> Any:
+def _field_of(step: PlanStep, index: int, item: Any, field: str) -> Any:
     if isinstance(item, Mapping):
         if field in item:
             return item[field]

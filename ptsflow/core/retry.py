@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from ptsflow.core.numbers import is_number, is_whole
 from ptsflow.errors import AttemptLost, DeclarationError
 
 if TYPE_CHECKING:
@@ -188,9 +189,8 @@ def _wait(policy: Retry, state: RetryCallState) -> float:
 def _check_number(
     name: str, value: object, kind: type, least: int, most: float
 ) -> None:
-    accepted = (int,) if kind is int else (int, float)
-    fits = isinstance(value, accepted) and not isinstance(value, bool)
-    if fits and least <= value <= most:  # type: ignore[operator] # fits says so
+    is_right = is_whole if kind is int else is_number
+    if is_right(value, least, most):
         return
     noun = "a whole number" if kind is int else "a number"
     raise DeclarationError(

@@ -28,7 +28,7 @@ def bind_all(
     earlier: set[str] = set()
     for name, step in steps.items():
         label = f"{workflow.__name__}.{name}"
-        for option, named in step.options.references:
+        for option, named in step.references:
             is_own = any(vars(b).get(named.name) is named for b in workflow.__mro__)
             if not is_own or named.name not in earlier:
                 declared = steps.get(named.name) if is_own else None

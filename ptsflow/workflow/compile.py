@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ptsflow.core.plan import Plan, PlanStep
+from msgspec.structs import asdict
+
+from ptsflow.core.plan import Plan, PlanStep, StepOptions
 from ptsflow.workflow.code_hash import fingerprint
-from ptsflow.workflow.step import Options, Step
+from ptsflow.workflow.step import Step
 from ptsflow.workflow.workflow import Workflow
 
 _HASHES: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
@@ -46,34 +48,17 @@ def _planned(
     # An item-wise chain waits item by item, not for the step before as a whole.
     each = [] if source is None or source.options.each else [source.name]
     named = [binding.step for binding in bindings if binding.kind == "result"]
-    waits_for_above = options.after is None and options.each is None
+    waits_for_above = step.after is None and options.each is None
     return PlanStep(
+        **asdict(options),
         name=step.name,
         index=index,
         function=step.function,
         is_async=step.is_async,
         name_size=name_size,
         bindings=bindings,
-        needs=tuple(dict.fromkeys([*(options.after or ()), *each, *named])),
+        needs=tuple(dict.fromkeys([*(step.after or ()), *each, *named])),
         above=start if waits_for_above else None,
-        each=options.each,
-        parallel=options.parallel,
-        always=options.always,
-        optional=options.optional,
-        retry=options.retry,
-        key=options.key,
-        limit=options.limit,
-        tolerate=options.tolerate,
-        weight=options.weight,
-        version=options.version,
-        at_most_once=options.at_most_once,
-        executor=options.executor,
-        timeout=options.timeout,
-        stall=options.stall,
-        memory=options.memory,
-        uses=options.uses,
-        priority=options.priority,
-        keep_workdir=options.keep_workdir,
         code_hash=_hash_of(step.function),
     )
 
@@ -89,7 +74,7 @@ def _starts(workflow: type[Workflow]) -> list[int]:
     """Return for every step the index of the first of its parallel group."""
     starts: list[int] = []
     group: set[str] = set()
-    previous: Options | None = None
+    previous: StepOptions | None = None
     for index, step in enumerate(workflow.declared_steps.values()):
         options = step.options
         joins = previous is not None and previous.parallel and options.parallel

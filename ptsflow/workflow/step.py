@@ -7,110 +7,25 @@ seen when the class is made (`workflow`).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import (
     Any,
     Concatenate,
     Generic,
     ParamSpec,
     TypeVar,
+    Unpack,
     overload,
 )
 
-from ptsflow.core.plan import Key
+from ptsflow.core.plan import StepOptions
 from ptsflow.core.retry import Retry
 from ptsflow.errors import DeclarationError
-from ptsflow.workflow import step_options
-from ptsflow.workflow.step_options import _executor
+from ptsflow.workflow.step_options import GivenOptions, check_names, checked
 
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-
-
-class Options:
-    """What `@step(...)` was given, checked by itself."""
-
-    __slots__ = (
-        "after",
-        "always",
-        "at_most_once",
-        "each",
-        "executor",
-        "keep_workdir",
-        "key",
-        "limit",
-        "memory",
-        "optional",
-        "parallel",
-        "priority",
-        "references",
-        "retry",
-        "stall",
-        "timeout",
-        "tolerate",
-        "uses",
-        "version",
-        "weight",
-    )
-
-    def __init__(self, label: str, given: dict[str, Any]) -> None:
-        after = _steps(label, given["after"])
-        each = _one_step(label, given["each"])
-        self.after = None if after is None else tuple(step.name for step in after)
-        self.each = None if each is None else each.name
-        #: The steps that these two name, to see whether they are of the same class.
-        self.references = [("after", step) for step in after or ()]
-        self.references += [] if each is None else [("each", each)]
-        self.parallel = step_options.flag(label, "parallel", given["parallel"])
-        self.always = step_options.flag(label, "always", given["always"])
-        self.optional = step_options.flag(label, "optional", given["optional"])
-        self.at_most_once = step_options.flag(
-            label, "at_most_once", given["at_most_once"]
-        )
-        # What may run at most once is not tried again unless that is asked for.
-        retries = 0 if self.at_most_once and given["retry"] is None else given["retry"]
-        self.retry = step_options.retry(label, retries)
-        self.key: Key | None = step_options.key(label, given["key"])
-        self.limit: int | None = step_options.limit(label, given["limit"])
-        self.tolerate: int | str = step_options.tolerate(label, given["tolerate"])
-        self.weight = step_options.weight(label, given["weight"])
-        self.version = step_options.version(label, given["version"])
-        self.executor = _executor(label, given["executor"])
-        self.timeout = step_options.duration(label, "timeout", given["timeout"])
-        self.stall = step_options.duration(label, "stall", given["stall"])
-        self.memory = step_options.memory(label, given["memory"])
-        #: How much of each of the class's `limits` one task of it takes.
-        self.uses = step_options.uses(label, given["uses"])
-        self.priority = step_options.priority(label, given["priority"])
-        self.keep_workdir = step_options.flag(
-            label, "keep_workdir", given["keep_workdir"]
-        )
-        self._check_together(label)
-
-    def _check_together(self, label: str) -> None:
-        placed = [
-            name
-            for name, used in (
-                ("after=", self.after is not None),
-                ("each=", self.each is not None),
-                ("parallel=True", self.parallel and not self.always),
-                ("always=True", self.always),
-            )
-            if used
-        ]
-        if len(placed) > 1 and placed != ["after=", "each="]:
-            raise DeclarationError(
-                f"{label}: {' and '.join(placed)} say different things of when it "
-                "runs; keep one of them"
-            )
-        if self.each is None:
-            for name in ("key", "limit", "tolerate"):
-                if getattr(self, name):
-                    raise DeclarationError(
-                        f"{label}: {name}= is for steps that fan out; add each=, "
-                        f"or leave {name}= out"
-                    )
 
 
 class Step(Generic[P, R_co]):
@@ -131,7 +46,21 @@ class Step(Generic[P, R_co]):
         self.function = function
         self.name = function.__name__
         self.label = function.__qualname__
-        self.options = Options(self.label, given)
+        after = given.pop("after", None)
+        each = given.pop("each", None)
+        #: The steps that `after` and `each` name.
+        self.references = _references(self.label, "after", after)
+        self.after = (
+            None if after is None else tuple(step.name for _, step in self.references)
+        )
+        if each is not None:
+            self.references.append(("each", _step(self.label, "each", each)))
+        kept = checked(self.label, given)
+        if kept.get("at_most_once") and "retry" not in kept:
+            # What may run at most once is not tried again unless that is asked for.
+            kept["retry"] = Retry(0)
+        self.options = StepOptions(each=None if each is None else each.name, **kept)
+        self._check_together()
         self.is_async = inspect.iscoroutinefunction(function)
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(
             function
@@ -154,6 +83,31 @@ class Step(Generic[P, R_co]):
             return self
         return self.function.__get__(instance, owner)
 
+    def _check_together(self) -> None:
+        options = self.options
+        placed = [
+            name
+            for name, used in (
+                ("after=", self.after is not None),
+                ("each=", options.each is not None),
+                ("parallel=True", options.parallel and not options.always),
+                ("always=True", options.always),
+            )
+            if used
+        ]
+        if len(placed) > 1 and placed != ["after=", "each="]:
+            raise DeclarationError(
+                f"{self.label}: {' and '.join(placed)} say different things of when it "
+                "runs; keep one of them"
+            )
+        if options.each is None:
+            for name in ("key", "limit", "tolerate"):
+                if getattr(options, name):
+                    raise DeclarationError(
+                        f"{self.label}: {name}= is for steps that fan out; add each=, "
+                        f"or leave {name}= out"
+                    )
+
     def __repr__(self) -> str:
         return f"<step {self.label}>"
 
@@ -165,23 +119,7 @@ def step(
     *,
     after: Step[..., Any] | tuple[Step[..., Any], ...] | None = None,
     each: Step[..., Any] | None = None,
-    parallel: bool = False,
-    always: bool = False,
-    optional: bool = False,
-    retry: Retry | int | None = None,
-    key: Key | None = None,
-    limit: int | None = None,
-    tolerate: int | str = 0,
-    weight: float = 1,
-    version: str | int = "",
-    at_most_once: bool = False,
-    executor: str | None = None,
-    timeout: float | str | None = None,
-    stall: float | str | None = None,
-    memory: int | str | None = None,
-    uses: str | Mapping[str, int] | None = None,
-    priority: int = 0,
-    keep_workdir: bool = False,
+    **options: Unpack[GivenOptions],
 ) -> Callable[[Callable[Concatenate[Any, P], R]], Step[P, R]]: ...
 def step(function: Any = None, /, **given: Any) -> Any:
     """Declare a method as a step of its workflow.
@@ -219,50 +157,19 @@ def step(function: Any = None, /, **given: Any) -> Any:
     Raises:
         DeclarationError: an option has a wrong type or value, or contradicts another.
     """
-    unknown = given.keys() - _DEFAULTS.keys()
-    if unknown:
-        raise DeclarationError(
-            f"@step: unknown option {min(unknown)!r}; "
-            f"there are {', '.join(sorted(_DEFAULTS))}"
-        )
-    options = _DEFAULTS | given
+    check_names(given)
     if function is not None:
-        return Step(function, options)
-    return lambda method: Step(method, options)
+        return Step(function, given)
+    return lambda method: Step(method, dict(given))
 
 
-_DEFAULTS: dict[str, Any] = {
-    "after": None,
-    "each": None,
-    "parallel": False,
-    "always": False,
-    "optional": False,
-    "retry": None,
-    "key": None,
-    "limit": None,
-    "tolerate": 0,
-    "weight": 1,
-    "version": "",
-    "at_most_once": False,
-    "executor": None,
-    "timeout": None,
-    "stall": None,
-    "memory": None,
-    "uses": None,
-    "priority": 0,
-    "keep_workdir": False,
-}
-
-
-def _steps(label: str, value: object) -> tuple[Step[..., Any], ...] | None:
+def _references(
+    label: str, option: str, value: object
+) -> list[tuple[str, Step[..., Any]]]:
     if value is None:
-        return None
+        return []
     entries = value if isinstance(value, (tuple, list)) else (value,)
-    return tuple(_step(label, "after", entry) for entry in entries)
-
-
-def _one_step(label: str, value: object) -> Step[..., Any] | None:
-    return None if value is None else _step(label, "each", value)
+    return [(option, _step(label, option, entry)) for entry in entries]
 
 
 def _step(label: str, option: str, value: object) -> Step[..., Any]:

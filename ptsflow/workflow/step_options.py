@@ -1,95 +1,119 @@
-"""What one option of `@step` may be: each is returned as it is kept, or refused."""
+"""The options of `@step`: what users may give, and the check of each.
+
+A new option is a line in `GivenOptions` here and a field of `StepOptions` in `core.plan`,
+which says as what a plan keeps the option and what it is where users leave it out.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import (
-    Any,
-    TypeGuard,
-)
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Annotated, Any, TypedDict, TypeGuard, get_args, get_type_hints
 
+from ptsflow.core.numbers import is_number, is_whole
+from ptsflow.core.plan import Key
 from ptsflow.core.retry import Retry
 from ptsflow.errors import DeclarationError
 from ptsflow.workflow import units
 
-
-def refuse(label: str, option: str, expected: str, found: object) -> DeclarationError:
-    """Return the error of an option that is not what it should be."""
-    return DeclarationError(f"{label}: {option}= expects {expected}, found {found!r}")
+#: Where bodies can run, by name.
+EXECUTORS = ("thread", "process", "dask")
 
 
-def flag(label: str, option: str, value: object) -> bool:
+class Unfit(Exception):
+    """A value is not what its option expects; the message says what is expected."""
+
+
+def flag(value: object) -> bool:
     """Return True or False."""
     if isinstance(value, bool):
         return value
-    raise refuse(label, option, "True or False", value)
+    raise Unfit("True or False")
 
 
-def retry(label: str, value: object) -> Retry:
-    """Return the policy; three retries where none is given."""
-    if value is None:
-        return Retry()
+def policy(value: object) -> Retry:
+    """Return the policy that a number of retries stands for."""
     if isinstance(value, Retry):
         return value
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if is_whole(value, 0):
         return Retry(value)
-    raise refuse(label, "retry", "a Retry or a number of retries", value)
+    raise Unfit("a Retry or a number of retries")
 
 
-def key(label: str, value: object) -> Any:
-    """Return what names the items; None where nothing does."""
-    if value is None or callable(value) or (isinstance(value, str) and value):
+def key(value: object) -> object:
+    """Return a field's name or a function."""
+    if callable(value) or (isinstance(value, str) and value):
         return value
-    raise refuse(label, "key", "the name of a field or a function of the item", value)
+    raise Unfit("the name of a field or a function of the item")
 
 
-def limit(label: str, value: object) -> int | None:
-    """Return how many items may run at the same time; None for any number."""
-    if value is None:
-        return None
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+def limit(value: object) -> int:
+    """Return a number of items."""
+    if is_whole(value, 1):
         return value
-    raise refuse(label, "limit", "a whole number of 1 or more", value)
+    raise Unfit("a whole number of 1 or more")
 
 
-def tolerate(label: str, value: object) -> int | str:
-    """Return how many items may fail: a number, or a share with its sign."""
-    expected = 'a number of items, 0 or more, or a share such as "2%"'
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+def tolerate(value: object) -> int | str:
+    """Return a number of items, or a share with its sign."""
+    if is_whole(value, 0) or (isinstance(value, str) and _is_share(value)):
         return value
-    if isinstance(value, str) and value.endswith("%"):
-        try:
-            share = float(value[:-1])
-        except ValueError:
-            raise refuse(label, "tolerate", expected, value) from None
-        if 0 <= share <= 100:  # noqa: PLR2004 - percent
-            return value
-    raise refuse(label, "tolerate", expected, value)
+    raise Unfit('a number of items, 0 or more, or a share such as "2%"')
 
 
-def weight(label: str, value: object) -> float:
-    """Return the share in the percentage of the container."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if number and 0 < value < float("inf"):  # type: ignore[operator] # a number
-        return float(value)  # type: ignore[arg-type] # a number
-    raise refuse(label, "weight", "a number above 0", value)
+def _is_share(text: str) -> bool:
+    try:
+        return text.endswith("%") and 0 <= float(text[:-1]) <= 100  # noqa: PLR2004 - percent
+    except ValueError:
+        return False
 
 
-def version(label: str, value: object) -> str:
+def weight(value: object) -> float:
+    """Return a finite number above 0."""
+    if is_number(value, 0, sys.float_info.max) and value > 0:
+        return float(value)
+    raise Unfit("a number above 0")
+
+
+def version(value: object) -> str:
     """Return the version as text."""
-    if isinstance(value, (str, int)) and not isinstance(value, bool):
+    if isinstance(value, str) or is_whole(value):
         return str(value)
-    raise refuse(label, "version", "a str or an int", value)
+    raise Unfit("a str or an int")
 
 
-def uses(label: str, value: object) -> dict[str, int]:
+def executor(value: object) -> str:
+    """Return one of `EXECUTORS`."""
+    if isinstance(value, str) and value in EXECUTORS:
+        return value
+    *first, last = map(repr, EXECUTORS)
+    raise Unfit(f"{', '.join(first)} or {last}")
+
+
+def duration(value: object) -> float:
+    """Return seconds."""
+    found = units.seconds(value)
+    if found is None:
+        raise Unfit('seconds above 0, or a text such as "2h"')
+    return found
+
+
+def memory(value: object) -> int:
+    """Return bytes."""
+    found = units.size(value)
+    if found is None:
+        raise Unfit('bytes above 0, or a text such as "2GB"')
+    return found
+
+
+def uses(value: object) -> dict[str, int]:
     """Return how much of each resource a task takes."""
-    given = {value: 1} if isinstance(value, str) else {} if value is None else value
+    given = {value: 1} if isinstance(value, str) else value
     if is_counts(given):
         return dict(given)
-    expected = "a resource's name, or a mapping of such to whole numbers of 1 or more"
-    raise refuse(label, "uses", expected, value)
+    raise Unfit("a resource's name, or a mapping of such to whole numbers of 1 or more")
 
 
 def is_counts(value: object) -> TypeGuard[Mapping[str, int]]:
@@ -100,31 +124,78 @@ def is_counts(value: object) -> TypeGuard[Mapping[str, int]]:
     )
 
 
-def priority(label: str, value: object) -> int:
-    """Return the priority."""
-    if isinstance(value, int) and not isinstance(value, bool):
+def priority(value: object) -> int:
+    """Return a whole number."""
+    if is_whole(value):
         return value
-    raise refuse(label, "priority", "a whole number", value)
+    raise Unfit("a whole number")
 
 
-def duration(label: str, option: str, value: object) -> float | None:
-    """Return seconds; None for no bound."""
-    found = units.seconds(value)
-    if found is None and value is not None:
-        raise refuse(label, option, 'seconds above 0, or a text such as "2h"', value)
-    return found
+class GivenOptions(TypedDict, total=False):
+    """What `@step(...)` accepts beside `after` and `each`; None leaves an option out."""
+
+    parallel: Annotated[bool, flag]
+    always: Annotated[bool, flag]
+    optional: Annotated[bool, flag]
+    retry: Annotated[Retry | int | None, policy]
+    key: Annotated[Key | None, key]
+    limit: Annotated[int | None, limit]
+    tolerate: Annotated[int | str, tolerate]
+    weight: Annotated[float, weight]
+    version: Annotated[str | int, version]
+    at_most_once: Annotated[bool, flag]
+    executor: Annotated[str | None, executor]
+    timeout: Annotated[float | str | None, duration]
+    stall: Annotated[float | str | None, duration]
+    memory: Annotated[int | str | None, memory]
+    uses: Annotated[str | Mapping[str, int] | None, uses]
+    priority: Annotated[int, priority]
+    keep_workdir: Annotated[bool, flag]
 
 
-def memory(label: str, value: object) -> int | None:
-    """Return bytes; None for no bound."""
-    found = units.size(value)
-    if found is None and value is not None:
-        raise refuse(label, "memory", 'bytes above 0, or a text such as "2GB"', value)
-    return found
+@cache
+def _declared() -> dict[str, tuple[Callable[[object], Any], bool]]:
+    """Return the check of every option, and whether None leaves the option out."""
+    hints = get_type_hints(GivenOptions, include_extras=True)
+    return {
+        name: (hint.__metadata__[0], type(None) in get_args(hint.__origin__))
+        for name, hint in hints.items()
+    }
 
 
-#: Where bodies can run, by name.
-EXECUTORS = ("thread", "process", "dask")
+def check_names(given: Iterable[str]) -> None:
+    """See to it that there are such options.
+
+    Raises:
+        DeclarationError: one of them is unknown.
+    """
+    known = {"after", "each", *_declared()}
+    unknown = set(given) - known
+    if unknown:
+        raise DeclarationError(
+            f"@step: unknown option {min(unknown)!r}; "
+            f"there are {', '.join(sorted(known))}"
+        )
+
+
+def checked(label: str, given: Mapping[str, object]) -> dict[str, Any]:
+    """Return the options as a plan keeps them.
+
+    Raises:
+        DeclarationError: the value of an option does not fit.
+    """
+    kept: dict[str, Any] = {}
+    for name, value in given.items():
+        check, may_be_none = _declared()[name]
+        if value is None and may_be_none:
+            continue
+        try:
+            kept[name] = check(value)
+        except Unfit as unfit:
+            raise DeclarationError(
+                f"{label}: {name}= expects {unfit}, found {value!r}"
+            ) from None
+    return kept
 
 
 def check_executor(value: object) -> str | None:
@@ -158,16 +229,5 @@ def _takes_nothing(function: Callable[..., Any]) -> bool:
     except TypeError:
         return False
     except ValueError:
-        return True  # Made in C, so nobody knows.
+        return True  # A function made in C may have no signature.
     return True
-
-
-def _executor(label: str, value: object) -> str | None:
-    if value is None or (isinstance(value, str) and value in EXECUTORS):
-        return value
-    raise refuse(label, "executor", _either(EXECUTORS), value)
-
-
-def _either(names: tuple[str, ...]) -> str:
-    *first, last = map(repr, names)
-    return f"{', '.join(first)} or {last}"

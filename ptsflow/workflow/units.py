@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+import sys
+
+from ptsflow.core.numbers import is_number, is_whole
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9} | {
@@ -21,7 +24,7 @@ def seconds(value: object) -> float | None:
     Return None where it is neither, or not above 0 and finite.
     """
     found: float | None = None
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if is_number(value, 0, sys.float_info.max):
         found = float(value)
     elif isinstance(value, str):
         parts = _PART.findall(value)
@@ -36,7 +39,7 @@ def size(value: object) -> int | None:
     Return None where it is neither, or not above 0.
     """
     found: int | None = None
-    if isinstance(value, int) and not isinstance(value, bool):
+    if is_whole(value):
         found = value
     elif isinstance(value, str) and (match := _SIZE.fullmatch(value)):
         found = int(float(match[1]) * _BYTES[match[2].upper()])

@@ -7,14 +7,15 @@ import concurrent.futures
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 from ptsflow import Retry, Workflow, step
+from ptsflow.core.plan import StepOptions
 from ptsflow.errors import DeclarationError
 from ptsflow.workflow.step import Step
-from ptsflow.workflow.step_options import EXECUTORS, check_executor
+from ptsflow.workflow.step_options import EXECUTORS, GivenOptions, check_executor
 
 
 def check(self: object) -> list[str]:  # noqa: ARG001 - a method
@@ -31,7 +32,8 @@ CHECK = step(check)
 def test_a_bare_decorator_takes_every_default() -> None:
     options = CHECK.options
 
-    assert (options.after, options.each, options.key, options.limit) == (None,) * 4
+    assert CHECK.after is None
+    assert (options.each, options.key, options.limit) == (None,) * 3
     assert (options.parallel, options.always, options.optional) == (False,) * 3
     assert (options.tolerate, options.weight, options.version) == (0, 1.0, "")
     assert (options.retry.max_retries, options.retry.delay) == (3, 30.0)
@@ -44,7 +46,7 @@ def test_options_are_recorded() -> None:
         return item
 
     policy = Retry(1)
-    options = step(
+    made = step(
         after=(CHECK,),
         each=CHECK,
         optional=True,
@@ -58,14 +60,21 @@ def test_options_are_recorded() -> None:
         priority=-10,
         keep_workdir=True,
         executor="dask",
-    )(check).options
+    )(check)
+    options = made.options
 
-    assert (options.after, options.each) == (("check",), "check")
+    assert (made.after, options.each) == (("check",), "check")
     assert (options.retry, options.key, options.limit) == (policy, key, 4)
     assert (options.tolerate, options.weight, options.version) == ("2%", 3.0, "7")
     assert options.optional is True
     assert (options.uses, options.priority) == ({"db": 2, "net": 1}, -10)
     assert (options.keep_workdir, options.executor) == (True, "dask")
+
+
+def test_every_option_that_is_checked_is_kept_and_no_other() -> None:
+    kept = set(StepOptions.__struct_fields__) - {"each"}
+
+    assert set(get_type_hints(GivenOptions)) == kept
 
 
 def test_a_resource_by_its_name_is_one_of_it() -> None:
@@ -89,7 +98,7 @@ def test_a_step_names_where_its_bodies_run(name: str) -> None:
 def test_after_takes_a_step_or_several(
     after: Any, expected: tuple[str, ...] | None
 ) -> None:
-    assert step(after=after)(check).options.after == expected
+    assert step(after=after)(check).after == expected
 
 
 def test_a_number_of_retries_is_a_policy() -> None:

@@ -147,7 +147,7 @@ def test_an_inherited_step_is_named_by_its_class() -> None:
         def third(self, first: int) -> int:
             return first
 
-    assert Other.declared_steps["third"].options.after == ("first",)
+    assert Other.declared_steps["third"].after == ("first",)
 
 
 def test_a_base_class_s_step_may_be_named_where_it_is_overridden() -> None:
@@ -159,7 +159,7 @@ def test_a_base_class_s_step_may_be_named_where_it_is_overridden() -> None:
         @step(after=Base.first)
         def third(self) -> None: ...
 
-    assert Other.declared_steps["third"].options.after == ("first",)
+    assert Other.declared_steps["third"].after == ("first",)
 
 
 @pytest.mark.parametrize(
