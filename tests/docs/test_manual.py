@@ -13,6 +13,7 @@ import pytest
 
 import ptsflow
 from ptsflow.cli.main import commands
+from ptsflow.workflow.step_options import GivenOptions
 from tests.docs.blocks import ROOT, blocks_of, commands_of, environment
 
 README = ROOT / "README.md"
@@ -124,10 +125,7 @@ def test_the_manual_names_every_option_of_every_command(
 
 def names_in_step_and_retry() -> Iterator[tuple[str, str]]:
     """Yield a topic with each name that must be in it."""
-    (options,) = re.findall(
-        r"Options:\n(.*?)\n\n", ptsflow.step.__doc__ or "", re.DOTALL
-    )
-    for name in re.findall(r"^ +(\w+): ", options, re.MULTILINE):
+    for name in ("after", "each", *GivenOptions.__annotations__):
         yield "steps", f"`{name}="
     for name in inspect.signature(ptsflow.Retry).parameters:
         yield "retries", name
