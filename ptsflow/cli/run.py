@@ -13,6 +13,7 @@ import click
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ptsflow.cli.listeners import configured_listeners
 from ptsflow.cli.shared import (
     Common,
     common_options,
@@ -243,10 +244,11 @@ def _value(kind: type[Workflow], name: str, texts: list[str]) -> Any:
 
 def _run(common: Common, request: Request, workflow: Workflow, options: Options) -> int:
     board = Board()
+    configured = configured_listeners()
     with connect(common.url) as client:
         try:
             with _screen(board, quiet=request.quiet) as screen:
-                listening = replace(options, listeners=(board, screen))
+                listening = replace(options, listeners=(board, screen, *configured))
                 code = _outcome(run_with(workflow, client, listening).ok)
         except Stopped as stopped:
             code = _TIMED_OUT if stopped.number == SIGALRM else 128 + stopped.number

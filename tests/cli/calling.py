@@ -30,6 +30,7 @@ class Place:
                 "LINES",
                 "NO_COLOR",
                 "FORCE_COLOR",
+                "PTSFLOW_LISTENERS",
                 "PTSFLOW_STORE",
                 "PYTHONUNBUFFERED",
             }
