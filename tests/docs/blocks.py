@@ -6,6 +6,7 @@
 | sh | a shell script that ends at its first failing command |
 | crontab | the command of each line |
 | ini | the command of each `ExecStart=` |
+| toml | nothing; `# NAME.toml` in its first line names its file |
 | text | nothing: a picture |
 """
 
@@ -22,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: The folder that the examples of cron and systemd are in.
 _SERVED = "/srv/feed"
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_NAMED = re.compile(r"# ([\w.]+\.py)\n")
+_NAMED = re.compile(r"# ([\w.]+\.(?:py|toml))\n")
 _CRON = re.compile(r"^(?:[\d*/,-]+ ){5}(.*)$", re.MULTILINE)
 _EXEC = re.compile(r"^ExecStart=(.*)$", re.MULTILINE)
 
@@ -51,11 +52,11 @@ def commands_of(block: Block, folder: Path) -> list[list[str]]:
     Raises:
         ValueError: nobody knows how a block of this kind is run.
     """
-    if block.kind == "python":
+    if block.kind in ("python", "toml"):
         named = _NAMED.match(block.text)
         name = named[1] if named else f"block_{block.line}.py"
         (folder / name).write_text(block.text, encoding="utf-8")
-        return [[sys.executable, "-W", "error", name]]
+        return [] if block.kind == "toml" else [[sys.executable, "-W", "error", name]]
     if block.kind == "sh":
         return [["sh", "-euc", _shortened(block.text)]]
     here = block.text.replace(_SERVED, str(folder))
