@@ -1,11 +1,8 @@
-"""The store in MongoDB while servers freeze, die and refuse, and answers get lost."""
+"""The store in MongoDB where the answer to a call that was carried out gets lost."""
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,17 +10,10 @@ from msgspec.structs import replace
 from pymongo.database import Database
 
 from ptsflow.core.model import Progress, Status, Stop
-from ptsflow.errors import (
-    Conflict,
-    ContainerNotFound,
-    LeaseLost,
-    StoreError,
-    StoreFull,
-    StoreUnavailable,
-)
+from ptsflow.errors import Conflict, ContainerNotFound, LeaseLost, StoreUnavailable
 from ptsflow.stores.mongo.documents import INLINE_LIMIT
 from ptsflow.stores.mongo.store import MongoStore
-from tests.mongod import Mongod, free_port, running, start_mongod
+from tests.mongod import Mongod
 from tests.stores.making import (
     LEASE,
     attempt,
@@ -38,9 +28,8 @@ from tests.stores.making import (
     owner,
     swap,
 )
-from tests.stores.mongo_fixtures import Raw, new_database_url, raw_database
+from tests.stores.mongo_fixtures import Raw
 from tests.stores.tcp_proxy import TcpProxy
-from tests.support.wording import THEIRS, Message
 
 pytestmark = pytest.mark.mongod
 
@@ -48,21 +37,8 @@ _LARGE = f'"{"x" * INLINE_LIMIT}"'
 
 
 @pytest.fixture
-def url(mongod: Mongod) -> str:
-    return new_database_url(mongod.url)
-
-
-@pytest.fixture
-def database(url: str) -> Iterator[Database[Raw]]:
-    with raw_database(url) as opened:
-        yield opened
-
-
-@pytest.fixture
-def proxy(mongod: Mongod) -> Iterator[TcpProxy]:
-    opened = TcpProxy(mongod.port)
-    yield opened
-    opened.close()
+def server(mongod: Mongod) -> str:
+    return mongod.url
 
 
 @pytest.fixture
@@ -71,9 +47,6 @@ def store(database: Database[Raw], proxy: TcpProxy) -> Iterator[MongoStore]:
     opened = MongoStore(f"mongodb://127.0.0.1:{proxy.port}/{database.name}")
     yield opened
     opened.close()
-
-
-# -- answers that get lost ------------------------------------------------------------
 
 
 def _twice(proxy: TcpProxy, request: bytes, call: Callable[[], Any]) -> Any:
@@ -336,226 +309,3 @@ def test_a_taken_name_that_no_majority_confirmed_is_no_conflict_yet(
             store.commit(uid, [new("one")], fence=None)
         with pytest.raises(Conflict):
             store.commit(uid, [new("one")], fence=None)
-
-
-# -- what the server's errors mean ------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("code", "kind", "text"),
-    [
-        *(
-            pytest.param(code, StoreUnavailable, text, id=str(code))
-            for code, text in {
-                50: "did not finish the call: {}; try again",
-                89: "did not finish the call: {}; try again",
-                91: "cannot be reached: {}; check that mongod runs there and that the "
-                "network lets it through",
-                112: "did not finish the call: {}; try again",
-                189: "cannot be reached: {}; check that mongod runs there and that the "
-                "network lets it through",
-                10107: "cannot be reached: {}; check that mongod runs there and that "
-                "the network lets it through",
-                11600: "cannot be reached: {}; check that mongod runs there and that "
-                "the network lets it through",
-                11602: "cannot be reached: {}; check that mongod runs there and that "
-                "the network lets it through",
-            }.items()
-        ),
-        pytest.param(14031, StoreFull, "has no room left: {}; free some there"),
-        pytest.param(
-            8000, StoreError, "refused the call: {} (code 8000); check its log"
-        ),
-    ],
-)
-def test_an_error_of_the_server_says_whether_to_try_again(
-    store: MongoStore, mongod: Mongod, code: int, kind: type[StoreError], text: str
-) -> None:
-    uid = filled(store, "one")
-    held(store, uid)
-    batch = [swap(one(store, uid, "one"), fence=1)]
-    with mongod.fail("update", errorCode=code), pytest.raises(StoreError) as caught:
-        store.commit(uid, batch, fence=1)
-
-    assert type(caught.value) is kind
-    said = str(caught.value)
-    place = store._link.place
-    assert said == Message(f"MongoDB at {place} {text.format(THEIRS)}")
-    store.commit(uid, batch, fence=1)
-
-
-@pytest.mark.parametrize("code", [91, 189, 10107, 11600, 11602])
-def test_a_replica_set_that_changes_its_primary_is_not_even_noticed(
-    mongod_rs: Mongod, code: int
-) -> None:
-    url = new_database_url(mongod_rs.url)
-    with raw_database(url):
-        store = MongoStore(url)
-        uid = filled(store, "one")
-        held(store, uid)
-        with mongod_rs.fail("update", "find", errorCode=code):
-            store.commit(uid, [swap(one(store, uid, "one"), fence=1)], fence=1)
-
-        assert one(store, uid, "one").version == 2
-        store.close()
-
-
-# -- servers that freeze and die ------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def own_mongod() -> Iterator[Mongod]:
-    """Return a server that a test may freeze."""
-    with running() as server:
-        yield server
-
-
-def test_a_frozen_server_is_given_up_at_the_deadline(own_mongod: Mongod) -> None:
-    url = new_database_url(own_mongod.url, "timeoutMS=400")
-    store = MongoStore(url)
-    uid = filled(store, "one")
-    record = held(store, uid)
-    task = one(store, uid, "one")
-    logs = store.logs()
-    logs.put(uid, [chunk("one")])
-    calls: dict[str, Callable[[], object]] = {
-        "now": store.now,
-        "create": lambda: store.create("new"),
-        "container": lambda: store.container("feed"),
-        "containers": store.containers,
-        "delete": lambda: store.delete(uid),
-        "claim": lambda: store.claim(uid, owner("b"), LEASE),
-        "renew": lambda: store.renew(uid, 1, LEASE),
-        "save": lambda: store.save(record),
-        "release": lambda: store.release(record),
-        "tasks": lambda: store.tasks(uid),
-        "next_open": lambda: store.next_open(uid),
-        "commit": lambda: store.commit(uid, [swap(task, fence=1)], fence=1),
-        "client": lambda: store.commit(uid, [new("two")], fence=None),
-        "touch": lambda: store.touch(uid, [Progress("one", 1.0, "")], fence=1),
-        "tallies": lambda: store.tallies([uid]),
-        "ask_to_stop": lambda: store.ask_to_stop(uid, 1, Stop.NOW),
-        "stop_asked": lambda: store.stop_asked(uid, 1),
-        "attempts": lambda: store.attempts(uid, "one"),
-        "put": lambda: logs.put(uid, [chunk("two", number=1)]),
-        "read": lambda: logs.read(uid),
-        "trim": lambda: logs.trim(uid, "load", 1, 0, 0),
-        "forget": lambda: logs.forget(uid),
-        "logs": store.logs,
-        "sibling": store.sibling,
-    }
-    own_mongod.freeze()
-    try:
-        took = {name: _time_to_give_up(call) for name, call in calls.items()}
-        began = time.monotonic()
-        store.close()
-        logs.close()
-        took["close"] = time.monotonic() - began
-    finally:
-        own_mongod.thaw()
-
-    assert {name: took[name] for name in took if took[name] > 1.5} == {}
-
-
-def test_without_a_deadline_in_the_url_it_is_five_seconds(own_mongod: Mongod) -> None:
-    store = MongoStore(new_database_url(own_mongod.url))
-    own_mongod.freeze()
-    try:
-        took = _time_to_give_up(lambda: store.container("feed"))
-    finally:
-        own_mongod.thaw()
-
-    assert 4 < took < 8
-    assert store.container("feed") is None
-    store.close()
-
-
-def test_a_store_is_closed_at_once_though_its_server_froze(own_mongod: Mongod) -> None:
-    store = MongoStore(new_database_url(own_mongod.url))
-    filled(store, "one")
-    own_mongod.freeze()
-    began = time.monotonic()
-    try:
-        store.close()
-    finally:
-        own_mongod.thaw()
-
-    assert time.monotonic() - began < 3
-
-
-def test_a_network_that_drops_everything_is_given_up_too(
-    store: MongoStore, proxy: TcpProxy
-) -> None:
-    uid = filled(store, "one")
-    opened = MongoStore(f"{store.url}?timeoutMS=400")
-    proxy.swallow(everything=True)
-    took = _time_to_give_up(lambda: opened.commit(uid, [new("two")], fence=None))
-    proxy.swallow(everything=False)
-    opened.close()
-
-    assert took < 1.5
-
-
-def _time_to_give_up(call: Callable[[], object]) -> float:
-    began = time.monotonic()
-    with pytest.raises(StoreUnavailable, match=r"^MongoDB at 127\.0\.0\.1:"):
-        call()
-    return time.monotonic() - began
-
-
-def test_a_store_goes_on_when_the_server_is_back(tmp_path: Path) -> None:
-    server = start_mongod(tmp_path, free_port())
-    store = MongoStore(f"{server.url}/x?timeoutMS=1000")
-    try:
-        uid = filled(store, "one")
-        server.kill()
-        with pytest.raises(StoreUnavailable) as caught:
-            store.tasks(uid)
-        server = start_mongod(tmp_path, server.port)
-
-        assert str(caught.value).startswith(
-            f"MongoDB at 127.0.0.1:{server.port} cannot be reached: "
-        )
-        assert names(store, uid) == ["one"]
-    finally:
-        store.close()
-        server.kill()
-
-
-def test_what_was_acknowledged_survives_kill_9_of_the_server(tmp_path: Path) -> None:
-    server = start_mongod(tmp_path, free_port())
-    url = f"{server.url}/x?timeoutMS=1000"
-    try:
-        for turn in range(4):
-            store = MongoStore(url)
-            uid = store.create(f"turn {turn}")[0].uid
-            acknowledged: list[str] = []
-            writer = threading.Thread(target=_add_all, args=(store, uid, acknowledged))
-            writer.start()
-            while len(acknowledged) <= 5 and writer.is_alive():
-                time.sleep(0.01)
-            time.sleep(0.05 * turn)
-            server.kill()
-            writer.join()
-            store.close()
-            server = start_mongod(tmp_path, server.port)
-            after = MongoStore(url)
-            kept = set(names(after, uid))
-            after.close()
-
-            assert len(acknowledged) > 5
-            assert set(acknowledged) - kept == set()
-            assert len(kept) <= len(acknowledged) + 1
-    finally:
-        server.kill()
-
-
-def _add_all(store: MongoStore, uid: str, acknowledged: list[str]) -> None:
-    """Add tasks until the server is gone."""
-    held(store, uid)
-    for i in range(100_000):
-        try:
-            store.commit(uid, [new(f"t{i}", fence=1, position=i)], fence=1)
-        except StoreUnavailable:
-            return
-        acknowledged.append(f"t{i}")

@@ -1,0 +1,153 @@
+"""What others wrote into the database: refused where it harms, else left alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from pymongo.database import Database
+
+from ptsflow.errors import StoreDamaged
+from ptsflow.stores.mongo.store import MongoStore
+from tests.stores.making import LEASE, chunk, ended, filled, held, one, owner, swap
+from tests.stores.mongo_fixtures import Raw
+from tests.support.wording import THEIRS, Message
+
+pytestmark = pytest.mark.mongod
+
+
+def test_words_of_mongodb_are_kept_as_they_are(store: MongoStore) -> None:
+    container, _ = store.create('{"$ne": null}')
+    hostile = replace(owner("$owner"), host="$name", boot="$$NOW")
+    record = store.claim(container.uid, hostile, LEASE)
+    assert record is not None
+    record = replace(record, workflow="$where", params='{"$gt": ""}')
+    store.save(record)
+
+    assert store.container('{"$ne": null}') == record
+    assert store.container("$where") is None
+
+
+@pytest.mark.parametrize("name", [{"$ne": None}, {"$gt": ""}, ["feed"], 1])
+def test_a_name_that_is_no_text_finds_nothing(store: MongoStore, name: Any) -> None:
+    filled(store, "one")
+
+    assert store.container(name) is None
+
+
+_OF_ANOTHER = "; use the version of ptsflow that wrote it, or another database"
+_OF_BEFORE = (
+    ", made by an earlier version of ptsflow; finish what is in it with that version, "
+    "or choose another database"
+)
+
+
+@pytest.mark.parametrize(
+    ("found", "cure"),
+    [
+        (1, _OF_BEFORE),
+        (3, _OF_ANOTHER),
+        (99, _OF_ANOTHER),
+        (0, _OF_ANOTHER),
+        ("2", _OF_ANOTHER),
+        (None, _OF_ANOTHER),
+    ],
+)
+def test_a_store_of_another_schema_is_refused(
+    url: str, database: Database[Raw], found: object, cure: str
+) -> None:
+    database["ptsflow_meta"].insert_one({"_id": "schema", "schema": found})
+
+    with pytest.raises(StoreDamaged) as caught:
+        MongoStore(url)
+
+    assert str(caught.value) == (
+        f"store {url!r}: expected schema 2, found {found!r}{cure}"
+    )
+    assert database.list_collection_names() == ["ptsflow_meta"]
+
+
+def test_a_document_that_is_not_as_it_was_written_is_damaged(
+    store: MongoStore, database: Database[Raw]
+) -> None:
+    uid = filled(store, "one")
+    database["ptsflow_tasks"].update_one({}, {"$set": {"status": "sleeping"}})
+    database["ptsflow_containers"].update_one({}, {"$set": {"fence": "1"}})
+
+    with pytest.raises(StoreDamaged) as caught:
+        store.tasks(uid)
+    assert str(caught.value) == Message(
+        "expected task 'one' in MongoDB as ptsflow writes it, found something else: "
+        f"{THEIRS}; restore it from a backup"
+    )
+    with pytest.raises(StoreDamaged) as caught:
+        store.container("feed")
+    assert str(caught.value) == Message(
+        "expected container 'feed' in MongoDB as ptsflow writes it, found something "
+        f"else: {THEIRS}; restore it from a backup"
+    )
+
+
+def test_a_ledger_that_nobody_wrote_is_damage_of_its_own(
+    url: str, database: Database[Raw]
+) -> None:
+    store = MongoStore(url)
+    uid = filled(store, "a")
+    store.commit(uid, [ended(swap(one(store, uid, "a")), 1)], fence=None)
+    (raw,) = database["ptsflow_tasks"].find()
+    assert raw["ledger"][0]["began_at"].tzinfo is not None
+    database["ptsflow_tasks"].update_one({}, {"$set": {"ledger": [{"number": "x"}]}})
+
+    assert one(store, uid, "a", payloads=True).version == 2
+    assert store.next_open(uid) is not None
+    with pytest.raises(StoreDamaged) as caught:
+        store.attempts(uid, "a")
+    assert str(caught.value) == Message(
+        "expected the ledger of task 'a' in MongoDB as ptsflow writes it, found "
+        f"something else: {THEIRS}; restore it from a backup"
+    )
+    store.close()
+
+
+def test_a_word_for_the_holder_that_nobody_wrote_is_damage(
+    store: MongoStore, database: Database[Raw]
+) -> None:
+    uid = filled(store)
+    held(store, uid)
+    database["ptsflow_containers"].update_one({}, {"$set": {"stop_asked": "later"}})
+
+    with pytest.raises(StoreDamaged) as caught:
+        store.stop_asked(uid, 1)
+    assert str(caught.value) == Message(
+        "expected container 'feed' in MongoDB as ptsflow writes it, found something "
+        f"else: {THEIRS}; restore it from a backup"
+    )
+
+
+def test_lines_that_nobody_put_are_damage(
+    store: MongoStore, database: Database[Raw]
+) -> None:
+    uid = filled(store)
+    logs = store.logs()
+    logs.put(uid, [chunk("one")])
+    database["ptsflow_logs"].update_one({}, {"$set": {"lines": "[[1"}})
+
+    with pytest.raises(StoreDamaged) as caught:
+        logs.read(uid)
+    assert str(caught.value) == Message(
+        "expected log lines of task 'load' in MongoDB as ptsflow writes it, found "
+        f"something else: {THEIRS}; restore it from a backup"
+    )
+    logs.close()
+
+
+def test_a_field_of_a_newer_version_does_no_harm(
+    store: MongoStore, database: Database[Raw]
+) -> None:
+    uid = filled(store, "one")
+    before = (store.container("feed"), store.tasks(uid))
+    for collection in ("ptsflow_tasks", "ptsflow_containers"):
+        database[collection].update_one({}, {"$set": {"colour": "blue"}})
+
+    assert (store.container("feed"), store.tasks(uid)) == before

@@ -1,0 +1,22 @@
+"""Waiting for what another thread or process does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+#: Seconds after which a loaded machine, too, would have done what is waited for.
+PATIENCE = 60
+
+
+def until(
+    condition: Callable[[], object],
+    *,
+    seconds: float = PATIENCE,
+    seen: Callable[[], object] = str,
+) -> None:
+    """Return as soon as the condition holds, or fail with what `seen` returns then."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, seen()
+        time.sleep(0.005)
