@@ -22,10 +22,11 @@ from ptsflow.client.lease import acquire
 from ptsflow.core.outcome import Raised
 from ptsflow.events import Listener
 from ptsflow.executors import attempt
+from ptsflow.executors.attempt import Call
 from ptsflow.host.process_identity import this_process
 from ptsflow.runner.event_bus import Bus
-from ptsflow.runner.loop import Job, Loop
-from ptsflow.runner.mailbox import Ended
+from ptsflow.runner.loop import Loop
+from ptsflow.runner.mailbox import Mailbox, TaskOutcome
 from ptsflow.runner.options import Options, check_options, names_of
 from ptsflow.runner.prepare import check_fits, prepare
 from ptsflow.runner.report import Report
@@ -108,7 +109,14 @@ def run_inline(  # noqa: PLR0913 - the options of run that make sense here
     loop: Loop | None = None
     try:
         loop = prepare(
-            workflow, plan, store, claimed, options, bus=bus, deadline=lambda: math.inf
+            workflow,
+            plan,
+            store,
+            claimed,
+            options,
+            bus=bus,
+            mailbox=Mailbox(claimed.name),
+            deadline=lambda: math.inf,
         )
         _drive(loop, clock)
     except BaseException:
@@ -118,19 +126,19 @@ def run_inline(  # noqa: PLR0913 - the options of run that make sense here
 
 
 def _drive(loop: Loop, clock: ManualClock) -> None:
-    jobs: deque[Job] = deque()
-    loop.on_arrival = lambda: jobs.extend(loop.turn())
+    calls: deque[Call] = deque()
+    loop.mailbox.open(loop.tasks, lambda: calls.extend(loop.turn()))
     while not loop.is_over:
-        jobs.extend(loop.turn())
-        if jobs:
-            job = jobs.popleft()
-            outcome = attempt.run(job.call)
+        calls.extend(loop.turn())
+        if calls:
+            call = calls.popleft()
+            outcome = attempt.run(call)
             if isinstance(outcome, Raised) and outcome.error_type == _INTERRUPT:
                 loop.interrupt()
                 raise KeyboardInterrupt
-            loop.arrived.append(Ended(job.task, outcome))
+            loop.mailbox.arrived.append(TaskOutcome(call.handle.name, outcome))
             loop.show_progress()
-            loop.flush_progress()
+            loop.write_progress()
             continue
         due = loop.schedule.next_due()
         if due is not None:

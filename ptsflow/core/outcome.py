@@ -62,7 +62,7 @@ def apply_outcome(
     step: PlanStep,
     *,
     now: int,
-    is_needless: bool = False,
+    workflow_finished: bool = False,
 ) -> TaskRecord:
     """Return what an outcome makes of a running task.
 
@@ -71,8 +71,8 @@ def apply_outcome(
         outcome: how its attempt ended.
         step: its step.
         now: the time.
-        is_needless: whether the workflow was finished by another step meanwhile, so
-            that it is not tried again.
+        workflow_finished: whether another step finished the workflow meanwhile, so
+            that no attempt follows.
     """
     match outcome:
         case Returned(result):
@@ -86,7 +86,7 @@ def apply_outcome(
         case Skipped(why):
             return replace(_skip(task, now, Cause.BODY, why), **_code(step))
         case Raised() | Postponed() | Interrupted():
-            return _unfinished(task, outcome, now, is_needless=is_needless)
+            return _unfinished(task, outcome, now, workflow_finished=workflow_finished)
         case _:
             assert_never(outcome)
 
@@ -96,12 +96,12 @@ def _unfinished(
     outcome: Raised | Postponed | Interrupted,
     now: int,
     *,
-    is_needless: bool,
+    workflow_finished: bool,
 ) -> TaskRecord:
     match outcome:
         case Interrupted():
             return transitions.interrupt(task, now=now)
-        case Postponed(_, why) | Raised(why) if is_needless:
+        case Postponed(_, why) | Raised(why) if workflow_finished:
             return _skip(task, now, Cause.FINISH, why)
         case Postponed(seconds, why):
             due = now + round(seconds * 1000)

@@ -71,12 +71,16 @@ class Element(Struct, frozen=True):
         return codec.from_tree(self.tree, self.hint)
 
 
+#: What one parameter of a body receives, before it is read.
+Argument = Value | Values | Element | TaskHandle
+
+
 class Call(Struct, frozen=True):
     """Everything that one attempt needs."""
 
     workflow: Workflow
     step: PlanStep
-    arguments: Mapping[str, Value | Values | Element | TaskHandle]
+    arguments: Mapping[str, Argument]
     handle: TaskHandle
     attempt: int
     began_at: int
@@ -129,7 +133,7 @@ def _run(call: Call) -> Outcome:
         return failed(call, error)
 
 
-def _read(parameter: str, source: Value | Values | Element | TaskHandle) -> Any:
+def _read(parameter: str, source: Argument) -> Any:
     if isinstance(source, TaskHandle):
         return source
     try:

@@ -1,48 +1,82 @@
-"""Bodies in threads, with no hand-over between a body and the one after it.
+"""Bodies in threads of the runner, and the pool of these threads.
 
-Who finishes a body takes its turn at the loop and gets the next job back from it. In a
-chain of steps one thread does everything: no queue, no wake-up, no switch.
+The thread that ends a body takes a turn at the loop and gets the next job back from it.
+In a chain of steps one thread does everything: no queue, no wake-up, no switch.
 """
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from ptsflow.core.outcome import Interrupted, Outcome
 from ptsflow.errors import PtsflowError
+from ptsflow.executors import attempt, capture, fork_guard
+from ptsflow.executors.attempt import Call
 
 J = TypeVar("J")
 
 
-class ThreadExecutor(Generic[J]):
-    """Daemon threads, started as they are needed.
+class ThreadExecutor:
+    """Makes attempts in the thread that asks for them."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        #: The tasks whose bodies run in threads now.
+        self._running: set[str] = set()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a body runs in a thread."""
+        return bool(self._running)
+
+    def run(self, call: Call, must_not_begin: Callable[[], bool]) -> Outcome:
+        """Make the attempt, unless it must not begin; return how it ended."""
+        name = call.handle.name
+        # Register first: who stops the run and then finds no thread busy goes on as if
+        # no body ran, so a body that was not seen must see that it must not begin.
+        self._running.add(name)
+        try:
+            if must_not_begin():
+                return Interrupted()
+            with capture.around(call.handle):
+                outcome = attempt.run(call)
+                fork_guard.end_if_copy(self._pid, outcome)
+                return outcome
+        finally:
+            self._running.discard(name)
+
+
+class ThreadPool(Generic[J]):
+    """Daemon threads that do jobs; each is started when it is first needed.
 
     Args:
-        work: does one job, and returns the next one for the same thread, or None.
-        size: how many threads at the most; may be set anew.
+        work: does a job, and returns the next job for the same thread, or None.
     """
 
-    def __init__(self, work: Callable[[J], J | None], size: int) -> None:
+    def __init__(self, work: Callable[[J], J | None]) -> None:
         self._work = work
-        self.size = size
         self._queue: queue.SimpleQueue[J | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
 
-    def submit(self, jobs: list[J], wanted: int) -> None:
-        """Hand over jobs.
+    def submit(self, jobs: list[J], wanted: int) -> int:
+        """Hand over jobs; return how many threads there are.
+
+        Fewer than wanted if the system grants no more: these threads do all jobs.
 
         Args:
             jobs: what to do.
-            wanted: how many jobs are under way in all: as many threads are needed.
+            wanted: how many threads are needed: as many as jobs are under way in all.
 
         Raises:
             PtsflowError: not even one thread can be started.
         """
         for job in jobs:
             self._queue.put(job)
-        while len(self._threads) < min(self.size, wanted):
+        while len(self._threads) < wanted:
             thread = threading.Thread(
                 target=self._serve, name=f"ptsflow-{len(self._threads)}", daemon=True
             )
@@ -54,17 +88,17 @@ class ThreadExecutor(Generic[J]):
                         f"no thread can be started for a body: {error}; raise what "
                         "limits the processes and threads of this user (ulimit -u)"
                     ) from None
-                self.size = len(self._threads)  # the others do with what there is
-                return
+                break
             self._threads.append(thread)
+        return len(self._threads)
 
     def stop(self) -> None:
-        """Let idle threads end; a thread in a body ends after it."""
+        """Let idle threads end; a thread that does a job ends after the job."""
         self._queue.put(None)
 
     def join(self) -> None:
         """Return when all threads have ended, after `stop`."""
-        # One that ends may have started more of them just before.
+        # A thread that ends may have started more threads just before.
         for thread in self._threads:
             thread.join()
 
@@ -73,5 +107,5 @@ class ThreadExecutor(Generic[J]):
             following: J | None = job
             while following is not None:
                 following = self._work(following)
-        # Each tells the next one: a body that ends late may have started more of them.
+        # Pass the end on: a body that ends late may have started more threads.
         self._queue.put(None)

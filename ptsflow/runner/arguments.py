@@ -1,7 +1,7 @@
-"""What bodies are given: stored results, items and saved data, read when needed.
+"""The arguments of bodies: stored results, items and processing data.
 
-Small results stay in memory with their tasks; what is not there is read from the store
-in one question for all the bodies of a turn.
+Small results stay in memory with their tasks. All that is not in memory is read from the
+store, in one query for all the bodies that a turn starts.
 """
 
 from __future__ import annotations
@@ -15,18 +15,16 @@ from ptsflow.core.model import Status, TaskRecord
 from ptsflow.core.plan import Plan, PlanStep, item_keys
 from ptsflow.core.scheduler import Schedule
 from ptsflow.errors import StoredValueError
-from ptsflow.executors.attempt import Element, Value, Values
+from ptsflow.executors.attempt import Argument, Element, Value, Values
 from ptsflow.workflow.handle import TaskHandle
 
-Arguments = dict[str, Value | Values | Element | TaskHandle]
 
-
-class Inputs:
+class Arguments:
     """Finds the arguments of tasks that start.
 
     Args:
-        plan: the workflow's.
-        schedule: knows the items and their places.
+        plan: the plan of the workflow.
+        schedule: knows the items of each step and their order.
         tasks: the live tasks by name.
         read: reads tasks with their payloads from the store.
     """
@@ -42,17 +40,23 @@ class Inputs:
         self._schedule = schedule
         self._tasks = tasks
         self._read = read
-        #: The elements that each fan-out step was made from.
+        #: By fan-out step, the elements of the list that it fans out over.
         self._elements: dict[str, list[Element]] = {}
+        #: The tasks that the last query returned, by name.
         self._loaded: dict[str, TaskRecord] = {}
 
     def keys(self, step: PlanStep) -> list[str]:
-        """Return the keys of a fan-out step's items, from its source's stored list."""
+        """Return the keys of a fan-out step's items, from the stored list.
+
+        Raises:
+            StoredValueError: the result of the step's source is not a list.
+            InvalidValue: the list cannot be made into keys.
+        """
         source = self._plan.by_name[step.each or ""]
-        self.load_results([source.name])
+        self._fetch(self._missing([source.name]))
         text = self._result(source.name)
-        # A skipped or failed optional step hands on nothing: there are no items. One that
-        # is done and returned nothing is more likely to have forgotten it.
+        # A source that was skipped, or failed and is optional, has no result: then there
+        # are no items. A source that is done without a result most likely lacks a return.
         is_done = self._tasks[source.name].status is Status.DONE
         tree = codec.parse(text or "null") if is_done else []
         found = codec.elements(tree, source.returns)
@@ -66,27 +70,23 @@ class Inputs:
         return item_keys(step, [codec.from_tree(tree, hint) for tree in trees])
 
     def load(self, names: Sequence[str]) -> None:
-        """Read all that the tasks `names` take and nobody has in memory."""
+        """Read all payloads that the tasks `names` need and that are not in memory."""
         wanted = [name for name in names if self._tasks[name].processing_data is UNSET]
         for name in names:
             wanted += self._missing(self._sources(name))
         self._fetch(wanted)
 
-    def load_results(self, names: Sequence[str]) -> None:
-        """Read the results of `names` that nobody has in memory."""
-        self._fetch(self._missing(names))
-
     def saved(self, name: str) -> str | None:
-        """Return the processing data of a task."""
+        """Return the processing data of a task, after `load`."""
         task = self._tasks[name]
         if task.processing_data is UNSET:
             task = self._loaded.get(name, task)
         return None if task.processing_data is UNSET else task.processing_data
 
-    def arguments(self, name: str, handle: TaskHandle) -> Arguments:
-        """Return what each parameter of a task's method receives."""
+    def of(self, name: str, handle: TaskHandle) -> dict[str, Argument]:
+        """Return what each parameter of a task's method receives, after `load`."""
         step, index = self._schedule.source_of(name)
-        arguments: Arguments = {}
+        arguments: dict[str, Argument] = {}
         for binding in step.bindings:
             if binding.kind == "task":
                 arguments[binding.parameter] = handle
@@ -111,7 +111,7 @@ class Inputs:
         return Values([self._result(name) or "null" for name in names], source.returns)
 
     def _sources(self, name: str) -> Iterable[str]:
-        """Yield the tasks whose results a task takes."""
+        """Yield the tasks whose results a task receives."""
         step, index = self._schedule.source_of(name)
         for binding in step.bindings:
             if binding.kind == "result":
@@ -124,7 +124,7 @@ class Inputs:
                 yield self._schedule.items(step.each or "")[index]
 
     def _result(self, name: str) -> str | None:
-        """Return a task's stored result; None where it handed on nothing."""
+        """Return a task's stored result; None if the task is not done or has none."""
         task = self._tasks.get(name)
         if task is None or task.status is not Status.DONE:
             return None
@@ -133,6 +133,7 @@ class Inputs:
         return None if task.result is UNSET else task.result
 
     def _missing(self, names: Iterable[str]) -> list[str]:
+        """Return those of the tasks `names` whose results are not in memory."""
         tasks = self._tasks
         return [n for n in names if n in tasks and tasks[n].result is UNSET]
 

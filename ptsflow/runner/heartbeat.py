@@ -1,4 +1,4 @@
-"""Renews the lease of a run from a thread of its own."""
+"""The heartbeat of a run: a thread that renews the lease."""
 
 from __future__ import annotations
 
@@ -15,21 +15,15 @@ from ptsflow.stores.base import Store
 
 T = TypeVar("T")
 
-
-#: A lease is renewed this many times before it would end.
+#: How many times a lease is renewed before it would end.
 RENEWALS = 6
-
-
-#: The share of a lease after which an unconfirmed owner stops.
+#: The share of a lease after which a runner without a confirmed renewal stops.
 STOP_AFTER = 0.8
-
-
-#: Seconds before a store that is away is asked again; doubled up to one second.
+#: The first pause before a store that is away is asked again, in seconds; each pause is
+#: twice the one before, up to one second.
 _FIRST_PAUSE = 0.05
-
-
-#: How often an owner looks whether it was asked to stop, in seconds.
-_HEAR_EVERY = 1.0
+#: How often the heartbeat looks whether somebody asked the run to stop, in seconds.
+_LOOK_EVERY = 1.0
 
 
 def patiently(
@@ -39,16 +33,16 @@ def patiently(
     deadline: Callable[[], float],
     notice: Callable[[str], None],
 ) -> T:
-    """Return what `ask` returns; ask again while the store is away and the lease ours.
+    """Return what `ask` returns; while the store is away and the lease held, ask again.
 
     Args:
-        ask: a call of the store that may be repeated as it was.
+        ask: calls the store, and may be called again after a failure.
         container: the container's name.
-        deadline: says, in seconds since boot, when the lease must be taken as lost.
-        notice: told, in one line, that the store is waited for.
+        deadline: says when the lease must be taken as lost, in seconds since boot.
+        notice: told once, in one line, that the run waits for the store.
 
     Raises:
-        LeaseLost: the store was away for longer.
+        LeaseLost: the store was away until the deadline.
     """
     pause = _FIRST_PAUSE
     while True:
@@ -66,13 +60,21 @@ def patiently(
             pause = min(1.0, pause * 2)
 
 
-class Keeper:
-    """Renews a lease from its own thread and connection until it is told to stop.
+class Heartbeat:
+    """Renews a lease from its own thread and connection until `stop`.
 
-    It also hears, within a second, of somebody who asks the owner to stop.
+    The heartbeat also sees, within a second, that somebody asks the run to stop.
 
-    Only a confirmed renewal moves `deadline`; it counts from before the question was
-    sent, on a clock that goes on while the machine sleeps.
+    Only a confirmed renewal moves `deadline`. The new deadline counts from before the
+    renewal was sent, on a clock that goes on while the machine sleeps.
+
+    Args:
+        store: keeps the container.
+        record: the container as it was claimed.
+        lease_ms: the length of the lease, in milliseconds.
+        asked_at: when the claim was sent, in seconds since boot.
+        on_lost: told, in one line, why the lease is lost.
+        on_stop: told how somebody asks the run to stop.
     """
 
     def __init__(
@@ -83,38 +85,39 @@ class Keeper:
         *,
         asked_at: float,
         on_lost: Callable[[str], None],
-        on_asked: Callable[[Stop], None] = lambda _: None,
+        on_stop: Callable[[Stop], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._record = record
         self._lease_ms = lease_ms
         self._on_lost = on_lost
-        self._on_asked = on_asked
+        self._on_stop = on_stop
+        #: The last request to stop that was passed on.
         self._asked: Stop | None = None
-        self._stop = threading.Event()
+        self._has_stopped = threading.Event()
         self._thread = threading.Thread(
-            target=self._keep, name="ptsflow-lease", daemon=True
+            target=self._beat, name="ptsflow-lease", daemon=True
         )
-        #: Seconds since boot at which the lease must be taken as lost.
+        #: When the lease must be taken as lost, in seconds since boot.
         self.deadline = asked_at + STOP_AFTER * lease_ms / 1000
 
     def start(self) -> None:
-        """Begin to renew."""
+        """Begin to renew the lease."""
         self._thread.start()
 
     def stop(self) -> None:
         """End; the lease is not renewed any more when this returns."""
-        self._stop.set()
+        self._has_stopped.set()
         if self._thread.is_alive():
-            # An answer that comes after the deadline is not worth waiting for.
+            # A renewal that the store answers after the deadline moves nothing.
             self._thread.join(timeout=max(0.0, self.deadline - since_boot()))
 
-    def _keep(self) -> None:
+    def _beat(self) -> None:
         pause = self._lease_ms / 1000 / RENEWALS
         renew_at = since_boot() + pause
         connection: Store | None = None
         try:
-            while not self._stop.wait(min(_HEAR_EVERY, renew_at - since_boot())):
+            while not self._has_stopped.wait(min(_LOOK_EVERY, renew_at - since_boot())):
                 asked_at = since_boot()
                 if asked_at >= self.deadline:
                     self._on_lost("its lease could not be renewed in time")
@@ -128,12 +131,12 @@ class Keeper:
                             return
                         self.deadline = asked_at + STOP_AFTER * self._lease_ms / 1000
                         renew_at = asked_at + pause
-                    self._hear(connection)
+                    self._look(connection)
                 except StoreUnavailable:
                     left = self.deadline - since_boot()
                     soon = since_boot() + min(pause, max(0.05, left / 4))
                     renew_at = soon if asked_at >= renew_at else min(renew_at, soon)
-        except Exception as error:  # noqa: BLE001 - a silent keeper would lose the lease
+        except Exception as error:  # noqa: BLE001 - the run must hear of it and stop
             self._on_lost(f"renewing its lease failed: {error}")
         finally:
             if connection is not None:
@@ -144,9 +147,9 @@ class Keeper:
         record = self._record
         return connection.renew(record.uid, record.fence, self._lease_ms)
 
-    def _hear(self, connection: Store) -> None:
-        """Pass on how others ask the owner to stop."""
+    def _look(self, connection: Store) -> None:
+        """Pass on a new request to stop."""
         asked = connection.stop_asked(self._record.uid, self._record.fence)
         if asked is not None and asked is not self._asked:
             self._asked = asked
-            self._on_asked(asked)
+            self._on_stop(asked)

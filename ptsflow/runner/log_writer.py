@@ -1,4 +1,4 @@
-"""Writes the log lines of bodies to the store, from a thread of its own."""
+"""The log writer of a run: a thread that writes the lines of bodies to the store."""
 
 from __future__ import annotations
 
@@ -10,32 +10,26 @@ from ptsflow.core.log_window import Window
 from ptsflow.core.model import LogLine
 from ptsflow.stores.base import LogStore
 
-#: How much may wait to be written, of all attempts together, in bytes.
-_PENDING = 8 * 1024 * 1024
-
-
+#: How many bytes of lines may wait to be written, of all attempts together.
+_MAX_PENDING = 8 * 1024 * 1024
 #: How often lines are written, in seconds.
 _WRITE_EVERY = 0.25
+#: How long the log writer waits after the store refused lines, in seconds.
+_PAUSE_AFTER_REFUSAL = 5.0
+#: How long the end of a run waits until the last lines are written, in seconds.
+_LONGEST_END = 5.0
 
 
-#: How long a store that refused lines is left alone, in seconds.
-_TRY_AGAIN = 5.0
+class LogWriter:
+    """Writes lines to the store, in a thread that begins with the first line.
 
-
-#: How long the end of a run waits for the last lines, in seconds.
-_END = 5.0
-
-
-class Recorder:
-    """Writes lines to the store, in a thread of its own that begins with the first one.
-
-    Lines are no state: what a store that is away does not take is left out, and the
-    run goes on.
+    Lines are not part of a task's state: if the store is away, lines are left out and
+    the run goes on.
 
     Args:
-        open: opens the connection; called in that thread.
-        uid: the container's.
-        notice: told once, in one line, if lines are lost.
+        open: opens the connection; called in the thread of the log writer.
+        uid: the container's uid.
+        notice: told once, in one line, that lines are lost.
     """
 
     def __init__(
@@ -47,11 +41,13 @@ class Recorder:
         self._open = open
         self._uid = uid
         self._notice = notice
-        # A finalizer may print while its thread is in here: it must get in again.
+        # Reentrant: a finalizer may print in a thread that holds this lock.
         self._lock = threading.RLock()
+        #: The window of the last attempt of each task.
         self._windows: dict[str, Window] = {}
-        #: The windows in which lines wait, with their tasks.
+        #: The windows that have lines to write, by task and attempt.
         self._waiting: dict[tuple[str, int], Window] = {}
+        #: How many bytes of lines wait to be written.
         self._pending = 0
         self._thread: threading.Thread | None = None
         self._has_lines = threading.Event()
@@ -73,7 +69,7 @@ class Recorder:
             if self._is_ending.is_set() or window.attempt > attempt:
                 return
             before = window.waiting
-            if self._pending < _PENDING:
+            if self._pending < _MAX_PENDING:
                 window.add(lines)
             else:
                 window.skip(len(lines))
@@ -85,31 +81,32 @@ class Recorder:
                 self._begin()
 
     def stop(self) -> None:
-        """Write what is left, as far as the store takes it within a few seconds."""
+        """Write the remaining lines, as far as the store takes them within 5 seconds."""
         with self._lock:
             self._is_ending.set()
             self._has_lines.set()
         if self._thread is not None:
-            self._thread.join(timeout=_END)
+            self._thread.join(timeout=_LONGEST_END)
 
     def _begin(self) -> None:
         thread = threading.Thread(target=self._serve, name="ptsflow-logs", daemon=True)
-        with contextlib.suppress(RuntimeError):  # no more threads: tried at the next
+        # Without a free thread the next line tries again.
+        with contextlib.suppress(RuntimeError):
             thread.start()
             self._thread = thread
 
     def _serve(self) -> None:
         while not self._is_ending.is_set():
             self._has_lines.wait()
-            # More lines come in meanwhile, and are written together.
+            # Let more lines come in, to write them together.
             self._is_ending.wait(_WRITE_EVERY)
             if not self._write():
-                self._is_ending.wait(_TRY_AGAIN)
+                self._is_ending.wait(_PAUSE_AFTER_REFUSAL)
         self._write()
         self._close()
 
     def _write(self) -> bool:
-        """Write what waits; return whether the store took it."""
+        """Write the waiting lines; return whether the store took them."""
         with self._lock:
             self._has_lines.clear()
             waiting, self._waiting, self._pending = self._waiting, {}, 0

@@ -1,32 +1,20 @@
-"""The loop: drain what came in, decide, commit once, launch.
+"""The loop of a run: drain what arrived, decide, commit once, launch.
 
-`Loop.turn` is the whole of it. Results that came in become changes; the schedule says
-what is next; the finish of a step and the start of the next ones are one durable
-commit; only then do bodies start. Whoever brings a result in takes the turn, one at a
-time, so that a thread that ends a body goes on with the next one by itself.
+`Loop.turn` is the whole of it. Outcomes that arrived become changes; the schedule says
+which tasks start; the end of one step and the start of the next ones are one durable
+commit; only then do bodies start.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from ptsflow.core import attempt_ledger, transitions
-from ptsflow.core.model import (
-    Cause,
-    ContainerRecord,
-    Ending,
-    LogLine,
-    Progress,
-    Status,
-    TaskRecord,
-)
+from ptsflow.core.model import Cause, ContainerRecord, Ending, Status, TaskRecord
 from ptsflow.core.outcome import apply_outcome, interrupted, ledger_entry
-from ptsflow.core.plan import Executor as Place
 from ptsflow.core.plan import Plan, PlanStep
 from ptsflow.core.resume import finisher, new_task
 from ptsflow.core.scheduler import Schedule
@@ -39,34 +27,29 @@ from ptsflow.errors import (
 )
 from ptsflow.executors import attempt
 from ptsflow.executors.attempt import Call
-from ptsflow.runner.arguments import Inputs
-from ptsflow.runner.mailbox import Ended, Saving
-from ptsflow.runner.options import default_jobs
-from ptsflow.runner.unit_of_work import Records
+from ptsflow.executors.placement import Placement
+from ptsflow.host.clock import since_boot
+from ptsflow.runner.arguments import Arguments
+from ptsflow.runner.mailbox import Mailbox, TaskOutcome
+from ptsflow.runner.unit_of_work import UnitOfWork
 from ptsflow.stores.base import Store
 from ptsflow.workflow.handle import TaskHandle, Watch
 from ptsflow.workflow.workflow import Workflow, fresh
 
-#: How many more are handed out than a cluster makes at a time, so that none waits.
-_SPARE = 4
-#: How many are handed out at a time unless it is said: each takes a thread here.
-_MOST = 256
-
-#: Takes what the body of a task logged in an attempt.
-Log = Callable[[str, int, Sequence[LogLine]], None]
-
-
-class Job(Struct, frozen=True):
-    """A body to run."""
-
-    task: str
-    call: Call
-
 
 class Loop:
-    """The state of one run, and its one way forward: `turn`.
+    """The state of a run, and its one way forward: `turn`.
 
-    Not thread-safe but for `arrived` and `progressed`: callers take turns under `lock`.
+    Only the thread that holds `lock` may take a turn, or change anything but by `stop`,
+    `fail` and `abandon`.
+
+    Args:
+        workflow: the workflow object; each attempt gets a copy of it.
+        plan: its plan.
+        work: the tasks of the container.
+        mailbox: where bodies hand in what they have.
+        placement: says how many bodies may run at a time.
+        only: the steps to run; None for all.
     """
 
     def __init__(
@@ -74,38 +57,26 @@ class Loop:
         *,
         workflow: Workflow,
         plan: Plan,
-        records: Records,
-        jobs: int | None,
+        work: UnitOfWork,
+        mailbox: Mailbox,
+        placement: Placement,
         only: Iterable[str] | None = None,
-        executor: Place = "thread",
     ) -> None:
-        self.workflow = workflow
-        self._fresh = fresh(workflow)
         self.plan = plan
-        self.records = records
-        self.tasks = records.tasks
-        self.clock = records.clock
-        self.bus = records.bus
-        self.jobs = jobs or default_jobs()
-        #: Whether nobody said how many.
-        self._is_open = jobs is None
-        #: Where bodies run whose step does not say it.
-        self.executor = executor
-        #: Where what bodies log goes.
-        self.log: Log | None = None
+        self.work = work
+        self.tasks = work.tasks
+        self.clock = work.clock
+        self.bus = work.bus
+        self.mailbox = mailbox
+        self.placement = placement
         self.lock = threading.Lock()
         self.schedule = Schedule(plan, only)
-        #: What came in since the last turn; bodies' threads append to it.
-        self.arrived: deque[Ended | Saving] = deque()
-        #: Called, by bodies' threads, when progress or something else has come in.
-        self.on_progress: Callable[[], None] = lambda: None
-        self.on_arrival: Callable[[], object] = lambda: None
-        self.is_cancelled = False
         self.is_over = False
         self.failure: BaseException | None = None
-        owner = records.container.owner
+        self._copy_of_workflow = fresh(workflow)
+        owner = work.container.owner
         self._ran_by = "" if owner is None else owner.process
-        self.inputs = Inputs(plan, self.schedule, self.tasks, records.read)
+        self._arguments = Arguments(plan, self.schedule, self.tasks, work.read)
         self._begin()
 
     def _begin(self) -> None:
@@ -117,63 +88,37 @@ class Loop:
         if ending is not None:
             self._finish(ending, self.clock())
 
-    # -- called from bodies' threads --------------------------------------------
-
-    def progressed(self, name: str, percentage: float, text: str) -> None:
-        """Note progress; written at the next flush."""
-        entry = Progress(name, percentage, text)
-        progress = self.records.progress
-        is_news = name not in progress
-        progress[name] = entry
-        # Only now: whoever is woken looks at what there is.
-        if is_news:
-            self.on_progress()
-
-    def save(self, name: str, text: str) -> None:
-        """Save processing data; durable when this returns."""
-        saving = Saving(name, text)
-        self.arrived.append(saving)
-        self.on_arrival()
-        saving.settled.wait()
-        if not saving.kept:
-            raise LeaseLost(
-                f"container {self.container.name!r}: the checkpoint of {name} was not "
-                "saved, as the run or the attempt had ended; run again"
-            )
-
-    def logged(self, name: str, lines: Sequence[LogLine]) -> None:
-        """Keep what a body logged or printed; written when it suits."""
-        if self.log is not None:
-            self.log(name, self.tasks[name].invoke_count, lines)
-
-    # -- the loop -----------------------------------------------------------------
+    # -- the run --------------------------------------------------------------------
 
     @property
     def container(self) -> ContainerRecord:
         """The container as this run holds it."""
-        return self.records.container
+        return self.work.container
 
     @property
     def store(self) -> Store:
-        """Where it is kept."""
-        return self.records.store
+        """The store that keeps the container."""
+        return self.work.store
 
-    def make_room(self, room: int) -> None:
-        """Hand out at a time what a cluster has room for, unless it is said how much.
+    def is_stopping(self) -> bool:
+        """Whether nothing more starts, and bodies are told to end."""
+        return self.schedule.is_stopping
 
-        Args:
-            room: how many bodies it can run at the same time.
+    def must_not_begin(self) -> bool:
+        """Whether no body may begin, also of a task whose start was recorded.
+
+        The run is being stopped. Or this process was frozen since the start was recorded,
+        for so long that another runner may have the task by now.
         """
-        if self._is_open:
-            self.jobs = max(self.jobs, min(room + _SPARE, _MOST))
+        return self.schedule.is_stopping or since_boot() >= self.work.deadline()
 
-    def turn(self) -> list[Job]:
-        """Drain, decide, commit; return the jobs to launch."""
+    def turn(self) -> list[Call]:
+        """Drain, decide, commit; return the attempts to launch."""
         now = self.clock()
         self._drain(now)
         started: list[str] = []
         while not self.is_over:
-            # What is skipped may be the last that another fan-out waits for.
+            # A skipped task may be the last one that another fan-out waits for.
             while self.schedule.to_expand or self.schedule.to_skip:
                 self._expand()
                 self._skip(now)
@@ -183,53 +128,53 @@ class Loop:
             if not self.schedule.start_always():
                 self.is_over = True
                 self._tidy(now)
-        self.records.commit()
-        return self._jobs(started)
+        self.work.commit()
+        return self._calls(started)
 
     def show_progress(self) -> None:
-        """Tell those who listen how far the running tasks are."""
-        self.records.show_progress(self.schedule.running)
+        """Tell listeners how far the running tasks are."""
+        self.work.show_progress(self.schedule.running)
 
-    def flush_progress(self) -> None:
-        """Write progress that came in, in one write; not a commit."""
-        self.records.flush_progress(self.schedule.running)
+    def write_progress(self) -> None:
+        """Write the progress of the running tasks, in one write that is no commit."""
+        self.work.write_progress(self.schedule.running)
 
     def stop(self) -> None:
-        """Start nothing more; what runs is told, and may end."""
-        self.is_cancelled = True
+        """Start nothing more, and tell bodies that run; these may end. From any thread."""
         self.schedule.is_stopping = True
 
     def interrupt(self) -> None:
-        """Record what runs as interrupted; its results are not waited for."""
+        """Record the running tasks as interrupted, and wait for no outcome any more."""
         self.stop()
         now = self.clock()
         self._drain(now)
         for name in list(self.schedule.running):
-            task = self.records.caught_up(name)
+            task = self.work.with_progress(name)
             step = self.plan.by_name[task.step]
             ended = attempt_ledger.ended(task, Ending.INTERRUPTED, now=now)
             after = interrupted(task, step, now=now)
-            self.records.stage(task, after, ended)
+            self.work.stage(task, after, ended)
             self.schedule.interrupted(name)
         self.is_over = True
-        self.records.commit()
+        self.work.commit()
 
     def fail(self, error: BaseException) -> None:
-        """The run cannot go on."""
+        """End the run with an error, which the driver raises. From any thread."""
         self.failure = self.failure or error
         self.is_over = True
-        self.is_cancelled = True
-        self.let_go()
+        self.stop()
+        self.abandon()
+        self.mailbox.wake()
 
-    def let_go(self) -> None:
-        """The run is over: nothing that came in since is recorded, nobody waits."""
-        self.records.let_go(self.arrived)
+    def abandon(self) -> None:
+        """Record nothing that arrives any more; no body waits. From any thread."""
+        self.work.abandon()
 
-    def _jobs(self, names: Sequence[str]) -> list[Job]:
+    def _calls(self, names: Sequence[str]) -> list[Call]:
         if not names:
             return []
-        self.inputs.load(names)
-        return [Job(name, self._call(name)) for name in names]
+        self._arguments.load(names)
+        return [self._call(name) for name in names]
 
     def _call(self, name: str) -> Call:
         task = self.tasks[name]
@@ -237,16 +182,16 @@ class Loop:
         handle = TaskHandle(
             self.container.name,
             task,
-            saved=self.inputs.saved(name),
-            reporter=self,
-            cancelled=lambda: self.is_cancelled,
+            saved=self._arguments.saved(name),
+            reporter=self.mailbox,
+            cancelled=self.is_stopping,
             watch=_watch(step),
-            folder=lambda: self.records.workdirs.path_of(task),
+            folder=lambda: self.work.workdirs.path_of(task),
         )
         return Call(
-            workflow=self._fresh(),
+            workflow=self._copy_of_workflow(),
             step=step,
-            arguments=self.inputs.arguments(name, handle),
+            arguments=self._arguments.of(name, handle),
             handle=handle,
             attempt=task.attempt,
             began_at=task.began_at or 0,
@@ -256,18 +201,19 @@ class Loop:
     # -- drain --------------------------------------------------------------------
 
     def _drain(self, now: int) -> None:
-        while self.arrived:
-            message = self.arrived.popleft()
-            task = self.records.caught_up(message.task)
-            if isinstance(message, Ended):
+        arrived = self.mailbox.arrived
+        while arrived:
+            message = arrived.popleft()
+            task = self.work.with_progress(message.task)
+            if isinstance(message, TaskOutcome):
                 self._settle(task, message, now)
             elif task.status is Status.RUNNING:
-                self.records.save(message, task)
+                self.work.save(message, task)
             else:
-                # From a thread that the body started, and that outlived it.
-                message.settled.set()
+                # The body started a thread, which saves although the body has ended.
+                message.is_settled.set()
 
-    def _settle(self, running: TaskRecord, message: Ended, now: int) -> None:
+    def _settle(self, running: TaskRecord, message: TaskOutcome, now: int) -> None:
         task, outcome = running, message.outcome
         if message.ran_by:
             task = replace(task, ran_by=message.ran_by)
@@ -277,9 +223,9 @@ class Loop:
             outcome,
             step,
             now=now,
-            is_needless=self.schedule.is_finished and not step.always,
+            workflow_finished=self.schedule.is_finished and not step.always,
         )
-        self.records.stage(running, after, ledger_entry(task, outcome, now=now))
+        self.work.stage(running, after, ledger_entry(task, outcome, now=now))
         if after.status is Status.WAITING:
             self.schedule.wait(task.name, after.due or now)
             return
@@ -291,12 +237,12 @@ class Loop:
             self._finish(after, now)
 
     def _finish(self, ending: TaskRecord, now: int) -> None:
-        """The rest is not needed: skip all that did not start."""
+        """Skip all tasks that have not started, as a step finished the workflow."""
         self.schedule.finish()
-        container = self.records.container
-        self.records.container = replace(container, finish_reason=ending.status_text)
+        container = self.work.container
+        self.work.container = replace(container, finish_reason=ending.status_text)
         usual = {step.name for step in self.plan.steps[: self.plan.usual]}
-        # Also items that an earlier run made, whose list nobody will ask for any more.
+        # Also items of earlier runs, whose step is not expanded any more.
         for task in list(self.tasks.values()):
             is_open = not task.is_complete and task.status is not Status.RUNNING
             if is_open and task.step in usual:
@@ -309,7 +255,7 @@ class Loop:
         while queue:
             step = self.plan.by_name[queue.popleft()]
             try:
-                keys = self.inputs.keys(step)
+                keys = self._arguments.keys(step)
             except (StoreError, LeaseLost):
                 raise
             except (Exception, Signal) as error:  # noqa: BLE001 - key= is a user's code
@@ -328,16 +274,16 @@ class Loop:
             )
             task = self.tasks.get(item)
             if task is None:
-                self.records.stage(None, new)
+                self.work.stage(None, new)
             elif task.position != new.position:
-                # The list is another one now, or in another order.
+                # The list, or its order, has changed since an earlier run.
                 moved = {"position": new.position, "version": task.version + 1}
-                self.records.stage(task, replace(task, fence=fence, **moved))
+                self.work.stage(task, replace(task, fence=fence, **moved))
 
     def _refuse(self, step: PlanStep, error: BaseException) -> None:
         known = isinstance(error, (InvalidValue, StoredValueError))
         text = str(error) if known else attempt.describe(error, step)
-        # A step that did not fan out before may have left a record of its own.
+        # If the step did not fan out in an earlier run, there is a task of its name.
         before = self.tasks.get(step.name)
         task = new_task(step, fence=self.container.fence)
         failed = replace(
@@ -347,7 +293,7 @@ class Loop:
             error=transitions.cut(text, transitions.ERROR_LIMIT),
             task_ended_at=self.clock(),
         )
-        self.records.stage(before, failed)
+        self.work.stage(before, failed)
         self.schedule.refuse(step.name)
 
     def _skip(self, now: int) -> None:
@@ -363,30 +309,30 @@ class Loop:
 
     def _skip_task(self, task: TaskRecord, now: int, cause: Cause, why: str) -> None:
         fence = self.container.fence
-        self.records.stage(
+        self.work.stage(
             task, transitions.skip(task, now=now, fence=fence, cause=cause, why=why)
         )
 
     def _start(self, now: int) -> list[str]:
-        free = self.jobs - len(self.schedule.running)
+        free = self.placement.jobs - len(self.schedule.running)
         names = self.schedule.take(free, now)
         fence = self.container.fence
         for name in names:
             task = self.tasks[name]
             started = transitions.start(task, now=now, fence=fence, ran_by=self._ran_by)
-            self.records.stage(task, started)
+            self.work.stage(task, started)
         return names
 
     def _tidy(self, now: int) -> None:
-        """Nothing is left open in a container that is complete."""
+        """Leave no open task in a container that is complete."""
         if not self.schedule.succeeded():
             return
         for task in list(self.tasks.values()):
             if task.is_complete or not task.step or self.schedule.knows(task.name):
                 continue
             if task.step in self.plan.by_name:
-                # An item that is not in its step's list any more.
-                self.records.drop(task)
+                # The item is not in the list of its step any more.
+                self.work.drop(task)
             else:
                 why = "its step is not in the workflow any more"
                 self._skip_task(task, now, Cause.REMOVED, why)

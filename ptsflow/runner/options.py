@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -92,8 +91,3 @@ def _check_executor(plan: Plan, options: Options) -> None:
             f"executor: expected one with processes, as {plan.workflow}.{limited[0]} has "
             "memory=, found 'thread'; choose 'process'"
         )
-
-
-def default_jobs() -> int:
-    """Return how many bodies run at the same time unless it is said."""
-    return min(32, (os.cpu_count() or 1) + 4)

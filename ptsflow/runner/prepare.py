@@ -15,11 +15,13 @@ from ptsflow.core.plan import Plan
 from ptsflow.core.resume import Resumption, changed, resume
 from ptsflow.errors import ContainerMismatch, PtsflowError
 from ptsflow.events import Notice, RunStarted
+from ptsflow.executors.placement import Placement
 from ptsflow.host.workdirs import Workdirs
 from ptsflow.runner.event_bus import Bus
 from ptsflow.runner.loop import Loop
+from ptsflow.runner.mailbox import Mailbox
 from ptsflow.runner.options import Options
-from ptsflow.runner.unit_of_work import Records
+from ptsflow.runner.unit_of_work import UnitOfWork
 from ptsflow.stores.base import Store
 from ptsflow.workflow.workflow import Workflow
 
@@ -89,6 +91,7 @@ def prepare(  # noqa: PLR0913 - both callers have them at hand
     options: Options,
     *,
     bus: Bus,
+    mailbox: Mailbox,
     deadline: Callable[[], float],
 ) -> Loop:
     """Make the loop of a run that holds its container, from what is stored."""
@@ -125,22 +128,32 @@ def prepare(  # noqa: PLR0913 - both callers have them at hand
     short_lived = {step.name for step in plan.steps if not step.keep_workdir}
     workdirs = Workdirs(store.url, container, short_lived)
     workdirs.sweep(stored)
-    records = Records(
+    work = UnitOfWork(
         store=store,
         container=container,
         resumption=resumption,
+        mailbox=mailbox,
         clock=clock,
         bus=bus,
         deadline=deadline,
         workdirs=workdirs,
     )
+    placement = Placement(
+        workflow,
+        plan,
+        container,
+        store=store.identity,
+        executor=options.executor or plan.executor,
+        jobs=options.jobs,
+        on_room=mailbox.wake,
+    )
     loop = Loop(
         workflow=workflow,
         plan=plan,
-        records=records,
-        jobs=options.jobs,
+        work=work,
+        mailbox=mailbox,
+        placement=placement,
         only=options.only,
-        executor=options.executor or plan.executor,
     )
     if bus:
         bus.emit(RunStarted(at=now, container=container, tasks=stored))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import queue
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -12,7 +11,7 @@ from msgspec.structs import replace
 from ptsflow.client import lease
 from ptsflow.client.fields import check_name
 from ptsflow.client.lease import acquire
-from ptsflow.core.model import ContainerRecord, Status, Stop
+from ptsflow.core.model import ContainerRecord, Status
 from ptsflow.core.plan import Plan
 from ptsflow.errors import LeaseLost
 from ptsflow.events import Notice, RunEnded, RunEnding
@@ -21,9 +20,10 @@ from ptsflow.host.clock import since_boot
 from ptsflow.host.process_identity import this_process
 from ptsflow.runner.driver import Driver
 from ptsflow.runner.event_bus import Bus
-from ptsflow.runner.heartbeat import Keeper
-from ptsflow.runner.log_writer import Recorder
+from ptsflow.runner.heartbeat import Heartbeat
+from ptsflow.runner.log_writer import LogWriter
 from ptsflow.runner.loop import Loop
+from ptsflow.runner.mailbox import Mailbox
 from ptsflow.runner.options import Options
 from ptsflow.runner.prepare import check_fits, prepare
 from ptsflow.runner.report import Report, Stopped
@@ -64,24 +64,26 @@ def execute(
         notice=notice,
         until=stop_at,
     )
-    inbox: queue.SimpleQueue[Stop | str | None] = queue.SimpleQueue()
-    keeper = Keeper(
+    log_writer = LogWriter(store.logs, claimed.uid, notice)
+    mailbox = Mailbox(claimed.name, log_writer.add)
+    heartbeat = Heartbeat(
         store,
         claimed,
         lease_ms,
         asked_at=asked_at,
-        on_lost=inbox.put,
-        on_asked=inbox.put,
+        on_lost=mailbox.lose_lease,
+        on_stop=mailbox.ask_to_stop,
     )
-    recorder = Recorder(store.logs, claimed.uid, notice)
-    keeper.start()
+    heartbeat.start()
     loop: Loop | None = None
     try:
         check_fits(claimed, plan, encoded, fresh=options.fresh)
         container_lock.wait_alone(
             container_lock.file_of(store.identity, claimed.uid),
             notice,
-            lambda: not inbox.empty() or since_boot() >= min(keeper.deadline, stop_at),
+            lambda: (
+                mailbox.has_news or since_boot() >= min(heartbeat.deadline, stop_at)
+            ),
         )
         loop = prepare(
             workflow,
@@ -90,17 +92,17 @@ def execute(
             claimed,
             options,
             bus=bus,
-            deadline=lambda: keeper.deadline,
+            mailbox=mailbox,
+            deadline=lambda: heartbeat.deadline,
         )
-        loop.log = recorder.add
-        ended = _drive(Driver(loop, inbox, stop_at=stop_at), loop)
+        ended = _drive(Driver(loop, stop_at=stop_at), loop)
         return conclude(loop, ended, options, reopen)
     except BaseException:
         let_go(store, claimed, loop)
         raise
     finally:
-        recorder.stop()
-        keeper.stop()
+        log_writer.stop()
+        heartbeat.stop()
 
 
 def _create(store: Store, name: str) -> ContainerRecord:
@@ -129,7 +131,7 @@ def let_go(store: Store, claimed: ContainerRecord, loop: Loop | None) -> None:
         with contextlib.suppress(Exception):
             store.release(_at_rest(claimed if loop is None else loop.container))
     if loop is not None:
-        loop.records.workdirs.close()
+        loop.work.workdirs.close()
 
 
 def _at_rest(record: ContainerRecord) -> ContainerRecord:
@@ -139,7 +141,7 @@ def _at_rest(record: ContainerRecord) -> ContainerRecord:
 
 def conclude(loop: Loop, ended: int | None, options: Options, reopen: Reopen) -> Report:
     """Record how the container stands, give the lease back, and report."""
-    for text in loop.records.workdirs.close():
+    for text in loop.work.workdirs.close():
         loop.bus.emit(Notice(at=loop.clock(), text=text))
     schedule = loop.schedule
     complete = schedule.succeeded()
@@ -158,7 +160,7 @@ def conclude(loop: Loop, ended: int | None, options: Options, reopen: Reopen) ->
         owner=None,
         leased_till=None,
     )
-    if not loop.records.patiently(lambda: loop.store.release(record)):
+    if not loop.work.patiently(lambda: loop.store.release(record)):
         raise LeaseLost(
             f"container {record.name!r}: another runner took it over at the end; "
             "what was recorded is safe, run again"

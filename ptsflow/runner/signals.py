@@ -1,18 +1,56 @@
-"""What SIGTERM does while a run lasts, and in what its bodies fork."""
+"""SIGINT and SIGTERM while a run lasts, and in the processes that its bodies fork."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
 
-#: Whether a run takes SIGTERM.
-_is_taken = threading.Event()
+from ptsflow.executors import fork_guard
+
+#: Whether a run of this process handles SIGINT and SIGTERM.
+_is_handled = threading.Event()
 
 
-#: Whether this thread has an executor make an attempt: what it forks are workers.
-_elsewhere = threading.local()
+@contextlib.contextmanager
+def handled(note: Callable[[int], None]) -> Iterator[None]:
+    """Call `note` with the number of each SIGINT and SIGTERM while this lasts.
+
+    Python handles signals in the main thread only: in another thread nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        note(number)
+
+    before = {
+        number: signal.signal(number, handle)
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    _is_handled.set()
+    try:
+        yield
+    finally:
+        _is_handled.clear()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _let_go() -> None:
-    if _is_taken.is_set() and not getattr(_elsewhere, "is_here", False):
+def _let_sigterm_end_the_child() -> None:
+    """Restore SIGTERM in a process that a body forked.
+
+    `multiprocessing.Pool` ends its processes by SIGTERM and waits until they are gone.
+    SIGINT stays handled, and ignored in effect: a terminal sends SIGINT to all processes,
+    but only the runner acts on it. The same holds for SIGTERM in the worker processes of
+    an executor, as a service manager sends SIGTERM to all processes.
+    """
+    if _is_handled.is_set() and not fork_guard.is_forking_workers():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+os.register_at_fork(after_in_child=_let_sigterm_end_the_child)

@@ -1,13 +1,12 @@
-"""The tasks of one run: what is known of them, and what is still to be written.
+"""The tasks of a run as they are now, and the changes of them that are not written yet.
 
-Changes are staged and then committed together; a body that saved something waits until
-its change is durable. Progress is no change: it is written once in a while.
+Changes are staged and then written together, in one commit; a body that saves processing
+data waits until the commit is durable. Progress is not a change: it is written once a
+second, and may be lost in a crash.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -26,17 +25,28 @@ from ptsflow.host.clock import Clock, since_boot
 from ptsflow.host.workdirs import Workdirs
 from ptsflow.runner.event_bus import Bus, tell_changes
 from ptsflow.runner.heartbeat import patiently
-from ptsflow.runner.mailbox import Ended, Saving
+from ptsflow.runner.mailbox import CheckpointRequest, Mailbox
 from ptsflow.stores.base import Store
 
 T = TypeVar("T")
 
 #: Results up to this many characters stay in memory; longer ones are read when needed.
-_KEPT = 512
+_CACHED_RESULT_CHARS = 512
 
 
-class Records:
-    """The tasks of a container that is held; not thread-safe but for `progress`."""
+class UnitOfWork:
+    """The tasks of a held container; only for the thread that holds the turn.
+
+    Args:
+        store: keeps the container.
+        container: the container as the run holds it.
+        resumption: its tasks, and the first changes of them.
+        mailbox: has the progress that is not written yet.
+        clock: tells the time.
+        bus: tells listeners what was written.
+        deadline: says when the lease must be taken as lost, in seconds since boot.
+        workdirs: the folders of the tasks.
+    """
 
     def __init__(  # noqa: PLR0913 - made in one place, all by keyword
         self,
@@ -44,6 +54,7 @@ class Records:
         store: Store,
         container: ContainerRecord,
         resumption: Resumption,
+        mailbox: Mailbox,
         clock: Clock,
         bus: Bus,
         deadline: Callable[[], float],
@@ -52,22 +63,20 @@ class Records:
         self.store = store
         self.container = container
         self.tasks = resumption.tasks
-        #: Progress not written yet, by task; bodies' threads add to it.
-        self.progress: dict[str, Progress] = {}
-        #: Seconds since boot at which the lease must be taken as lost.
         self.deadline = deadline
         self.workdirs = workdirs
         self.clock = clock
         self.bus = bus
+        self._mailbox = mailbox
         self._changes: list[Change] = list(resumption.changes)
-        #: What bodies wait for and the next commit holds.
-        self._savings: list[Saving] = []
+        #: The checkpoints among the changes; bodies wait for them.
+        self._checkpoints: list[CheckpointRequest] = []
 
     def patiently(self, ask: Callable[[], T]) -> T:
-        """Ask the store; wait for one that is away as long as the lease is ours.
+        """Ask the store; while the store is away, wait as long as the lease is held.
 
         Raises:
-            LeaseLost: it was away for longer.
+            LeaseLost: the store was away for longer.
         """
         return patiently(
             ask,
@@ -89,7 +98,13 @@ class Records:
         after: TaskRecord,
         ended: Attempt | None = None,
     ) -> None:
-        """Have the next commit make `after` of `before`."""
+        """Have the next commit make `after` of `before`.
+
+        Args:
+            before: the task as it was; None for a new task.
+            after: the task as it will be.
+            ended: the entry of the ledger for the attempt that ended, if one ended.
+        """
         self._changes.append(Change(before, after, ended))
         self.tasks[after.name] = after
 
@@ -98,21 +113,22 @@ class Records:
         self._changes.append(Change(task, None))
         del self.tasks[task.name]
 
-    def save(self, saving: Saving, task: TaskRecord) -> None:
-        """Have the next commit save what a running body handed in."""
-        self._savings.append(saving)
-        self.stage(task, transitions.save(task, processing_data=saving.text))
+    def save(self, request: CheckpointRequest, task: TaskRecord) -> None:
+        """Have the next commit save the processing data of a running task."""
+        self._checkpoints.append(request)
+        self.stage(task, transitions.save(task, processing_data=request.text))
 
     def commit(self) -> None:
-        """Write what was staged, in one durable commit.
+        """Write the staged changes, in one durable commit.
 
         Raises:
-            LeaseLost: it could not be renewed in time, or another runner took it.
+            LeaseLost: the lease ended, or another runner holds it.
         """
         changes, self._changes = self._changes, []
         if not changes:
             return
-        # A body that held the interpreter may be the first to go on after the deadline.
+        # A body may have held the GIL until after the deadline, so that neither the
+        # heartbeat nor the driver could see it pass.
         if since_boot() >= self.deadline():
             raise LeaseLost(
                 f"container {self.container.name!r}: the lease was lost, it could not be "
@@ -121,48 +137,45 @@ class Records:
         uid, fence = self.container.uid, self.container.fence
         self.patiently(lambda: self.store.commit(uid, changes, fence=fence))
         self.workdirs.settle(changes)
-        savings, self._savings = self._savings, []
-        for saving in savings:
-            saving.kept = True
-            saving.settled.set()
+        checkpoints, self._checkpoints = self._checkpoints, []
+        for request in checkpoints:
+            request.is_saved = True
+            request.is_settled.set()
         for change in changes:
             after = change.after
-            if after is not None and _is_heavy(after):
+            if after is not None and _is_large(after):
                 current = self.tasks[after.name]
                 self.tasks[after.name] = transitions.without_payloads(current)
         if self.bus:
             tell_changes(self.bus, self.container, changes, self.clock())
 
-    def let_go(self, arrived: deque[Ended | Saving]) -> None:
-        """The run is over: nothing that came in since is recorded, nobody waits."""
-        savings, self._savings = self._savings, []
-        for saving in savings:
-            saving.settled.set()
-        # Another thread may be in a turn just now, and take from it as well.
-        with contextlib.suppress(IndexError):
-            while True:
-                message = arrived.popleft()
-                if isinstance(message, Saving):
-                    message.settled.set()
+    def abandon(self) -> None:
+        """Write nothing more, as the run is over; no body waits any longer."""
+        checkpoints, self._checkpoints = self._checkpoints, []
+        for request in checkpoints:
+            request.is_settled.set()
+        self._mailbox.abandon()
 
     # -- progress -------------------------------------------------------------------
 
-    def caught_up(self, name: str) -> TaskRecord:
-        """Return a task with the progress that came in since."""
+    def with_progress(self, name: str) -> TaskRecord:
+        """Return a task with the progress that the mailbox has of it."""
         task = self.tasks[name]
-        entry = self.progress.pop(name, None)
+        entry = self._mailbox.progress.pop(name, None)
         return task if entry is None else _with(task, entry)
 
     def show_progress(self, running: set[str]) -> None:
-        """Tell those who listen how far the running tasks are."""
-        entries = self._of(running)
+        """Tell listeners how far the running tasks are."""
+        # One call, which no other thread interrupts: bodies add to it meanwhile.
+        progress = list(self._mailbox.progress.values())
+        entries = [entry for entry in progress if entry.name in running]
         if entries:
             self.bus.emit(Progressed(at=self.clock(), progress=entries))
 
-    def flush_progress(self, running: set[str]) -> None:
-        """Write progress that came in, in one write; not a commit."""
-        entries = self._of(running)
-        self.progress = {}
+    def write_progress(self, running: set[str]) -> None:
+        """Write the progress of the running tasks, in one write that is no commit."""
+        progress = self._mailbox.take_progress()
+        entries = [entry for entry in progress if entry.name in running]
         if not entries:
             return
         for entry in entries:
@@ -170,18 +183,13 @@ class Records:
         uid, fence = self.container.uid, self.container.fence
         self.patiently(lambda: self.store.touch(uid, entries, fence=fence))
 
-    def _of(self, running: set[str]) -> list[Progress]:
-        # Copied in one go: bodies' threads add to it meanwhile.
-        entries = list(self.progress.values())
-        return [entry for entry in entries if entry.name in running]
-
 
 def _with(task: TaskRecord, entry: Progress) -> TaskRecord:
     return transitions.progressed(task, entry.percentage, entry.text)
 
 
-def _is_heavy(task: TaskRecord) -> bool:
+def _is_large(task: TaskRecord) -> bool:
     result, saved = task.result, task.processing_data
-    return (isinstance(result, str) and len(result) > _KEPT) or (
-        isinstance(saved, str) and len(saved) > _KEPT
+    return (isinstance(result, str) and len(result) > _CACHED_RESULT_CHARS) or (
+        isinstance(saved, str) and len(saved) > _CACHED_RESULT_CHARS
     )

@@ -19,9 +19,10 @@ from ptsflow.core import transitions
 from ptsflow.core.model import TaskRecord
 from ptsflow.core.plan import Plan
 from ptsflow.core.resume import Resumption, resume
+from ptsflow.executors.attempt import Call
 from ptsflow.host.clock import system_clock
 from ptsflow.runner import heartbeat, prepare
-from ptsflow.runner.loop import Job, Loop
+from ptsflow.runner.loop import Loop
 from ptsflow.stores import rules
 from ptsflow.stores.mongo import connection, containers
 from ptsflow.stores.mongo import tasks as mongo_tasks
@@ -85,18 +86,18 @@ def _launch_first() -> None:
     """Bodies start before the commit that says so."""
     turn = Loop.turn
 
-    def early(loop: Loop) -> list[Job]:
-        commit = loop.records.commit
+    def early(loop: Loop) -> list[Call]:
+        commit = loop.work.commit
 
         def late() -> None:
             if loop.is_over or not loop.schedule.running:
                 commit()
 
-        _put(loop.records, "commit", late)
+        _put(loop.work, "commit", late)
         try:
             return turn(loop)
         finally:
-            _put(loop.records, "commit", commit)
+            _put(loop.work, "commit", commit)
 
     _put(Loop, "turn", early)
 

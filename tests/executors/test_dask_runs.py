@@ -76,7 +76,7 @@ def test_as_many_are_handed_out_as_the_cluster_has_threads_and_four_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     workflow, jobs, expected = case
-    monkeypatch.setattr("ptsflow.runner.loop.default_jobs", lambda: 2)
+    monkeypatch.setattr("ptsflow.executors.placement.default_jobs", lambda: 2)
     run = Beside(workflow(journal=journal, items=12), url, cluster.address, jobs)
     until(journal, "start", min(4, expected))
     time.sleep(0.5)

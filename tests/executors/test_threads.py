@@ -8,7 +8,7 @@ import time
 import pytest
 
 from ptsflow.errors import PtsflowError
-from ptsflow.executors.threads import ThreadExecutor
+from ptsflow.executors.threads import ThreadPool
 
 
 def test_threads_that_a_late_body_starts_end_too() -> None:
@@ -18,15 +18,15 @@ def test_threads_that_a_late_body_starts_end_too() -> None:
         if number == 0:
             begun.set()
             assert go_on.wait(10)
-            executor.submit([1, 2], 3)
+            pool.submit([1, 2], 3)
         return None
 
-    executor = ThreadExecutor[int](work, 4)
-    executor.submit([0], 1)
+    pool = ThreadPool[int](work)
+    pool.submit([0], 1)
     assert begun.wait(10)
-    executor.stop()
+    pool.stop()
     go_on.set()
-    waits = threading.Thread(target=executor.join, daemon=True)
+    waits = threading.Thread(target=pool.join, daemon=True)
     waits.start()
     waits.join(10)
 
@@ -40,13 +40,13 @@ def test_a_thread_takes_what_its_work_returns() -> None:
         done.append(number)
         return number - 1 if number else None
 
-    executor = ThreadExecutor[int](work, 1)
-    executor.submit([3], 1)
+    pool = ThreadPool[int](work)
+    pool.submit([3], 1)
     until = time.monotonic() + 10
     while len(done) < 4 and time.monotonic() < until:
         time.sleep(0.001)
-    executor.stop()
-    executor.join()
+    pool.stop()
+    pool.join()
 
     assert done == [3, 2, 1, 0]
 
@@ -70,22 +70,22 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_the_threads_that_there_are_do_what_others_cannot(refused: list[int]) -> None:
     refused[0] = 1
     done: list[int] = []
-    executor = ThreadExecutor[int](done.append, 4)
-    executor.submit([1, 2, 3], 3)
-    executor.submit([4], 4)
-    executor.stop()
-    executor.join()
+    pool = ThreadPool[int](done.append)
+    threads = [pool.submit([1, 2, 3], 3), pool.submit([4], 4)]
+    pool.stop()
+    pool.join()
 
     assert done == [1, 2, 3, 4]
+    assert threads == [1, 1]
 
 
 @pytest.mark.usefixtures("refused")
 def test_that_there_is_no_thread_at_all_is_said_in_one_line() -> None:
-    executor = ThreadExecutor[int](lambda _: None, 4)
+    pool = ThreadPool[int](lambda _: None)
     with pytest.raises(PtsflowError) as caught:
-        executor.submit([1], 1)
-    executor.stop()
-    executor.join()
+        pool.submit([1], 1)
+    pool.stop()
+    pool.join()
 
     assert str(caught.value) == (
         "no thread can be started for a body: can't start new thread; raise what limits "

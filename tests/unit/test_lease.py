@@ -25,7 +25,7 @@ from ptsflow.errors import ContainerBusy, LeaseLost, StoreUnavailable
 from ptsflow.host import container_lock
 from ptsflow.host.clock import since_boot, system_clock
 from ptsflow.host.process_identity import this_process
-from ptsflow.runner.heartbeat import Keeper
+from ptsflow.runner.heartbeat import Heartbeat
 from ptsflow.runner.options import Options
 from ptsflow.runner.report import Stopped
 from ptsflow.runner.run import run_with
@@ -52,7 +52,7 @@ def test_a_store_that_refuses_at_once_is_not_asked_without_a_pause() -> None:
     record, _ = store.create("box")
     claimed, asked_at = acquire(store, record, this_process(system_clock), LEASE_MS)
     lost: queue.SimpleQueue[str] = queue.SimpleQueue()
-    keeper = Keeper(store, claimed, LEASE_MS, asked_at=asked_at, on_lost=lost.put)
+    keeper = Heartbeat(store, claimed, LEASE_MS, asked_at=asked_at, on_lost=lost.put)
     keeper.start()
     why = lost.get(timeout=10)
     keeper.stop()

@@ -16,7 +16,7 @@ from ptsflow.core.log_window import KEPT, LINE_LIMIT, Window, merged
 from ptsflow.core.model import LogChunk, LogLine
 from ptsflow.errors import StoreUnavailable
 from ptsflow.runner import log_writer
-from ptsflow.runner.log_writer import Recorder
+from ptsflow.runner.log_writer import LogWriter
 
 #: More than the lines of a body that may be kept: the rest of a chunk, and of a line.
 SLACK = 16 * 1024 + 4 * LINE_LIMIT + 100
@@ -182,7 +182,7 @@ def test_lines_after_a_gap_keep_their_places() -> None:
     assert texts_of(store.chunks) == ["head", "[4 lines were left out here]", "six"]
 
 
-# -- the recorder ------------------------------------------------------------------
+# -- the writer ------------------------------------------------------------------
 
 
 class Notices:
@@ -192,7 +192,7 @@ class Notices:
         self.store = store
         self.texts: list[str] = []
         self.opened: list[str] = []
-        self.recorder = Recorder(self.open, "uid", self.texts.append)
+        self.writer = LogWriter(self.open, "uid", self.texts.append)
 
     def open(self) -> Kept:
         self.opened.append(threading.current_thread().name)
@@ -213,19 +213,19 @@ def until(condition: Callable[[], object]) -> None:
 
 def test_without_lines_there_is_no_thread_and_no_connection(kept: Notices) -> None:
     before = threading.active_count()
-    kept.recorder.add("task", 1, [])
-    kept.recorder.stop()
+    kept.writer.add("task", 1, [])
+    kept.writer.stop()
 
     assert kept.opened == []
     assert threading.active_count() == before
 
 
 def test_lines_are_written_while_the_body_runs(kept: Notices) -> None:
-    kept.recorder.add("task", 1, lines_of("one"))
-    kept.recorder.add("other", 2, lines_of("two", "three"))
+    kept.writer.add("task", 1, lines_of("one"))
+    kept.writer.add("other", 2, lines_of("two", "three"))
     until(lambda: kept.store.chunks)
-    kept.recorder.add("task", 1, lines_of("four"))
-    kept.recorder.stop()
+    kept.writer.add("task", 1, lines_of("four"))
+    kept.writer.stop()
 
     assert kept.store.chunks == [
         LogChunk(task="task", attempt=1, number=0, lines=tuple(lines_of("one"))),
@@ -240,11 +240,11 @@ def test_lines_are_written_while_the_body_runs(kept: Notices) -> None:
 
 
 def test_lines_of_an_attempt_before_the_last_one_are_left_out(kept: Notices) -> None:
-    kept.recorder.add("task", 1, lines_of("first"))
-    kept.recorder.add("task", 2, lines_of("second"))
-    kept.recorder.add("task", 1, lines_of("too late"))
-    kept.recorder.stop()
-    kept.recorder.add("task", 2, lines_of("after the end"))
+    kept.writer.add("task", 1, lines_of("first"))
+    kept.writer.add("task", 2, lines_of("second"))
+    kept.writer.add("task", 1, lines_of("too late"))
+    kept.writer.stop()
+    kept.writer.add("task", 2, lines_of("after the end"))
 
     assert texts_of(kept.store.chunks) == ["first", "second"]
 
@@ -252,17 +252,17 @@ def test_lines_of_an_attempt_before_the_last_one_are_left_out(kept: Notices) -> 
 def test_a_store_that_is_away_costs_lines_and_one_notice(
     kept: Notices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_writer, "_TRY_AGAIN", 0.02)
-    kept.recorder.add("task", 1, lines_of("kept"))
+    monkeypatch.setattr(log_writer, "_PAUSE_AFTER_REFUSAL", 0.02)
+    kept.writer.add("task", 1, lines_of("kept"))
     until(lambda: kept.store.chunks)
     kept.store.is_away = True
     for text in ("lost", "lost as well"):
         closed = kept.store.closed
-        kept.recorder.add("task", 1, lines_of(text))
+        kept.writer.add("task", 1, lines_of(text))
         until(lambda: kept.store.closed > closed)  # noqa: B023 - called at once
     kept.store.is_away = False
-    kept.recorder.add("task", 1, lines_of("kept again"))
-    kept.recorder.stop()
+    kept.writer.add("task", 1, lines_of("kept again"))
+    kept.writer.stop()
 
     assert texts_of(kept.store.chunks) == [
         "kept",
@@ -277,11 +277,11 @@ def test_a_store_that_is_away_costs_lines_and_one_notice(
 def test_a_store_that_does_not_answer_holds_the_end_up_for_seconds_alone(
     kept: Notices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_writer, "_END", 0.3)
+    monkeypatch.setattr(log_writer, "_LONGEST_END", 0.3)
     kept.store.gate.clear()
-    kept.recorder.add("task", 1, lines_of("one"))
+    kept.writer.add("task", 1, lines_of("one"))
     begun = time.monotonic()
-    kept.recorder.stop()
+    kept.writer.stop()
     took = time.monotonic() - begun
     kept.store.gate.set()
 
@@ -290,18 +290,18 @@ def test_a_store_that_does_not_answer_holds_the_end_up_for_seconds_alone(
 
 def test_what_waits_for_a_store_is_bounded_over_all_attempts(kept: Notices) -> None:
     kept.store.gate.clear()
-    kept.recorder.add("first", 1, lines_of("head"))
+    kept.writer.add("first", 1, lines_of("head"))
     until(lambda: kept.opened)
     long = lines_of(*(["y" * 1_000] * 200))
     for number in range(200):
-        kept.recorder.add(f"task{number}", 1, long)
-    pending = kept.recorder._pending
+        kept.writer.add(f"task{number}", 1, long)
+    pending = kept.writer._pending
     kept.store.gate.set()
-    kept.recorder.stop()
+    kept.writer.stop()
     stored = [line for chunk in kept.store.chunks for line in chunk.lines]
 
-    assert log_writer._PENDING <= pending <= log_writer._PENDING + 2 * KEPT
-    assert weight(stored) <= log_writer._PENDING + 2 * KEPT + SLACK
+    assert log_writer._MAX_PENDING <= pending <= log_writer._MAX_PENDING + 2 * KEPT
+    assert weight(stored) <= log_writer._MAX_PENDING + 2 * KEPT + SLACK
 
 
 def test_what_is_in_the_store_of_a_body_that_goes_on_is_bounded(
@@ -310,9 +310,9 @@ def test_what_is_in_the_store_of_a_body_that_goes_on_is_bounded(
     monkeypatch.setattr(log_writer, "_WRITE_EVERY", 0.0)
     for number in range(20):
         puts = kept.store.puts
-        kept.recorder.add("task", 1, lines_of(*[f"{number} {'y' * 900}"] * 20))
+        kept.writer.add("task", 1, lines_of(*[f"{number} {'y' * 900}"] * 20))
         until(lambda: kept.store.puts > puts)  # noqa: B023 - called at once
-    kept.recorder.stop()
+    kept.writer.stop()
     stored = [line for chunk in kept.store.chunks for line in chunk.lines]
 
     assert 2 * KEPT <= weight(stored) <= 2 * KEPT + SLACK
@@ -322,7 +322,7 @@ def test_what_is_in_the_store_of_a_body_that_goes_on_is_bounded(
 def test_many_threads_may_add_at_once(kept: Notices) -> None:
     def print_much(name: str) -> None:
         for number in range(500):
-            kept.recorder.add(name, 1, lines_of(f"{name} {number}", at=number))
+            kept.writer.add(name, 1, lines_of(f"{name} {number}", at=number))
 
     names = ["a", "b", "c", "d"]
     threads = [threading.Thread(target=print_much, args=[name]) for name in names]
@@ -330,7 +330,7 @@ def test_many_threads_may_add_at_once(kept: Notices) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    kept.recorder.stop()
+    kept.writer.stop()
 
     for name in names:
         own, _ = kept.store.read("uid", task=name)
