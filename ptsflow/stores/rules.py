@@ -7,7 +7,7 @@ MongoDB asks the same questions inside its filters.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Never
+from typing import Never, TypeGuard
 
 from msgspec.structs import replace
 
@@ -17,8 +17,6 @@ from ptsflow.core.model import (
     Change,
     ContainerRecord,
     LogChunk,
-    Owner,
-    Stop,
     TaskRecord,
 )
 from ptsflow.errors import Conflict, ContainerBusy, ContainerNotFound, LeaseLost
@@ -30,54 +28,9 @@ def is_leased(stored: ContainerRecord, now: int) -> bool:
     return stored.owner is not None and (stored.leased_till or 0) > now
 
 
-def claimed(
-    stored: ContainerRecord, owner: Owner, now: int, lease_ms: int, dead: int | None
-) -> ContainerRecord | None:
-    """Return the container as `owner` has it, or None where another one holds it."""
-    if is_leased(stored, now):
-        if stored.owner is not None and stored.owner.id == owner.id:
-            return stored
-        if stored.fence != dead:
-            return None
-    return replace(
-        stored,
-        owner=owner,
-        fence=stored.fence + 1,
-        leased_till=now + lease_ms,
-        stop_asked=None,
-    )
-
-
-def is_held(stored: ContainerRecord | None, fence: int) -> bool:
+def is_held(stored: ContainerRecord | None, fence: int) -> TypeGuard[ContainerRecord]:
     """Return whether the lease of that fence was neither taken nor given back."""
     return stored is not None and stored.fence == fence and stored.owner is not None
-
-
-def saved(stored: ContainerRecord, wanted: ContainerRecord) -> ContainerRecord:
-    """Return `stored` with all that its holder may write, and its own lease."""
-    return replace(
-        stored,
-        workflow=wanted.workflow,
-        params=wanted.params,
-        plan=wanted.plan,
-        status=wanted.status,
-        target=wanted.target,
-        finish_reason=wanted.finish_reason,
-        started_at=wanted.started_at,
-        ended_at=wanted.ended_at,
-    )
-
-
-def given_back(stored: ContainerRecord, wanted: ContainerRecord) -> ContainerRecord:
-    """Return `stored` as its holder leaves it, the lease free for others."""
-    return replace(saved(stored, wanted), owner=None, leased_till=None, stop_asked=None)
-
-
-def asked_to_stop(stored: ContainerRecord, how: Stop) -> ContainerRecord:
-    """Return `stored` with word for its holder; NOW is not taken back by GENTLY."""
-    if stored.stop_asked is Stop.NOW:
-        return stored
-    return replace(stored, stop_asked=how)
 
 
 def ledger_of(entries: Iterable[Attempt]) -> list[Attempt]:
@@ -111,6 +64,12 @@ def check_writer(
             raise_busy(stored)
     elif not is_held(stored, fence):
         raise_lost(stored.name, fence, stored)
+
+
+def check_held(stored: ContainerRecord | None, uid: str, fence: int) -> None:
+    """Raise LeaseLost unless the lease of that fence is still the container's."""
+    if not is_held(stored, fence):
+        raise_lost(stored.name if stored else uid, fence, stored)
 
 
 def raise_lost(name: str, fence: int, stored: ContainerRecord | None) -> Never:

@@ -9,7 +9,7 @@ from ptsflow.core.model import LogChunk
 from ptsflow.stores.rules import outlived
 
 
-class Lines:
+class SharedLines:
     """What the logs of siblings share: chunks by container, each with its mark."""
 
     __slots__ = ("chunks", "lock", "marks")
@@ -23,7 +23,7 @@ class Lines:
 class MemoryLogs:
     """Chunks of lines in lists, under one lock."""
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: SharedLines) -> None:
         self._lines = lines
 
     def put(self, uid: str, chunks: Sequence[LogChunk]) -> None:

@@ -20,12 +20,8 @@ from pymongo import DeleteMany, DeleteOne, InsertOne, UpdateMany, UpdateOne
 
 from ptsflow.core.model import LEDGER_LENGTH, Change, TaskRecord
 from ptsflow.errors import Conflict
-from ptsflow.stores.mongo.documents import (
-    Raw,
-    changed_fields,
-    ledger_entry,
-    new_task,
-)
+from ptsflow.stores.mongo.documents import Raw
+from ptsflow.stores.mongo.records import changed_fields, ledger_entry, new_task
 from ptsflow.stores.rules import recognise
 
 #: What is asked of MongoDB for one or more changes.
@@ -41,7 +37,7 @@ class Write(Struct, frozen=True):
     ended: Raw | None = None
 
 
-class Writer(Struct, frozen=True):
+class Committer(Struct, frozen=True):
     """Who commits."""
 
     #: None for a client.
@@ -65,7 +61,7 @@ def is_guarded(change: Change) -> bool:
     return change.before is not None and not change.before.is_complete
 
 
-def given_back(fence: int) -> float:
+def held_after_release(fence: int) -> float:
     """Return what stands in `held` once the lease of a fence was given back.
 
     It is above that fence, whose owner may write no more, and below the next one.
@@ -73,17 +69,19 @@ def given_back(fence: int) -> float:
     return fence + 0.5
 
 
-def adopted(change: Change, stored: Mapping[str, Stored], writer: Writer) -> Change:
+def adopted(
+    change: Change, stored: Mapping[str, Stored], committer: Committer
+) -> Change:
     """Return an insert as an update of what a runner before inserted too late.
 
     Overtaken between its look at the lease and its write, it may leave a new task of
     an older fence in the way of its successor, who decided the same.
     """
     found = None if change.after is None else stored.get(change.after.name)
-    if change.before is not None or found is None or writer.fence is None:
+    if change.before is not None or found is None or committer.fence is None:
         return change
     # What was there when the lease was claimed has the writer's own fence by now.
-    is_late = found.held is not None and found.held < writer.fence
+    is_late = found.held is not None and found.held < committer.fence
     is_new = found.task.version == 1 and not found.task.is_complete
     return replace(change, before=found.task) if is_late and is_new else change
 
@@ -103,15 +101,15 @@ def places_task(changes: Iterable[Change]) -> tuple[int, int]:
 
 
 def write_of(
-    container: ObjectId, change: Change, writer: Writer, held: object
+    container: ObjectId, change: Change, committer: Committer, held: object
 ) -> Write:
     """Return the write for one change, payloads as text."""
     before, after = change.before, change.after
     if before is None:
-        fields = {} if after is None else new_task(container, after, writer.fence)
+        fields = {} if after is None else new_task(container, after, committer.fence)
         if change.ended is not None:
             fields["ledger"] = [ledger_entry(change.ended)]
-        _mark(fields, writer)
+        _mark(fields, committer)
         return Write(None, fields)
     query = {
         "container": container,
@@ -122,10 +120,14 @@ def write_of(
     }
     if after is None:
         return Write(query, None)
-    fields = changed_fields(before, after, writer.fence)
-    if not after.is_complete and writer.fence is not None and held != writer.fence:
-        fields["held"] = writer.fence
-    _mark(fields, writer)
+    fields = changed_fields(before, after, committer.fence)
+    if (
+        not after.is_complete
+        and committer.fence is not None
+        and held != committer.fence
+    ):
+        fields["held"] = committer.fence
+    _mark(fields, committer)
     ended = None if change.ended is None else ledger_entry(change.ended)
     return Write(query, fields, ended)
 
@@ -168,9 +170,9 @@ def _update(fields: Raw, ended: Raw | None) -> Raw:
     return {"$set": fields, "$push": {"ledger": ledger}}
 
 
-def _mark(fields: Raw, writer: Writer) -> None:
-    if writer.write is not None:
-        fields["write"] = writer.write
+def _mark(fields: Raw, committer: Committer) -> None:
+    if committer.write is not None:
+        fields["write"] = committer.write
 
 
 def names_of(changes: Iterable[Change]) -> set[str]:
@@ -184,9 +186,9 @@ def names_of(changes: Iterable[Change]) -> set[str]:
 
 
 def not_made(
-    changes: Sequence[Change], stored: Mapping[str, Stored], writer: Writer
+    changes: Sequence[Change], stored: Mapping[str, Stored], committer: Committer
 ) -> list[Change]:
-    """Return the changes that this writer has not made yet, in order.
+    """Return the changes that this committer has not made yet, in order.
 
     One is made, too, where a later one of the batch to the same task is.
     """
@@ -195,7 +197,7 @@ def not_made(
     for change in reversed(changes):
         before, after = change.before, change.after
         if (after is not None and after.name in passed) or _is_made(
-            change, stored, writer
+            change, stored, committer
         ):
             if before is not None:
                 passed.add(before.name)
@@ -204,15 +206,17 @@ def not_made(
     return left[::-1]
 
 
-def _is_made(change: Change, stored: Mapping[str, Stored], writer: Writer) -> bool:
+def _is_made(
+    change: Change, stored: Mapping[str, Stored], committer: Committer
+) -> bool:
     before, after = change.before, change.after
     found = stored.get(after.name) if after is not None else None
-    if writer.fence is None:
+    if committer.fence is None:
         if after is None:
-            return writer.again and before is not None and before.name not in stored
+            return committer.again and before is not None and before.name not in stored
         return (
             found is not None
-            and found.write == writer.write
+            and found.write == committer.write
             and found.task.version == after.version
         )
     earlier = stored.get(before.name) if before is not None else None
@@ -220,7 +224,7 @@ def _is_made(change: Change, stored: Mapping[str, Stored], writer: Writer) -> bo
         recognise(
             "",
             change,
-            writer.fence,
+            committer.fence,
             at_before=earlier.task if earlier else None,
             at_after=found.task if found else None,
         )

@@ -17,11 +17,10 @@ from pymongo.errors import DuplicateKeyError
 
 from ptsflow.core.model import Change, ContainerRecord, Owner, Stop
 from ptsflow.host.clock import Clock
-from ptsflow.stores.mongo.changes import Writer, places_task
+from ptsflow.stores.mongo.changes import Committer, places_task
 from ptsflow.stores.mongo.connection import Connection
-from ptsflow.stores.mongo.documents import (
-    ContainerDocument,
-    Raw,
+from ptsflow.stores.mongo.documents import ContainerDocument, Raw
+from ptsflow.stores.mongo.records import (
     container_record,
     new_container,
     object_id,
@@ -152,17 +151,17 @@ class MongoContainers:
         return result.matched_count == 1
 
     def admit(
-        self, uid: str, changes: Sequence[Change], writer: Writer
+        self, uid: str, changes: Sequence[Change], committer: Committer
     ) -> tuple[int, Sequence[Change]]:
         """Return the container's fence, and the changes with positions given.
 
-        It is one round trip that finds out whether the writer may write at all.
+        It is one round trip that finds out whether the committer may write at all.
         """
         container = object_id(uid)
         allowed: Raw = (
             {"_id": container, "$or": self._free()}
-            if writer.fence is None
-            else _held(container, writer.fence)
+            if committer.fence is None
+            else _held(container, committer.fence)
         )
         lowest, missing = places_task(changes)
         first = {"$max": ["$next_position", lowest]}
@@ -179,7 +178,7 @@ class MongoContainers:
                     raw = self._containers.find_one(allowed, {"fence": True})
             if raw is not None:
                 break
-            check_writer(self.get(container), uid, writer.fence, self.now())
+            check_writer(self.get(container), uid, committer.fence, self.now())
         if missing:
             changes = _placed(changes, raw["next_position"] - missing)
         return raw["fence"], changes

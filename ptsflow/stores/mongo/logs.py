@@ -14,13 +14,8 @@ from pymongo.errors import BulkWriteError
 
 from ptsflow.core.model import LogChunk
 from ptsflow.stores.mongo.connection import Connection
-from ptsflow.stores.mongo.documents import (
-    LogDocument,
-    Raw,
-    log_chunk,
-    new_lines,
-    object_id,
-)
+from ptsflow.stores.mongo.documents import LogDocument, Raw
+from ptsflow.stores.mongo.records import log_chunk, new_lines, object_id
 from ptsflow.stores.rules import outlived
 
 _DUPLICATE = 11000

@@ -29,19 +29,20 @@ from ptsflow.core.model import (
 from ptsflow.errors import Conflict, ContainerNotFound, StoreDamaged, StoreUnavailable
 from ptsflow.host.clock import Clock
 from ptsflow.stores.mongo.changes import (
-    Writer,
+    Committer,
     adopted,
     expect_ready,
-    given_back,
+    held_after_release,
     is_guarded,
     not_made,
 )
 from ptsflow.stores.mongo.connection import Connection
 from ptsflow.stores.mongo.containers import MongoContainers
-from ptsflow.stores.mongo.documents import LogDocument, MetaDocument, object_id
+from ptsflow.stores.mongo.documents import LogDocument, MetaDocument
 from ptsflow.stores.mongo.logs import MongoLogs
+from ptsflow.stores.mongo.records import object_id
 from ptsflow.stores.mongo.tasks import MongoTasks
-from ptsflow.stores.rules import check_writer, raise_lost
+from ptsflow.stores.rules import check_held, check_writer, raise_lost
 
 
 class _Unsure(Struct, frozen=True):
@@ -208,7 +209,7 @@ class MongoStore:
             if fence is None:
                 self._commit_as_client(uid, changes)
             else:
-                self._swap(uid, changes, Writer(fence))
+                self._swap(uid, changes, Committer(fence))
         except ContainerNotFound:
             # What was inserted after the deletion, nobody would ever list.
             self._tasks.delete(object_id(uid))
@@ -221,7 +222,7 @@ class MongoStore:
         )
         write = known.write if known is not None and again else ObjectId()
         try:
-            self._swap(uid, changes, Writer(None, write, again))
+            self._swap(uid, changes, Committer(None, write, again))
             if any(change.before is None for change in changes):
                 self._check_still_there(uid, None)
         except StoreUnavailable:
@@ -233,9 +234,7 @@ class MongoStore:
         container = object_id(uid)
         with self._link.call():
             if not progress or not self._tasks.touch(container, progress, fence):
-                stored = self._containers.get(container)
-                if stored is None or stored.fence != fence or stored.owner is None:
-                    raise_lost(stored.name if stored else uid, fence, stored)
+                check_held(self._containers.get(container), uid, fence)
 
     def attempts(self, uid: str, name: str) -> list[Attempt]:
         """Return the last attempts in a task's ledger, oldest first."""
@@ -251,22 +250,22 @@ class MongoStore:
 
     # -- within -------------------------------------------------------------
 
-    def _swap(self, uid: str, changes: Sequence[Change], writer: Writer) -> None:
+    def _swap(self, uid: str, changes: Sequence[Change], committer: Committer) -> None:
         container = object_id(uid)
-        if writer.again and not (changes := self._left(uid, changes, writer)):
+        if committer.again and not (changes := self._left(uid, changes, committer)):
             return
-        strict = writer.fence is not None and all(map(is_guarded, changes))
-        bound: float | None = writer.fence
+        strict = committer.fence is not None and all(map(is_guarded, changes))
+        bound: float | None = committer.fence
         if not strict or not changes:
             with self._link.call():
-                fence, changes = self._containers.admit(uid, changes, writer)
-            bound = given_back(fence) if writer.fence is None else fence
+                fence, changes = self._containers.admit(uid, changes, committer)
+            bound = held_after_release(fence) if committer.fence is None else fence
         for _ in range(_ROUNDS):
-            if self._tasks.swap(container, changes, writer, bound, strict=strict):
-                if not strict and writer.fence is not None:
-                    self._check_still_there(uid, writer.fence)
+            if self._tasks.swap(container, changes, committer, bound, strict=strict):
+                if not strict and committer.fence is not None:
+                    self._check_still_there(uid, committer.fence)
                 return
-            changes = self._left(uid, changes, writer)
+            changes = self._left(uid, changes, committer)
             if not changes:
                 return
             # The lease was found to be held just now: tasks that were not stamped,
@@ -284,20 +283,20 @@ class MongoStore:
             check_writer(record, uid, fence, now=0)
 
     def _left(
-        self, uid: str, changes: Sequence[Change], writer: Writer
+        self, uid: str, changes: Sequence[Change], committer: Committer
     ) -> Sequence[Change]:
         """Return which changes are still to be made, or raise where one cannot be."""
         container = object_id(uid)
         stored = self._tasks.stored(container, changes)
         left = [
-            adopted(change, stored, writer)
-            for change in not_made(changes, stored, writer)
+            adopted(change, stored, committer)
+            for change in not_made(changes, stored, committer)
         ]
         if left:
             with self._link.call():
                 record = self._containers.get(container)
-                check_writer(record, uid, writer.fence, self.now())
-            expect_ready(record.name if record else "", left, stored, writer.fence)
+                check_writer(record, uid, committer.fence, self.now())
+            expect_ready(record.name if record else "", left, stored, committer.fence)
         return left
 
 

@@ -27,20 +27,18 @@ from ptsflow.core.model import (
 )
 from ptsflow.errors import StoreDamaged
 from ptsflow.stores.mongo.changes import (
+    Committer,
     Request,
     Stored,
     Write,
-    Writer,
-    given_back,
+    held_after_release,
     names_of,
     requests_of,
     write_of,
 )
 from ptsflow.stores.mongo.connection import Connection
-from ptsflow.stores.mongo.documents import (
-    PayloadDocument,
-    Raw,
-    TaskDocument,
+from ptsflow.stores.mongo.documents import PayloadDocument, Raw, TaskDocument
+from ptsflow.stores.mongo.records import (
     is_large,
     ledger_entries,
     references,
@@ -180,7 +178,7 @@ class MongoTasks:
         self,
         container: ObjectId,
         changes: Sequence[Change],
-        writer: Writer,
+        committer: Committer,
         bound: float | None,
         *,
         strict: bool,
@@ -190,15 +188,15 @@ class MongoTasks:
         Args:
             container: The container's `_id`.
             changes: What to write.
-            writer: Who writes.
-            bound: The container's fence, or what `given_back` makes of it: nothing
+            committer: Who writes.
+            bound: The container's fence, or what `held_after_release` makes of it: nothing
                 held above it is written.
             strict: Whether all tasks must be held under just that fence.
         """
         held = bound if strict else {"$not": {"$gt": bound}}
         batch = _Batch()
         for change in changes:
-            batch.add(container, change, writer, held)
+            batch.add(container, change, committer, held)
         if not batch.watched:
             return self._sent(batch.requests)
         before = self._references(container, batch.watched)
@@ -249,7 +247,7 @@ class MongoTasks:
         """Refuse the fence in open tasks from now on, as its lease was given back."""
         mine = {"container": container, "open": True, "held": fence}
         with self._link.call():
-            self._tasks.update_many(mine, {"$set": {"held": given_back(fence)}})
+            self._tasks.update_many(mine, {"$set": {"held": held_after_release(fence)}})
 
     def delete(self, container: ObjectId) -> None:
         """Delete a container's tasks and payloads."""
@@ -294,12 +292,12 @@ class _Batch:
         self.watched: set[str] = set()
 
     def add(
-        self, container: ObjectId, change: Change, writer: Writer, held: object
+        self, container: ObjectId, change: Change, committer: Committer, held: object
     ) -> None:
-        write = write_of(container, change, writer, held)
+        write = write_of(container, change, committer, held)
         self._writes.append(write)
         fields = write.fields or {}
-        if not _may_be_large(change, fields, writer):
+        if not _may_be_large(change, fields, committer):
             return
         self.watched |= names_of((change,))
         for name in PAYLOADS:
@@ -315,7 +313,7 @@ class _Batch:
         return requests_of(self._writes)
 
 
-def _may_be_large(change: Change, fields: Raw, writer: Writer) -> bool:
+def _may_be_large(change: Change, fields: Raw, committer: Committer) -> bool:
     """Whether a large payload is written, or may be what is replaced.
 
     A runner that has not read what it replaces does not ask: that would be a round
@@ -327,7 +325,7 @@ def _may_be_large(change: Change, fields: Raw, writer: Writer) -> bool:
     for name in PAYLOADS:
         if name in fields:
             old = getattr(before, name) if before else None
-            unseen = old is UNSET and writer.fence is None
+            unseen = old is UNSET and committer.fence is None
             if unseen or is_large(old) or is_large(fields[name]):
                 return True
     return False

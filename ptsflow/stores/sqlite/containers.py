@@ -8,6 +8,7 @@ kept beside the file, by uid, is never taken for another container's.
 from __future__ import annotations
 
 from ptsflow.core.model import ContainerRecord
+from ptsflow.stores.leasing import Decide
 from ptsflow.stores.sqlite import rows
 from ptsflow.stores.sqlite.database import Database
 
@@ -48,6 +49,14 @@ class SqliteContainers:
         """Write a container over what is stored of it."""
         row = rows.container_row(record, next_position)
         self._execute(rows.UPDATE_CONTAINER, (*row, row[0]))
+
+    def swap(self, uid: str, decide: Decide) -> ContainerRecord | None:
+        """Write what `decide` returns of a container, and return it."""
+        stored, next_position = self.get(uid)
+        record = decide(stored)
+        if record is not None and record is not stored:
+            self.put(record, next_position)
+        return record
 
     def remove(self, uid: str) -> None:
         """Delete a container with all that belongs to it."""

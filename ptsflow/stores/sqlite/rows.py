@@ -72,12 +72,12 @@ INSERT = (
     f"INSERT INTO tasks ({TASK}) VALUES ({_marks(TASK)}) "  # noqa: S608
     "ON CONFLICT (container, name) DO NOTHING"
 )
-#: Leaves what is indexed alone, so that no index is written.
-UPDATE = f"UPDATE tasks SET {_assign(TASK.split(', ', 4)[4])} {_MATCH}"  # noqa: S608
-#: Finishes a task, or opens it again.
-TURN = f"UPDATE tasks SET {_assign(TASK.split(', ', 3)[3])} {_MATCH}"  # noqa: S608
-#: Renames, or gives another position.
-MOVE = f"UPDATE OR IGNORE tasks SET {_assign(TASK.split(', ', 1)[1])} {_MATCH}"  # noqa: S608
+#: For a change of neither name, position nor completeness: no index is written.
+UPDATE_UNINDEXED = f"UPDATE tasks SET {_assign(TASK.split(', ', 4)[4])} {_MATCH}"  # noqa: S608
+#: For a task that becomes complete, or is opened again.
+UPDATE_STATUS = f"UPDATE tasks SET {_assign(TASK.split(', ', 3)[3])} {_MATCH}"  # noqa: S608
+#: For another name or another position, whatever else changes with it.
+UPDATE_KEYS = f"UPDATE OR IGNORE tasks SET {_assign(TASK.split(', ', 1)[1])} {_MATCH}"  # noqa: S608
 DELETE = f"DELETE FROM tasks {_MATCH} RETURNING id"  # noqa: S608
 DELETE_PARTS = (
     "DELETE FROM payloads WHERE task = ?",

@@ -11,13 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 
-from msgspec.structs import replace
-
 from ptsflow.core.model import (
     Attempt,
     Change,
     ContainerRecord,
-    Owner,
     Progress,
     Stop,
     Tally,
@@ -25,15 +22,8 @@ from ptsflow.core.model import (
 )
 from ptsflow.errors import StoreError
 from ptsflow.host.clock import Clock, system_clock
-from ptsflow.stores.rules import (
-    asked_to_stop,
-    claimed,
-    given_back,
-    is_held,
-    is_leased,
-    raise_lost,
-    saved,
-)
+from ptsflow.stores.leasing import Decide, Leasing
+from ptsflow.stores.rules import is_held, is_leased
 from ptsflow.stores.sqlite.containers import SqliteContainers
 from ptsflow.stores.sqlite.database import Database
 from ptsflow.stores.sqlite.file import STORE, path_of
@@ -41,7 +31,7 @@ from ptsflow.stores.sqlite.logs import SqliteLogs
 from ptsflow.stores.sqlite.tasks import SqliteTasks
 
 
-class SqliteStore:
+class SqliteStore(Leasing):
     """Containers and tasks in one file, for one thread at a time.
 
     Args:
@@ -118,70 +108,9 @@ class SqliteStore:
         self._containers.remove(uid)
         return True
 
-    def claim(
-        self, uid: str, owner: Owner, lease_ms: int, *, dead: int | None = None
-    ) -> ContainerRecord | None:
-        """Take the lease for `owner`, the fence grown by one, or return None."""
+    def _swap_container(self, uid: str, decide: Decide) -> ContainerRecord | None:
         self._database.check_place()
-        return self._write(self._claim, uid, owner, lease_ms, dead)
-
-    def _claim(
-        self, uid: str, owner: Owner, lease_ms: int, dead: int | None
-    ) -> ContainerRecord | None:
-        stored, position = self._containers.get(uid)
-        if stored is None:
-            return None
-        record = claimed(stored, owner, self.now(), lease_ms, dead)
-        if record is not None and record is not stored:
-            self._containers.put(record, position)
-        return record
-
-    def renew(self, uid: str, fence: int, lease_ms: int) -> bool:
-        """Move the end of the lease to now + `lease_ms`; False if it was lost."""
-        self._database.check_place()
-        return self._write(self._renew, uid, fence, lease_ms)
-
-    def _renew(self, uid: str, fence: int, lease_ms: int) -> bool:
-        stored, position = self._containers.get(uid)
-        if stored is None or not is_held(stored, fence):
-            return False
-        self._containers.put(
-            replace(stored, leased_till=self.now() + lease_ms), position
-        )
-        return True
-
-    def save(self, record: ContainerRecord) -> None:
-        """Write all but the lease of a container that is held."""
-        self._write(self._save, record)
-
-    def _save(self, record: ContainerRecord) -> None:
-        stored, position = self._containers.get(record.uid)
-        if stored is None or not is_held(stored, record.fence):
-            raise_lost(record.name, record.fence, stored)
-        self._containers.put(saved(stored, record), position)
-
-    def release(self, record: ContainerRecord) -> bool:
-        """Do what `save` does and give the lease back, in one write."""
-        return self._write(self._release, record)
-
-    def _release(self, record: ContainerRecord) -> bool:
-        stored, position = self._containers.get(record.uid)
-        if stored is None or stored.fence != record.fence:
-            return False
-        if stored.owner is not None:
-            self._containers.put(given_back(stored, record), position)
-        return True
-
-    def ask_to_stop(self, uid: str, fence: int, how: Stop) -> bool:
-        """Leave word for the owner of the lease of that fence, in `stop_asked`."""
-        return self._write(self._ask_to_stop, uid, fence, how)
-
-    def _ask_to_stop(self, uid: str, fence: int, how: Stop) -> bool:
-        stored, position = self._containers.get(uid)
-        if stored is None or not is_held(stored, fence):
-            return False
-        self._containers.put(asked_to_stop(stored, how), position)
-        return True
+        return self._write(self._containers.swap, uid, decide)
 
     def stop_asked(self, uid: str, fence: int) -> Stop | None:
         """Return how the owner of that fence was asked to stop, or None."""
@@ -191,7 +120,7 @@ class SqliteStore:
         if not self._containers.is_asked_to_stop(uid):
             return None
         stored, _ = self._containers.get(uid)
-        return stored.stop_asked if stored and is_held(stored, fence) else None
+        return stored.stop_asked if is_held(stored, fence) else None
 
     # -- tasks --------------------------------------------------------------
 

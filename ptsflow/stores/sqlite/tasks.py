@@ -25,7 +25,7 @@ from ptsflow.core.model import (
     TaskRecord,
 )
 from ptsflow.host.clock import Clock
-from ptsflow.stores.rules import check_writer, is_held, raise_lost, recognise
+from ptsflow.stores.rules import check_held, check_writer, recognise
 from ptsflow.stores.sqlite import rows
 from ptsflow.stores.sqlite.containers import SqliteContainers
 from ptsflow.stores.sqlite.database import Database
@@ -175,13 +175,13 @@ class SqliteTasks:
         match = (number, before.name, before.version, before.fence)
         if after.name != before.name or not 0 <= after.position == before.position:
             row = rows.task_row(number, after, places.give(after.position))
-            self._execute(rows.MOVE, row[1:] + match)
+            self._execute(rows.UPDATE_KEYS, row[1:] + match)
         else:
             row = rows.task_row(number, after, after.position)
             if after.is_complete is before.is_complete:
-                self._execute(rows.UPDATE, row[4:] + match)
+                self._execute(rows.UPDATE_UNINDEXED, row[4:] + match)
             else:
-                self._execute(rows.TURN, row[3:] + match)
+                self._execute(rows.UPDATE_STATUS, row[3:] + match)
         is_done = self._changes() == 1
         if is_done:
             self._put_payloads(number, before, after)
@@ -239,8 +239,7 @@ class SqliteTasks:
 
     def _touch(self, uid: str, progress: Sequence[Progress], fence: int) -> None:
         stored, _ = self._containers.get(uid)
-        if stored is None or not is_held(stored, fence):
-            raise_lost(stored.name if stored else uid, fence, stored)
+        check_held(stored, uid, fence)
         for each in progress:
             args = (int(uid), each.name)
             query = rows.TASKS + rows.OF_NAME + rows.RUNNING

@@ -10,7 +10,7 @@ from pymongo.database import Database
 
 from ptsflow.core.model import Progress, Status
 from ptsflow.errors import ContainerBusy, LeaseLost
-from ptsflow.stores.mongo.changes import Writer
+from ptsflow.stores.mongo.changes import Committer
 from ptsflow.stores.mongo.store import MongoStore
 from tests.stores.making import LEASE, drop, filled, held, new, one, owner, swap
 from tests.stores.mongo_fixtures import Raw, listening
@@ -169,7 +169,7 @@ def test_a_look_at_the_lease_is_no_leave_to_write_after_the_next_claim(
     store.claim(uid, owner("b"), LEASE, dead=1)
 
     # What writers do who looked at the container before these claims.
-    for writer, seen in ((Writer(None, ObjectId()), 0), (Writer(1), 1)):
+    for writer, seen in ((Committer(None, ObjectId()), 0), (Committer(1), 1)):
         assert not store._tasks.swap(
             ObjectId(uid), [swap(task)], writer, seen, strict=False
         )

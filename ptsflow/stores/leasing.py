@@ -1,0 +1,137 @@
+"""Leases in a store that holds a container's record in its hands.
+
+SQLite and memory read a record, ask the functions below what becomes of it, and write
+that, all within one transaction or lock. MongoDB decides the same inside its filters.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from ptsflow.core.model import ContainerRecord, Owner, Stop
+from ptsflow.stores.rules import is_held, is_leased, raise_lost
+
+#: What becomes of the container that is stored (None where there is none): a record to
+#: write over it, or None to leave it as it is.
+Decide = Callable[[ContainerRecord | None], ContainerRecord | None]
+
+#: The fields of a container that `Store.save` leaves as they are stored.
+NOT_SAVED = frozenset(
+    {"uid", "name", "fence", "owner", "leased_till", "stop_asked", "created_at"}
+)
+
+
+class Leasing(ABC):
+    """The calls of `Store` that concern a lease: each one read, decision and write."""
+
+    @abstractmethod
+    def now(self) -> int:
+        """Return the store's time in milliseconds since the epoch."""
+
+    @abstractmethod
+    def _swap_container(self, uid: str, decide: Decide) -> ContainerRecord | None:
+        """Write what `decide` returns of the stored container, and return it."""
+
+    def claim(
+        self, uid: str, owner: Owner, lease_ms: int, *, dead: int | None = None
+    ) -> ContainerRecord | None:
+        """Take the lease for `owner`, the fence grown by one, or return None."""
+        return self._swap_container(
+            uid, lambda stored: claimed(stored, owner, self.now(), lease_ms, dead)
+        )
+
+    def renew(self, uid: str, fence: int, lease_ms: int) -> bool:
+        """Move the end of the lease to now + `lease_ms`; False if it was lost."""
+        renewed = self._swap_container(
+            uid, lambda stored: extended(stored, fence, self.now() + lease_ms)
+        )
+        return renewed is not None
+
+    def save(self, record: ContainerRecord) -> None:
+        """Write all but the lease of a container that is held."""
+        self._swap_container(record.uid, lambda stored: saved(stored, record))
+
+    def release(self, record: ContainerRecord) -> bool:
+        """Do what `save` does and give the lease back, in one write."""
+        released = self._swap_container(
+            record.uid, lambda stored: given_back(stored, record)
+        )
+        return released is not None
+
+    def ask_to_stop(self, uid: str, fence: int, how: Stop) -> bool:
+        """Leave word for the owner of the lease of that fence, in `stop_asked`."""
+        asked = self._swap_container(
+            uid, lambda stored: asked_to_stop(stored, fence, how)
+        )
+        return asked is not None
+
+
+def claimed(
+    stored: ContainerRecord | None,
+    owner: Owner,
+    now: int,
+    lease_ms: int,
+    dead: int | None,
+) -> ContainerRecord | None:
+    """Return the container as `owner` has it, or None where `owner` cannot have it."""
+    if stored is None:
+        return None
+    if is_leased(stored, now):
+        if stored.owner is not None and stored.owner.id == owner.id:
+            return stored
+        if stored.fence != dead:
+            return None
+    return replace(
+        stored,
+        owner=owner,
+        fence=stored.fence + 1,
+        leased_till=now + lease_ms,
+        stop_asked=None,
+    )
+
+
+def extended(
+    stored: ContainerRecord | None, fence: int, till: int
+) -> ContainerRecord | None:
+    """Return the container leased until `till`, or None where the lease was lost."""
+    return replace(stored, leased_till=till) if is_held(stored, fence) else None
+
+
+def saved(stored: ContainerRecord | None, wanted: ContainerRecord) -> ContainerRecord:
+    """Return `wanted` with the name, lease and times of making that are stored.
+
+    Raises:
+        LeaseLost: the lease of `wanted.fence` was lost.
+    """
+    if not is_held(stored, wanted.fence):
+        raise_lost(wanted.name, wanted.fence, stored)
+    return replace(wanted, **{name: getattr(stored, name) for name in NOT_SAVED})
+
+
+def given_back(
+    stored: ContainerRecord | None, wanted: ContainerRecord
+) -> ContainerRecord | None:
+    """Return the container as its owner leaves it, or None where the lease was lost.
+
+    A lease that its owner gave back before was not lost: `stored` is returned then.
+    """
+    if stored is None or stored.fence != wanted.fence:
+        return None
+    if stored.owner is None:
+        return stored
+    return replace(saved(stored, wanted), owner=None, leased_till=None, stop_asked=None)
+
+
+def asked_to_stop(
+    stored: ContainerRecord | None, fence: int, how: Stop
+) -> ContainerRecord | None:
+    """Return the container with word for its owner, or None where the lease was lost.
+
+    NOW is not taken back by GENTLY.
+    """
+    if not is_held(stored, fence):
+        return None
+    return stored if stored.stop_asked is Stop.NOW else replace(stored, stop_asked=how)
