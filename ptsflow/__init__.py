@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ptsflow import events
-from ptsflow.client.client import Client, Container, connect
+from ptsflow.client import Client, Container, connect
 from ptsflow.client.task import Task
 from ptsflow.core.model import Status
 from ptsflow.core.retry import Retry

@@ -16,7 +16,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 
-from ptsflow.client.client import Client
+from ptsflow.client import Client
 from ptsflow.client.fields import check_name
 from ptsflow.client.lease import acquire
 from ptsflow.core.outcome import Raised

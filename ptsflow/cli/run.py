@@ -29,7 +29,7 @@ from ptsflow.cli.shared import (
     typed,
 )
 from ptsflow.cli.show import status_object
-from ptsflow.client.client import connect
+from ptsflow.client import connect
 from ptsflow.core.forecast import foresee
 from ptsflow.core.model import ContainerRecord, Status
 from ptsflow.display import as_json, tables

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ptsflow.client.client import Client, Container, connect
+from ptsflow.client.client import Client, connect
+from ptsflow.client.container import Container
 from ptsflow.client.task import Task
 
 __all__ = ["Client", "Container", "Task", "connect"]

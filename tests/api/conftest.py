@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from ptsflow.client.client import Client, Container
+from ptsflow.client import Client, Container
 from ptsflow.client.task import Task
 from ptsflow.stores import open_store
 from tests.stores.making import Ticker

@@ -10,7 +10,7 @@ from multiprocessing.synchronize import Barrier
 from typing import Any
 
 import ptsflow
-from ptsflow.client.client import Container
+from ptsflow.client import Container
 
 #: What one of them does: of the container, and of its own number from 0 on.
 Act = Callable[[Container, int], Any]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ptsflow import Status
-from ptsflow.client.client import Client, Container
+from ptsflow.client import Client, Container
 from ptsflow.client.task import Task
 from tests.api.conftest import only_task
 from tests.stores.making import Ticker

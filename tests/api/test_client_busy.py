@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from ptsflow import Status
-from ptsflow.client.client import Client, Container
+from ptsflow.client import Client, Container
 from ptsflow.core.model import ContainerRecord
 from ptsflow.errors import ContainerBusy
 from ptsflow.host.process_identity import this_process

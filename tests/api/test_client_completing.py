@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ptsflow import Status
-from ptsflow.client.client import Container
+from ptsflow.client import Container
 from tests.api.conftest import only_task
 from tests.stores.making import Ticker
 

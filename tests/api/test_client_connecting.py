@@ -9,7 +9,7 @@ import pytest
 
 import ptsflow
 from ptsflow import Status
-from ptsflow.client.client import Client, Container
+from ptsflow.client import Client, Container
 from ptsflow.errors import ContainerNotFound
 from tests.api.conftest import only_task
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import ptsflow
 from ptsflow import Status
-from ptsflow.client.client import Container
+from ptsflow.client import Container
 from tests.api.conftest import only_task
 from tests.stores.making import Ticker
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ptsflow.client.client import Client, Container
+from ptsflow.client import Client, Container
 from ptsflow.errors import InvalidName, InvalidValue, TaskExists, TaskNotFound
 
 #: What no store can have a say in is tried on one.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import ptsflow
-from ptsflow.client.client import Container
+from ptsflow.client import Container
 from ptsflow.errors import (
     InvalidCount,
     InvalidFlag,

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from ptsflow.client.client import Container
+from ptsflow.client import Container
 from tests.api.conftest import only_task
 
 AT = datetime(2011, 9, 30, 13, 5, 7, 123_000, tzinfo=UTC)

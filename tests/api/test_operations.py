@@ -10,8 +10,7 @@ from msgspec.structs import replace
 
 import ptsflow
 from ptsflow import Finish, Status, TaskHandle, Workflow, step
-from ptsflow.client import admin
-from ptsflow.client.client import Client, Container
+from ptsflow.client import Client, Container, admin
 from ptsflow.core.model import Change, ContainerRecord
 from ptsflow.errors import ContainerBusy, ContainerNotFound, TaskNotFound
 from ptsflow.host.process_identity import this_process

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 import ptsflow
-from ptsflow.client.client import Client, Container
+from ptsflow.client import Client, Container
 from ptsflow.core.model import Status
 from ptsflow.errors import ContainerNotFound, TaskExists, TaskNotFound
 from tests.api.conftest import shared_stores

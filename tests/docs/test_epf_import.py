@@ -21,7 +21,7 @@ from typing import IO, Any
 import pytest
 
 import ptsflow
-from ptsflow.client.client import Client
+from ptsflow.client import Client
 from ptsflow.client.task import Task
 from ptsflow.core.model import LogLine, Status, TaskRecord
 from ptsflow.errors import Fail, RetryLater

@@ -7,7 +7,7 @@ from typing import Any
 
 import ptsflow
 from ptsflow import Workflow
-from ptsflow.client.client import connect
+from ptsflow.client import connect
 from ptsflow.client.task import Task
 from tests.executors.cluster_flows import entries
 

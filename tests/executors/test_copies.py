@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ptsflow.client.client import connect
+from ptsflow.client import connect
 from ptsflow.executors.processes.fork_client import KEPT_AWAY, Nursery, how_ended
 from ptsflow.executors.processes.messages import Setting
 from tests.executors.test_nursery import awaited, is_alive

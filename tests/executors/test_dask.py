@@ -16,7 +16,7 @@ import pytest
 
 import ptsflow
 from ptsflow import Status
-from ptsflow.client.client import connect
+from ptsflow.client import connect
 from ptsflow.events import Event, Progressed, TaskChanged
 from ptsflow.executors.cluster import queue
 from tests.executors.beside import (

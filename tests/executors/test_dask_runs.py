@@ -15,7 +15,7 @@ import pytest
 
 import ptsflow
 from ptsflow import Status, step
-from ptsflow.client.client import connect
+from ptsflow.client import connect
 from ptsflow.errors import ExtraMissing, UsageError
 from ptsflow.executors.cluster.dask import host_for
 from ptsflow.host import container_lock

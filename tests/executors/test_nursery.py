@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import ptsflow
-from ptsflow.client.client import connect
+from ptsflow.client import connect
 from ptsflow.client.task import Task
 from ptsflow.executors.processes.fork_client import Nursery
 from tests.executors.flows import Orphaned

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import ptsflow
-from ptsflow.client.client import connect
+from ptsflow.client import connect
 from ptsflow.client.task import Task
 from ptsflow.core.plan import Executor
 from tests.executors.flows import LimitedOne, One, StalledOne, TimedOne

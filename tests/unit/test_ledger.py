@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from ptsflow import Fail, Retry, RetryLater, Skip, Workflow, connect, step
-from ptsflow.client.client import Client
+from ptsflow.client import Client
 from ptsflow.core import attempt_ledger
 from ptsflow.core.model import Attempt, Cause, Ending, Status, TaskRecord
 from ptsflow.display import format as fmt

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from ptsflow import Fail, Finish, Retry, RetryLater, Workflow, connect, step
-from ptsflow.client.client import Client
+from ptsflow.client import Client
 from ptsflow.core.model import Change, Status
 from ptsflow.events import Event, TaskChanged
 from ptsflow.stores.memory.store import MemoryStore

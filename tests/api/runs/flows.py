@@ -14,7 +14,7 @@ import pytest
 
 import ptsflow
 from ptsflow import Status, TaskHandle, Workflow, step
-from ptsflow.client.client import Client, Container
+from ptsflow.client import Client, Container
 from ptsflow.core.model import Change, Progress
 from ptsflow.events import Event, TaskChanged
 from ptsflow.runner.report import Report

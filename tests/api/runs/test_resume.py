@@ -6,7 +6,7 @@ from typing import cast
 
 import ptsflow
 from ptsflow import Finish, Skip, Workflow, step
-from ptsflow.client.client import Client
+from ptsflow.client import Client
 from ptsflow.stores.base import Store
 from tests.api.conftest import main_stores
 from tests.api.runs.flows import Counting, again, fail, flow, statuses

@@ -13,7 +13,7 @@ import pytest
 
 import ptsflow
 from ptsflow import Status, TaskHandle, Workflow, step
-from ptsflow.client.client import Client
+from ptsflow.client import Client
 from ptsflow.core.model import Change
 from ptsflow.errors import ContainerMismatch, UsageError
 from ptsflow.events import Event, Notice

@@ -9,7 +9,7 @@ import pytest
 
 import ptsflow
 from ptsflow import TaskHandle, Workflow, step
-from ptsflow.client.client import Client
+from ptsflow.client import Client
 from ptsflow.stores.base import Store
 from tests.api.conftest import main_stores
 from tests.api.runs.flows import PATIENCE, Counting, container_of, task_of
