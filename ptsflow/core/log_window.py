@@ -78,34 +78,13 @@ class Window:
     def add(self, lines: Sequence[LogLine]) -> None:
         """Take lines in; of a long sequence only the ends are looked at."""
         self.count += len(lines)
-        self._fill_tail(lines, self._fill_head(lines))
-
-    def _fill_head(self, lines: Sequence[LogLine]) -> int:
-        """Take the first lines, as long as they fit; return how many."""
-        taken = 0
-        while self._head_left and taken < len(lines):
-            line = _fit(lines[taken])
-            size = _size(line)
-            if size > self._head_left:
-                self._head_left = 0
-                break
-            self._head_left -= size
-            self._head_size += size
-            self._head.append(line)
-            taken += 1
-        self._head_lines += taken
-        return taken
-
-    def _fill_tail(self, lines: Sequence[LogLine], begin: int) -> None:
-        taken: list[LogLine] = []
-        size = 0
-        for index in range(len(lines) - 1, begin - 1, -1):
-            if size >= KEPT:
-                break
-            taken.append(_fit(lines[index]))
-            size += _size(taken[-1])
-        self._tail.extend(reversed(taken))
-        self._tail_size += size
+        first, last, head_left = ends_of(lines, self._head_left)
+        self._head.extend(first)
+        self._head_lines += len(first)
+        self._head_size += self._head_left - head_left
+        self._head_left = head_left
+        self._tail.extend(last)
+        self._tail_size += sum(map(_size, last))
         dropped = 0
         for line in self._tail:
             if self._tail_size - _size(line) < KEPT:
@@ -161,6 +140,32 @@ class Window:
         return LogChunk(
             task=task, attempt=self.attempt, number=number, lines=tuple(lines)
         )
+
+
+def ends_of(
+    lines: Sequence[LogLine], head_left: int
+) -> tuple[list[LogLine], list[LogLine], int]:
+    """Return what is kept of more lines of an attempt; no other line is looked at.
+
+    Args:
+        lines: the lines.
+        head_left: how many bytes the attempt's head still takes; at first `KEPT`.
+
+    Returns:
+        The first lines, as long as the head takes more; of the others the last lines, up
+        to `KEPT` bytes; and what the head takes from now on. The line that passes either
+        limit is kept.
+    """
+    first: list[LogLine] = []
+    while head_left > 0 and len(first) < len(lines):
+        first.append(_fit(lines[len(first)]))
+        head_left -= _size(first[-1])
+    last: list[LogLine] = []
+    tail_left = KEPT
+    while tail_left > 0 and len(first) + len(last) < len(lines):
+        last.append(_fit(lines[len(lines) - 1 - len(last)]))
+        tail_left -= _size(last[-1])
+    return first, last[::-1], head_left
 
 
 def _fit(line: LogLine) -> LogLine:

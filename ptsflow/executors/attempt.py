@@ -1,7 +1,7 @@
-"""One attempt of one task: fill in the parameters, call the body, say how it ended.
+"""One attempt of one task: read the arguments, call the body, return its outcome.
 
-Runs wherever the body runs. What comes in and what goes out is JSON text made by the
-codec, so the value a step sees is the same on the first run and on a resumed one.
+This module runs in the process of the body. Arguments and results are JSON text of the
+codec, so that a step sees the same value on the first run and on a resumed run.
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ from ptsflow.workflow.workflow import Workflow
 
 
 class Value(Struct, frozen=True):
-    """One stored value, and the annotation to read it with."""
+    """A stored value, and the annotation by which it is read."""
 
     text: str | None
     hint: Any
 
     def read(self) -> Any:
-        """Return the value, made anew."""
+        """Return a new object of the value."""
         return None if self.text is None else codec.decode(self.text, self.hint)
 
 
 class Values(Struct, frozen=True):
-    """A joined fan-out: the stored results of its done items, in order."""
+    """The stored results of the done items of a joined fan-out, in order."""
 
     texts: list[str]
     hint: Any
 
     def read(self) -> Any:
-        """Return the list, made anew."""
+        """Return a new list of the values."""
         return [codec.decode(text, self.hint) for text in self.texts]
 
 
@@ -67,7 +67,7 @@ class Element(Struct, frozen=True):
     hint: Any
 
     def read(self) -> Any:
-        """Return the element, made anew: no attempt sees what another did to it."""
+        """Return a new object of the element: attempts share no objects."""
         return codec.from_tree(self.tree, self.hint)
 
 
@@ -76,25 +76,26 @@ Argument = Value | Values | Element | TaskHandle
 
 
 class Call(Struct, frozen=True):
-    """Everything that one attempt needs."""
+    """Everything that an attempt needs."""
 
     workflow: Workflow
     step: PlanStep
     arguments: Mapping[str, Argument]
     handle: TaskHandle
     attempt: int
+    #: When the first attempt of this budget began, in milliseconds since the epoch.
     began_at: int
     clock: Clock
 
 
-#: The longest traceback kept, in characters.
+#: The longest traceback that is kept, in characters.
 _TRACE_LIMIT = 6_000
 
-_NOTHING = Returned(codec.encode(None))
+_RETURNED_NONE = Returned(codec.encode(None))
 
 
 def run(call: Call) -> Outcome:
-    """Make the attempt; never raises."""
+    """Make the attempt and return its outcome; never raises."""
     outcome = _run(call)
     overdue = call.handle.watch.overdue()
     return failed(call, TimedOut(overdue)) if overdue else outcome
@@ -110,7 +111,7 @@ def _run(call: Call) -> Outcome:
         if step.is_async:
             value = _await(value)
         if value is None:
-            return _NOTHING
+            return _RETURNED_NONE
         text = codec.encode(value, step.returns, what=f"the result of step {step.name}")
         if not step.keep_workdir:
             call.handle.refuse_lost_files(text, step.name)
@@ -124,10 +125,11 @@ def _run(call: Call) -> Outcome:
     except Finish as signal:
         return Finished(_valid(signal.why))
     except (Fail, StoredValueError) as error:
-        # What cannot be stored will be the same next time.
+        # No retry: a value that cannot be stored would be the same again.
         return _raised(describe(error, step), None, error)
     except BaseException as error:  # noqa: BLE001 - whatever a body raises fails its attempt
-        # It was asked to stop, and did: but what may run at most once has had its turn.
+        # The body stopped because the run is stopping, so the attempt does not count. A
+        # step that runs at most once must not run again, so its attempt has failed.
         if call.handle.is_stopping and not step.at_most_once:
             return Interrupted()
         return failed(call, error)
@@ -143,7 +145,7 @@ def _read(parameter: str, source: Argument) -> Any:
 
 
 def failed(call: Call, error: BaseException) -> Outcome:
-    """Return what follows when an attempt ended by `error`."""
+    """Return the outcome of an attempt that ended by `error`."""
     text = describe(error, call.step)
     elapsed = max(0, call.clock() - call.began_at) / 1000
     try:
@@ -162,9 +164,9 @@ def _raised(text: str, again_in: float | None, error: BaseException) -> Raised:
 
 
 def trace(error: BaseException) -> str:
-    """Return where an error was raised, from the body on, without values of variables.
+    """Return the traceback of an error from the body on; the middle of a long one is cut.
 
-    Long ones are cut in the middle.
+    No values of variables are in it.
     """
     if error.__traceback__ is None:
         return ""
@@ -190,12 +192,12 @@ def _await(coroutine: Any) -> Any:
 
 
 def _valid(text: str) -> str:
-    """Return a text that can be stored and sent: lone surrogates are written out."""
+    """Return a text that can be stored and sent: lone surrogates become escapes."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def describe(error: BaseException, step: PlanStep) -> str:
-    """Return an error as one text: its type, its message, and the step's line."""
+    """Return an error in one line: its type, its message, and where the step raised it."""
     if isinstance(error, Fail):
         return _valid(error.why) or "Fail"
     if isinstance(error, AttemptLost):

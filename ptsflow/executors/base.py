@@ -1,4 +1,4 @@
-"""What an executor other than threads does: it makes attempts somewhere else."""
+"""The interface of executors that make attempts outside the runner's own threads."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ptsflow.executors.attempt import Call
 
 
 class Executor(Protocol):
-    """Makes attempts; called from many threads at once."""
+    """Makes attempts; its methods are called from many threads at once."""
 
-    #: How many it could make at a time when it began, where it knows that.
+    #: How many attempts it can make at a time, as known when it began; None if unknown.
     room: int | None
 
     def run(self, call: Call) -> Outcome:
-        """Make the attempt and return how it ended, however it ended; never raises."""
+        """Make the attempt and return how it ended; never raises."""
 
     def stop(self) -> None:
-        """End; what still runs is ended at once."""
+        """End the executor; bodies that still run are killed."""

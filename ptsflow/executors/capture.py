@@ -1,8 +1,8 @@
-"""Catches what bodies in this process print and log, and passes it on as before.
+"""Keeps what bodies in this process print and log, and passes it on as before.
 
-`installed` puts itself before `sys.stdout`, `sys.stderr` and the handlers of all loggers;
-`around` says whose body it is that runs. The context does not follow into threads that
-a body starts by itself, but into `asyncio` tasks and `asyncio.to_thread`.
+`installed` wraps `sys.stdout` and `sys.stderr` and hooks into all loggers; `around` names
+the attempt whose body runs. The attempt is known in `asyncio` tasks and in
+`asyncio.to_thread`, but not in threads that a body starts by itself.
 """
 
 from __future__ import annotations
@@ -24,22 +24,23 @@ from ptsflow.workflow.handle import TaskHandle
 if TYPE_CHECKING:
     import logging
 
-#: Of a line that does not end, so much of both ends is kept, in characters or bytes.
-_END = 16_384
+#: How much is kept of each end of a line that is still without a newline, in characters
+#: or bytes.
+_END_KEPT = 16_384
 
-_current: ContextVar[Attempt | None] = ContextVar("ptsflow_current", default=None)
-#: Whether a record is being handled: what handlers print of it is known already.
+_current: ContextVar[Capture | None] = ContextVar("ptsflow_current", default=None)
+#: Whether log handlers run: what they print was kept as a log record already.
 _is_handled: ContextVar[bool] = ContextVar("ptsflow_is_handled", default=False)
 
-# A process that a body forks has no reporter, and perhaps a lock that nobody gives back.
+# A process that a body forks has no reporter, and may have inherited a held lock.
 os.register_at_fork(after_in_child=lambda: _current.set(None))
 
 
 class Splitter(Generic[AnyStr]):
-    """Makes lines of what is printed piece by piece.
+    """Splits printed text, which comes in parts, into lines.
 
     Args:
-        newline: what ends a line.
+        newline: the end of a line, as text or as bytes.
     """
 
     def __init__(self, newline: AnyStr) -> None:
@@ -48,39 +49,39 @@ class Splitter(Generic[AnyStr]):
 
     @property
     def is_within_a_line(self) -> bool:
-        """Whether the last line has no end yet."""
+        """Whether the last line is still without a newline."""
         return bool(self._rest)
 
     def feed(self, part: AnyStr) -> list[AnyStr]:
-        """Return the lines that end in this part, without their ends."""
+        """Return the lines that end in this part, without their newlines."""
         lines: list[AnyStr] = (self._rest + part).split(self._newline)
         rest = lines.pop()
-        if len(rest) > 2 * _END:
-            rest = rest[:_END] + rest[-_END:]
+        if len(rest) > 2 * _END_KEPT:
+            rest = rest[:_END_KEPT] + rest[-_END_KEPT:]
         self._rest = rest
         return lines
 
     def end(self) -> list[AnyStr]:
-        """Return the last line, if it has no end."""
+        """Return the last line if no newline ended it."""
         rest, self._rest = self._rest, self._newline[:0]
         return [rest] if rest else []
 
 
 def printed(text: str, at: int) -> LogLine:
-    """Return a printed line as a terminal shows it: after a return it begins anew."""
+    """Return a printed line as a terminal shows it: after its last carriage return."""
     return LogLine(at, "", text.rstrip("\r").rpartition("\r")[2])
 
 
 def lines_of(record: logging.LogRecord) -> list[LogLine]:
     """Return a record's message and traceback as lines; never raises."""
-    from logging import Formatter  # noqa: PLC0415 - whoever has a record has loaded it
+    from logging import Formatter  # noqa: PLC0415 - loaded already, as there is a record
 
     try:
         text = record.getMessage()
-    except Exception:  # noqa: BLE001 - what is formatted is a user's; logging tells of it
+    except Exception:  # noqa: BLE001 - users' arguments; `logging` reports the error
         text = record.msg if isinstance(record.msg, str) else "a message"
         text += " (its arguments do not fit)"
-    # Not kept in the record: its handlers may format it in their own way.
+    # The text stays out of `record.exc_text`: handlers may format it in their own way.
     if record.exc_info and record.exc_info[0] is not None:
         text += "\n" + Formatter().formatException(record.exc_info)
     elif record.exc_text:
@@ -92,12 +93,12 @@ def lines_of(record: logging.LogRecord) -> list[LogLine]:
 
 
 def is_handled() -> bool:
-    """Whether what is printed here is a record's that was kept already."""
+    """Whether log handlers run here: what they print was kept already."""
     return _is_handled.get()
 
 
-class Outlet:
-    """Stands for a stream that is written to; all but writing is the stream's own."""
+class StreamWrapper:
+    """Wraps a text stream; all but writing is left to the stream itself."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -116,18 +117,21 @@ class Outlet:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave it open: it is not one body's alone."""
+        """Leave the stream open: it is shared by all bodies."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
 
 class LogHook:
-    """Shows every record that a logger lets through to a function, then to its handlers.
+    """Calls a function with every log record, before the handlers of its logger.
 
-    It is no handler: `logging.basicConfig` does nothing where there is one, and
-    `logging.lastResort` prints only where there is none. Where `logging` is not loaded
-    yet, it waits until it is.
+    This is no handler, because `logging.basicConfig` does nothing if there is a handler,
+    and `logging.lastResort` prints only if there is none. If `logging` is not imported
+    yet, the hook is installed at its import.
+
+    Args:
+        keep: the function.
     """
 
     def __init__(self, keep: Callable[[logging.LogRecord], None]) -> None:
@@ -136,7 +140,7 @@ class LogHook:
         self._undo: Callable[[], None] | None = None
 
     def begin(self) -> None:
-        """See records from now on."""
+        """Call the function from now on."""
         self._is_live = True
         if "logging" in sys.modules:
             self._install()
@@ -144,7 +148,7 @@ class LogHook:
             sys.meta_path.insert(0, self)
 
     def end(self) -> None:
-        """See no more, and leave no trace."""
+        """Call the function no more, and restore `logging` as it was."""
         self._is_live = False
         with contextlib.suppress(ValueError):
             sys.meta_path.remove(self)
@@ -154,7 +158,7 @@ class LogHook:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: Any = None
     ) -> ModuleSpec | None:
-        """Notice, as part of `sys.meta_path`, that `logging` is being loaded."""
+        """Wait, as an entry of `sys.meta_path`, for the import of `logging`."""
         if name != "logging" or not self._is_live:
             return None
         with contextlib.suppress(ValueError):
@@ -177,7 +181,7 @@ class LogHook:
         loader.exec_module = load_and_install
 
     def _install(self) -> None:
-        import logging  # noqa: PLC0415 - it is being used
+        import logging  # noqa: PLC0415 - loaded already
 
         usual = logging.Logger.callHandlers
         task = logging.getLogger("ptsflow.task")
@@ -186,14 +190,15 @@ class LogHook:
         )
 
         def call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
-            # Whoever hooked himself in later may keep this one in place for ever.
+            # A later hook of somebody else may call this one long after `end`.
             if _is_handled.get() or not self._is_live:
                 usual(logger, record)
                 return
             token = _is_handled.set(True)
             try:
                 self._keep(record)
-                # Kept, though the usual level of it would not have let it through.
+                # The level was lowered to INFO to keep such records. Handlers must not
+                # see them.
                 if is_quiet and logger is task and record.levelno < _level_above(task):
                     return
                 usual(logger, record)
@@ -216,21 +221,21 @@ def _level_above(logger: logging.Logger) -> int:
     return 0 if logger.parent is None else logger.parent.getEffectiveLevel()
 
 
-class Attempt:
-    """A context in which what is printed and logged is one attempt's."""
+class Capture:
+    """A context in which what is printed and logged belongs to one attempt."""
 
-    __slots__ = ("_handle", "_is_over", "_lock", "_parts", "_token")
+    __slots__ = ("_handle", "_is_over", "_lock", "_splitters", "_token")
 
     def __init__(self, handle: TaskHandle) -> None:
         self._handle = handle
         self._is_over = False
-        # A finalizer may print while its thread is in here: it must get in again.
+        # Reentrant: a finalizer may print while its thread holds the lock.
         self._lock = threading.RLock()
-        #: By the stream, as their pieces are not of one line.
-        self._parts: dict[Outlet, Splitter[str]] = {}
+        #: The lines of each stream, as parts of two streams are not parts of one line.
+        self._splitters: dict[StreamWrapper, Splitter[str]] = {}
 
     def __enter__(self) -> None:
-        self._token: Token[Attempt | None] = _current.set(self)
+        self._token: Token[Capture | None] = _current.set(self)
 
     def __exit__(
         self,
@@ -241,20 +246,20 @@ class Attempt:
         _current.reset(self._token)
         with self._lock:
             self._is_over = True
-            rest = [text for part in self._parts.values() for text in part.end()]
+            rest = [text for each in self._splitters.values() for text in each.end()]
             self._keep_printed(rest)
 
-    def write(self, stream: Outlet, text: str) -> None:
-        """Take in what was written to a stream."""
+    def write(self, stream: StreamWrapper, text: str) -> None:
+        """Keep what was written to a stream."""
         with self._lock:
-            # Not what an `asyncio` task writes that outlived it.
+            # An `asyncio` task of the body may still write after the attempt is over.
             if not self._is_over:
-                if stream not in self._parts:
-                    self._parts[stream] = Splitter("\n")
-                self._keep_printed(self._parts[stream].feed(text))
+                if stream not in self._splitters:
+                    self._splitters[stream] = Splitter("\n")
+                self._keep_printed(self._splitters[stream].feed(text))
 
     def log(self, record: logging.LogRecord) -> None:
-        """Take in a record."""
+        """Keep a log record."""
         with self._lock:
             if not self._is_over:
                 self._handle.reporter.logged(self._handle.name, lines_of(record))
@@ -266,32 +271,32 @@ class Attempt:
             self._handle.reporter.logged(self._handle.name, lines)
 
 
-def around(handle: TaskHandle) -> Attempt:
+def around(handle: TaskHandle) -> Capture:
     """Return a context in which what is printed and logged is kept for an attempt."""
-    return Attempt(handle)
+    return Capture(handle)
 
 
 def _keep(record: logging.LogRecord) -> None:
-    attempt = _current.get()
-    if attempt is not None:
-        attempt.log(record)
+    capture = _current.get()
+    if capture is not None:
+        capture.log(record)
 
 
-class _Tee(Outlet):
-    """A stream whose texts are also kept for the attempt that writes them."""
+class _Tee(StreamWrapper):
+    """A stream that also keeps the texts for the attempt that writes them."""
 
     is_live = True
 
     def write(self, text: str) -> int:
         count = super().write(text)
-        attempt = _current.get()
-        if attempt is not None and self.is_live and not _is_handled.get():
-            attempt.write(self, text)
+        capture = _current.get()
+        if capture is not None and self.is_live and not _is_handled.get():
+            capture.write(self, text)
         return count
 
 
 class _Installation:
-    """What stands before the streams and handlers of this process, for all runs in it."""
+    """The wrapped streams and the log hook, shared by all runs in this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -330,7 +335,7 @@ _installation = _Installation()
 
 @contextlib.contextmanager
 def installed() -> Iterator[None]:
-    """Catch what bodies print and log while this lasts; runs side by side share it."""
+    """Keep what bodies print and log in this context; several runs may be in it at once."""
     _installation.enter()
     try:
         yield

@@ -1,10 +1,9 @@
-"""What becomes of a process that is forked off the runner's.
+"""Ends the forks of this process that a body makes with `os.fork`.
 
-A body that calls `os.fork` makes a copy of itself. Where the body ends in the copy, by
-`sys.exit` or by returning, the copy ends as any Python process would. The attempt is the
-original's, which alone says how the attempt ended.
+If a body ends in a fork, by returning or by raising, the fork exits as any Python process
+would. The attempt belongs to the original process, which alone reports how it ended.
 
-An executor may fork worker processes; these are told apart from copies of bodies.
+An executor may fork worker processes; these are told apart from the forks of bodies.
 """
 
 from __future__ import annotations
@@ -39,11 +38,11 @@ def is_forking_workers() -> bool:
     return getattr(_forking_workers, "is_here", False)
 
 
-def end_if_copy(original: int, outcome: Outcome) -> None:
-    """End this process if it is a copy of the process that began the body.
+def exit_if_forked(original: int, outcome: Outcome) -> None:
+    """Exit if this process is a fork of the one in which the body began.
 
     Args:
-        original: the pid of the process that began the body.
+        original: the pid of the process in which the body began.
         outcome: how the body ended in this process.
     """
     if os.getpid() == original:
@@ -56,7 +55,7 @@ def end_if_copy(original: int, outcome: Outcome) -> None:
             if not found:
                 sys.stderr.write(outcome.traceback or f"{outcome.error}\n")
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):  # bodies may replace and close them
+            with contextlib.suppress(Exception):  # bodies may replace or close it
                 stream.flush()
     finally:
         os._exit(status & 0xFF)

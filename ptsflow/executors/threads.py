@@ -44,7 +44,7 @@ class ThreadExecutor:
                 return Interrupted()
             with capture.around(call.handle):
                 outcome = attempt.run(call)
-                fork_guard.end_if_copy(self._pid, outcome)
+                fork_guard.exit_if_forked(self._pid, outcome)
                 return outcome
         finally:
             self._running.discard(name)

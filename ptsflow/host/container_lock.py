@@ -1,13 +1,13 @@
 """Whether bodies of a container still run on this host, in processes or in a runner.
 
-Each child holds a shared lock on the container's file as long as it lives; the kernel
-takes the lock away when it ends, and not before, not even while it is stopped. A new
-runner waits until it can have the file for itself alone: then no body of an earlier
-runner is left here.
+Every worker process holds a shared lock on the container's file while it lives. The
+kernel releases the lock when the process ends, and not before, even if the process is
+stopped. A new runner waits for an exclusive lock: then no body of an earlier runner is
+left on this host.
 
-A runner holds a second file, alone, and writes into it who it is: what holds the
-interpreter in a thread of its own keeps it from renewing its lease, and from knowing
-that. Whoever finds the file held leaves the container alone.
+A runner holds a second file, alone, and writes into it who it is. A body that holds the
+GIL blocks lease renewal. This lock shows that the runner is alive although its lease has
+expired, and others leave the container alone.
 """
 
 from __future__ import annotations
@@ -124,7 +124,8 @@ def wait_alone(
                     return
                 time.sleep(_PAUSE)
             else:
-                # Left by a runner that was killed; this run's children make their own.
+                # Left by a runner that was killed; worker processes of this run make a
+                # new file.
                 _unlink(file, descriptor)
                 return
     finally:

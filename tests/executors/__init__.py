@@ -1,3 +1,3 @@
-"""Bodies in threads and in child processes."""
+"""Bodies in threads, in worker processes and on clusters."""
 
 from __future__ import annotations

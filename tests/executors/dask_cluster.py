@@ -145,7 +145,7 @@ def parent_of(pid: int) -> int:
 
 
 def worker_of(pid: int) -> int:
-    """Return the worker that a body's process belongs to: its nursery's parent."""
+    """Return the cluster worker of a worker process: the parent of its fork server."""
     return parent_of(parent_of(pid))
 
 

@@ -1,4 +1,4 @@
-"""Workflows whose bodies end in every way; at the top, where children find them."""
+"""Workflows whose bodies end in every way; at the top level, where worker processes find them."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class StalledOne(Accompanied):
 
 
 class LimitedOne(Workflow):
-    """A body that may ask for 200 MB; the same child then serves one without a limit."""
+    """A body that may ask for 200 MB, and one without a limit in the same process."""
 
     executor = "process"
 

@@ -1,4 +1,4 @@
-"""Bodies in any engine that calls a function somewhere, and those who dial a runner."""
+"""Bodies on any backend that calls functions, and who may connect to a runner."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ import pytest
 import ptsflow
 from ptsflow.errors import UsageError
 from ptsflow.executors.cluster import coordinator, queue, worker
-from ptsflow.executors.cluster.backends import Engine, Place, place_of
+from ptsflow.executors.cluster.backends import Backend, BackendSpec, backend_spec
 from ptsflow.host import container_lock
 from ptsflow.version import VERSION
 from tests.executors.beside import Beside, check_one_body_each, errors_of, tasks_of
@@ -59,8 +59,8 @@ def threads() -> Executor:
 
 def loky() -> Executor:
     found = pytest.importorskip("loky")
-    engine: Executor = found.ProcessPoolExecutor(2)
-    return engine
+    backend: Executor = found.ProcessPoolExecutor(2)
+    return backend
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 class Listening:
-    """An engine that keeps what it was told to call, and calls nothing."""
+    """An backend that keeps what it was told to call, and calls nothing."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.calls: list[tuple[Any, ...]] = []
@@ -89,12 +89,12 @@ class Listening:
         pass
 
 
-# -- engines ------------------------------------------------------------------------
+# -- backends -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("make", [threads, forking, spawning, loky])
 @pytest.mark.parametrize(("act", "text"), [BOTH[0], BOTH[5], DEATHS[0], DEATHS[1]])
-def test_what_becomes_of_a_body_is_the_same_in_every_engine(
+def test_what_becomes_of_a_body_is_the_same_in_every_backend(
     act: str, text: str, make: Callable[[], Executor], url: str
 ) -> None:
     tasks = outcome(One(act=act), url, make)
@@ -114,7 +114,7 @@ class Pooled(Gated):
         return MADE[-1]
 
 
-def test_an_engine_is_made_once_and_ends_with_its_run(url: str, journal: str) -> None:
+def test_an_backend_is_made_once_and_ends_with_its_run(url: str, journal: str) -> None:
     MADE.clear()
     open_gate(journal)
     report = ptsflow.run(Pooled(journal=journal), url, "tested")
@@ -144,7 +144,7 @@ def test_a_broken_pool_is_made_anew(url: str, journal: str) -> None:
     check_one_body_each(journal)
 
 
-def test_what_makes_no_engine_is_refused(url: str, journal: str) -> None:
+def test_what_makes_no_backend_is_refused(url: str, journal: str) -> None:
     def number() -> int:
         return 4
 
@@ -156,9 +156,9 @@ def test_what_makes_no_engine_is_refused(url: str, journal: str) -> None:
     )
 
 
-def test_an_unknown_engine_is_refused() -> None:
+def test_an_unknown_backend_is_refused() -> None:
     with pytest.raises(UsageError) as refused:
-        place_of("slurm")
+        backend_spec("slurm")
 
     assert str(refused.value) == (
         'executor: expected "thread", "process", "dask", "dask://HOST:PORT" or what '
@@ -198,14 +198,14 @@ class Hasty(ThreadPoolExecutor):
         return self.futures[-1]
 
 
-def test_a_body_that_the_engine_gave_up_is_killed(
+def test_a_body_that_the_backend_gave_up_is_killed(
     url: str, journal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue, "_PATIENCE", 0.3)
-    engine = Hasty()
-    run = Beside(Gated(journal=journal, items=1), url, lambda: engine)
+    backend = Hasty()
+    run = Beside(Gated(journal=journal, items=1), url, lambda: backend)
     pid = until(journal, "start", 1)[0].pid
-    for future in engine.futures:
+    for future in backend.futures:
         future.set_result("")
     until(journal, "start", 2)
     begun = time.monotonic()
@@ -243,10 +243,10 @@ def chained(error: Exception, cause: Exception) -> Exception:
         pytest.param(CancelledError(), "the executor make was lost", id="cancelled"),
     ],
 )
-def test_an_engine_that_fails_has_lost_the_attempt(
+def test_an_backend_that_fails_has_lost_the_attempt(
     error: BaseException, text: str, url: str
 ) -> None:
-    def make() -> Engine:
+    def make() -> Backend:
         return Listening(error)
 
     report = ptsflow.run(Lone(), url, "tested", executor=make)  # type: ignore[arg-type] # it is like one
@@ -255,36 +255,38 @@ def test_an_engine_that_fails_has_lost_the_attempt(
     assert tasks_of(url)["work"].error == text
 
 
-# -- who dials the runner -----------------------------------------------------------
+# -- who may connect ---------------------------------------------------------------
 
 
 def test_who_does_not_know_the_secret_is_told_nothing(journal: str) -> None:
-    engine = Listening()
-    place = Place(lambda: engine, "the engine", "the worker")
-    begun = coordinator.Cluster(Gated(journal=journal), "tested", Path("x.lock"), place)
+    backend = Listening()
+    spec = BackendSpec(lambda: backend, "the backend", "the worker")
+    begun = coordinator.Coordinator(
+        Gated(journal=journal), "tested", Path("x.lock"), spec
+    )
     try:
-        told = worker.attend(begun._address, b"guessed", "x.lock", "token")
+        told = worker.serve(begun._address, b"guessed", "x.lock", "token")
     finally:
         begun.stop()
 
     where = f"127.0.0.1:{begun._address[1]}"
     assert told == (
-        f"{worker.here()} could not talk to the runner at {where}: digest sent was "
+        f"{worker.this_worker()} could not talk to the runner at {where}: digest sent was "
         "rejected"
     )
 
 
 def test_silent_callers_keep_nobody_waiting(url: str, journal: str) -> None:
-    engine = Listening()
-    run = Beside(Fragile(journal=journal), url, lambda: engine)
-    assert engine.called.wait(10)
-    address = engine.calls[0][0]
+    backend = Listening()
+    run = Beside(Fragile(journal=journal), url, lambda: backend)
+    assert backend.called.wait(10)
+    address = backend.calls[0][0]
     silent = [socket.create_connection(address) for _ in range(20)]
     open_gate(journal)
     begun = time.monotonic()
     while not run.is_over() and time.monotonic() < begun + 10:
-        for call in engine.calls:
-            worker.attend(*call)
+        for call in backend.calls:
+            worker.serve(*call)
     taken = time.monotonic() - begun
     for end in silent:
         end.close()
@@ -300,15 +302,15 @@ def test_a_worker_with_another_version_is_told_so(
     ptsflow.run(Lone(), url, "tested", executor=threads)
 
     assert tasks_of(url)["work"].error == (
-        f"the worker {worker.here()} has ptsflow 0.0.1, and the runner has {VERSION}; "
+        f"the worker {worker.this_worker()} has ptsflow 0.0.1, and the runner has {VERSION}; "
         "install the same there"
     )
 
 
-def test_children_that_nobody_needs_are_not_kept(
+def test_idle_worker_processes_are_not_kept(
     url: str, journal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "_KEPT", 0.2)
+    monkeypatch.setattr(worker, "_IDLE_TIME", 0.2)
     run = Beside(Idle(journal=journal), url, threads)
     pid = until(journal, "start", 1)[0].pid
     begun = time.monotonic()
@@ -323,15 +325,15 @@ def test_children_that_nobody_needs_are_not_kept(
     assert run.report().ok
 
 
-def test_a_worker_holds_the_file_before_it_dials(
+def test_a_worker_holds_the_lock_before_it_connects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Whoever takes the container over then waits for all that is begun here.
+    # A runner that takes the container over waits for what a worker begins meanwhile.
     monkeypatch.setenv("TMPDIR", f"{tmp_path}")
     file = container_lock.file_of("", "").with_name("x.lock")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         call = (silent.getsockname(), b"secret", file.name, "token")
-        thread = threading.Thread(target=worker.attend, args=call)
+        thread = threading.Thread(target=worker.serve, args=call)
         thread.start()
         end, _ = silent.accept()
         with file.open() as other, pytest.raises(BlockingIOError):

@@ -159,7 +159,7 @@ def alive_then(
     return bool(running & later)
 
 
-def test_a_stopped_child_dies_with_its_runner(tmp_path: Path) -> None:
+def test_a_stopped_worker_process_dies_with_its_runner(tmp_path: Path) -> None:
     (tmp_path / "flow.py").write_text(
         FLOW.replace("time.sleep(0.15)", "time.sleep(60)")
     )

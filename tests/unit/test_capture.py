@@ -450,7 +450,7 @@ def test_who_hooks_himself_in_between_is_left_there(
     assert kept.of() == [("WARNING", "once")]
 
 
-# -- what a child prints ------------------------------------------------------------
+# -- what a worker prints -----------------------------------------------------------
 
 TEXT = st.text(
     st.characters(blacklist_categories=["Cs"], blacklist_characters="\n\r\x1e")
@@ -465,7 +465,7 @@ PIECES = st.lists(
 
 
 @given(PIECES, st.integers(1, 12))
-def test_a_childs_lines_come_out_as_they_went_in(
+def test_lines_of_a_worker_process_come_out_as_they_went_in(
     pieces: list[tuple[str, str]], size: int
 ) -> None:
     data = b"".join(
@@ -482,7 +482,7 @@ def test_a_childs_lines_come_out_as_they_went_in(
 
 
 @given(st.lists(st.binary(max_size=40), max_size=8))
-def test_whatever_a_child_prints_is_read(parts: list[bytes]) -> None:
+def test_whatever_a_worker_process_prints_is_read(parts: list[bytes]) -> None:
     output = Output()
     for part in parts:
         for line in output.feed(part, 1):

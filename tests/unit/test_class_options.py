@@ -237,7 +237,7 @@ def measured(where: str | None) -> Any:
         pytest.param("thread", "dask", id="the step's cluster"),
     ],
 )
-def test_memory_can_be_limited_in_every_child_process(
+def test_memory_can_be_limited_in_every_worker_process(
     executor: object, where: str | None
 ) -> None:
     made: type[Workflow] = type(

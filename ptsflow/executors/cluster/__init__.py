@@ -1,3 +1,3 @@
-"""Bodies on other machines: workers call the runner and are told what to do."""
+"""Bodies on other machines: cluster workers connect to the runner and get attempts."""
 
 from __future__ import annotations

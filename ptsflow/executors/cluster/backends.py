@@ -1,4 +1,7 @@
-"""Which engine calls the workers: Dask, or any `concurrent.futures.Executor`."""
+"""The backend that calls functions on cluster workers: Dask, or any executor.
+
+Any `concurrent.futures.Executor` is a backend.
+"""
 
 from __future__ import annotations
 
@@ -11,50 +14,54 @@ from msgspec import Struct
 from ptsflow.errors import AttemptLost, UsageError
 from ptsflow.version import VERSION
 
+#: How long fetching the result of a call may take, in seconds.
+_FETCH_TIMEOUT = 5.0
 
-class Promise(Protocol):
-    """What is used of a `concurrent.futures.Future`."""
+
+class BackendFuture(Protocol):
+    """The part of `concurrent.futures.Future` that is used."""
 
     def done(self) -> bool:
-        """Whether the call has ended, or was given up."""
+        """Return whether the call has ended or was given up."""
 
     def result(self, timeout: float | None = None) -> str:
-        """Return what the call did, or raise what it raised."""
+        """Return what the call returned, or raise what it raised."""
 
     def cancel(self) -> bool:
-        """Do not call it, if that can be helped."""
+        """Prevent the call if it has not started."""
 
 
-class Engine(Protocol):
-    """What is used of a `concurrent.futures.Executor`."""
+class Backend(Protocol):
+    """The part of `concurrent.futures.Executor` that is used."""
 
-    def submit(self, call: Callable[..., str], /, *args: Any) -> Promise:
-        """Call it somewhere."""
+    def submit(self, call: Callable[..., str], /, *args: Any) -> BackendFuture:
+        """Have `call` called on some cluster worker."""
 
     def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
-        """End."""
+        """End the backend."""
 
 
-class Place(Struct, frozen=True):
-    """Which engine it is, and how it is spoken of."""
+class BackendSpec(Struct, frozen=True):
+    """How a backend is made, and what messages call it."""
 
-    #: Makes it, and makes it anew after it broke.
-    make: Callable[[], Engine]
-    engine: str
+    #: Makes the backend; called again if the backend broke.
+    make: Callable[[], Backend]
+    #: What messages call the backend, and one of its workers.
+    name: str
     worker: str
-    #: The address of this host at which workers can reach it.
+    #: Returns the address of this host at which cluster workers can reach it.
     host: Callable[[Any], str] = lambda _: "127.0.0.1"
-    #: How many calls it can have made at a time, where that can be known.
+    #: Returns how many calls the backend makes at a time; None if that is unknown.
     room: Callable[[Any], int | None] = lambda _: None
 
     def why(self, error: BaseException) -> str:
-        """Return what is to be said of an error that the engine raised."""
+        """Return what a failed attempt says of an error that the backend raised."""
         if isinstance(error, CancelledError):
-            return f"{self.engine} was lost"
+            return f"{self.name} was lost"
         if isinstance(error, AttemptLost):
             return str(error)
         if isinstance(error, UsageError):
-            return f"{self.engine} was lost: {error}"
+            return f"{self.name} was lost: {error}"
         link: BaseException | None = error
         while link is not None:
             if isinstance(link, ImportError):
@@ -65,33 +72,31 @@ class Place(Struct, frozen=True):
             link = link.__cause__ or link.__context__
         return f"{self.worker} could not be used: {_line_of(error)}"
 
-    def why_not(self, promise: Promise) -> str:
-        """Return why a call has ended that never reached the runner."""
+    def why_ended(self, future: BackendFuture) -> str:
+        """Return why a call has ended although no cluster worker reached the runner."""
         try:
-            return f"{self.worker} {promise.result(timeout=_FETCH)}"
-        except BaseException as error:  # noqa: BLE001 - whatever an engine raises
+            return f"{self.worker} {future.result(timeout=_FETCH_TIMEOUT)}"
+        except BaseException as error:  # noqa: BLE001 - whatever a backend raises
             return self.why(error)
 
 
-#: How long it may take to fetch what a call returned, in seconds.
-_FETCH = 5.0
-
-
-def place_of(executor: str | Callable[[], Any]) -> Place:
-    """Return which engine `executor` asks for, without making it.
+def backend_spec(executor: str | Callable[[], Any]) -> BackendSpec:
+    """Return which backend `executor` asks for, without making it.
 
     Raises:
-        UsageError: none that is known, or one that cannot be had.
+        UsageError: the backend is unknown, or cannot be reached.
     """
     if callable(executor):
         name = getattr(executor, "__name__", repr(executor))
-        return Place(_checked(executor, name), f"the executor {name}", "the worker")
+        return BackendSpec(
+            _checked(executor, name), f"the executor {name}", "the worker"
+        )
     if executor == "dask" or executor.startswith("dask:"):
         from ptsflow.executors.cluster import dask  # noqa: PLC0415 - rarely needed
 
         address = dask.address_of(executor)
-        return Place(
-            lambda: dask.Engine(address),
+        return BackendSpec(
+            lambda: dask.DaskBackend(address),
             f"the Dask scheduler at {address}",
             "the Dask worker",
             dask.host_for,
@@ -103,15 +108,15 @@ def place_of(executor: str | Callable[[], Any]) -> Place:
     )
 
 
-def _checked(make: Callable[[], Any], name: str) -> Callable[[], Engine]:
-    def checked() -> Engine:
-        engine = make()
-        if not hasattr(engine, "submit"):
+def _checked(make: Callable[[], Any], name: str) -> Callable[[], Backend]:
+    def checked() -> Backend:
+        backend = make()
+        if not hasattr(backend, "submit"):
             raise UsageError(
                 f"executor: expected {name} to make a concurrent.futures.Executor, "
-                f"found {engine!r}"
+                f"found {backend!r}"
             )
-        return engine  # type: ignore[no-any-return] # it has `submit`
+        return backend  # type: ignore[no-any-return] # it has `submit`
 
     return checked
 

@@ -1,7 +1,7 @@
-"""A connection between a runner and a worker, and what is said on it.
+"""A connection between the runner and a cluster worker.
 
-Both prove to each other that they know the secret of the run before anything is said.
-What is said is data alone, never pickles.
+Before the first message each side proves to the other that it knows the secret of the
+run. Messages are data, never pickles.
 """
 
 from __future__ import annotations
@@ -20,23 +20,20 @@ from typing import TypeVar
 
 from msgspec import MsgspecError
 
-from ptsflow.executors.processes.messages import (
-    Message,
-    pack,
-)
+from ptsflow.executors.processes.messages import Message, pack
 
 M = TypeVar("M")
 
-#: How long the other side may take to prove itself, in seconds.
-_GREETING = 10
-#: How long a send may be stuck, in seconds.
-_STUCK = 60
-#: The longest message: all results of a wide fan-out may go to one step.
+#: How long the other side may take to prove that it knows the secret, in seconds.
+_HANDSHAKE_TIMEOUT = 10
+#: How long sending may be blocked, in seconds.
+_SEND_TIMEOUT = 60
+#: The longest message, in bytes: all results of a wide fan-out may go to one step.
 _LONGEST = 2**30
 
 
-class Line:
-    """One connection; any thread may send, one receives."""
+class MessageConnection:
+    """An open connection. Any thread may send, one thread receives."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -52,11 +49,11 @@ class Line:
             self._connection.send_bytes(pack(message))
 
     def receive(self, read: Callable[[bytes], M]) -> M:
-        """Return the next message.
+        """Return the next message, decoded by `read`.
 
         Raises:
             EOFError: the other side has ended.
-            OSError: it is gone, or says what was not expected.
+            OSError: the other side is gone, or sent something else.
         """
         data = self._connection.recv_bytes(_LONGEST)
         try:
@@ -65,11 +62,15 @@ class Line:
             raise OSError(f"it was not understood: {error}") from error
 
     def poll(self, timeout: float) -> bool:
-        """Whether something has come in, or the other side has ended."""
+        """Return whether a message has arrived or the other side has ended.
+
+        Args:
+            timeout: how long to wait for that, in seconds.
+        """
         return self._connection.poll(timeout)
 
     def hang_up(self, how: int = socket.SHUT_RDWR) -> None:
-        """End the connection for whoever waits on it, here and there."""
+        """Shut the connection down, so that readers on both sides see its end."""
         with self._sending, contextlib.suppress(OSError):
             handle = socket.socket(fileno=self._connection.fileno())
             try:
@@ -78,34 +79,34 @@ class Line:
                 handle.detach()
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close this process's end."""
         self._connection.close()
 
 
-def asking(end: socket.socket, secret: bytes) -> Line:
-    """Return the runner's end of a connection, once both know each other.
+def runner_end(end: socket.socket, secret: bytes) -> MessageConnection:
+    """Return the runner's end of a connection, after both sides proved themselves.
 
     Raises:
         AuthenticationError: the other side does not know the secret.
-        OSError, EOFError: it is gone, or says nothing.
+        OSError, EOFError: the other side is gone, or silent.
     """
     connection = _prepared(end)
     try:
         deliver_challenge(connection, secret)
         answer_challenge(connection, secret)
-        return _line(connection)
+        return _opened(connection)
     except BaseException:
         connection.close()
         raise
 
 
-def answering(end: socket.socket, secret: bytes) -> Line:
-    """Return a worker's end of a connection; as `asking`."""
+def worker_end(end: socket.socket, secret: bytes) -> MessageConnection:
+    """Return a cluster worker's end of a connection; raises as `runner_end`."""
     connection = _prepared(end)
     try:
         answer_challenge(connection, secret)
         deliver_challenge(connection, secret)
-        return _line(connection)
+        return _opened(connection)
     except BaseException:
         connection.close()
         raise
@@ -114,23 +115,25 @@ def answering(end: socket.socket, secret: bytes) -> Line:
 def _prepared(end: socket.socket) -> Connection:
     end.settimeout(None)
     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # A machine that vanishes is noticed within 20 s.
+    # The end of a machine that vanishes is noticed within 20 s.
     end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5)
     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000)
-    _limit(end, _GREETING)
+    _set_timeouts(end, _HANDSHAKE_TIMEOUT)
     return Connection(end.detach())
 
 
-def _line(connection: Connection) -> Line:
+def _opened(connection: Connection) -> MessageConnection:
     handle = socket.socket(fileno=connection.fileno())
-    _limit(handle, 0)
+    _set_timeouts(handle, 0)
     handle.detach()
-    return Line(connection)
+    return MessageConnection(connection)
 
 
-def _limit(end: socket.socket, seconds: int) -> None:
-    for option, time in ((socket.SO_RCVTIMEO, seconds), (socket.SO_SNDTIMEO, _STUCK)):
-        end.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", time, 0))
+def _set_timeouts(end: socket.socket, receive: int) -> None:
+    """Set how long receiving may take, in seconds (0: for ever), and sending."""
+    limits = (socket.SO_RCVTIMEO, receive), (socket.SO_SNDTIMEO, _SEND_TIMEOUT)
+    for option, seconds in limits:
+        end.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", seconds, 0))

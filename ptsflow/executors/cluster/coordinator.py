@@ -1,9 +1,9 @@
-"""Bodies on a cluster: any engine that runs a function somewhere, Dask first of all.
+"""Bodies on a cluster, on any backend that can call a function on another machine.
 
-The engine calls one small function, with a token. Wherever it is called, it dials the
-runner, names the token and is told what to do; from then on runner and worker talk to
-each other. A token is good once: a call that the engine makes again by itself is
-refused. So nothing of the user is pickled, and only the runner writes.
+The backend calls `worker.serve` with a token. The cluster worker that is called connects
+to the runner, sends the token and receives an attempt; from then on the two talk to each
+other. A token is good once, so a call that the backend repeats by itself gets nothing.
+No object of the user is pickled, and only the runner writes to the store.
 """
 
 from __future__ import annotations
@@ -25,10 +25,20 @@ from ptsflow.core.outcome import Interrupted, Outcome
 from ptsflow.errors import WorkerLost
 from ptsflow.executors.attempt import Call
 from ptsflow.executors.cluster import worker
-from ptsflow.executors.cluster.backends import Engine, Place, Promise, place_of
-from ptsflow.executors.cluster.connection import Line, asking
-from ptsflow.executors.cluster.messages import Dismissed, Home, Premises, read_call
-from ptsflow.executors.cluster.queue import LOOK_EVERY, Posted, Posts
+from ptsflow.executors.cluster.backends import (
+    Backend,
+    BackendFuture,
+    BackendSpec,
+    backend_spec,
+)
+from ptsflow.executors.cluster.connection import MessageConnection, runner_end
+from ptsflow.executors.cluster.messages import (
+    NoMoreWork,
+    RunDescription,
+    WorkerJoined,
+    read_call,
+)
+from ptsflow.executors.cluster.queue import LOOK_EVERY, AttemptQueue, QueuedAttempt
 from ptsflow.executors.processes.messages import Setting
 from ptsflow.host import container_lock
 from ptsflow.host.clock import since_boot
@@ -36,18 +46,18 @@ from ptsflow.version import VERSION
 from ptsflow.workflow.loading import refer
 from ptsflow.workflow.workflow import Workflow
 
-#: How long a worker that was called once makes one attempt after another, in seconds.
-_SHIFT = 1.0
-#: How long it waits for the next one, in seconds.
-_LINGER = 0.02
-#: How long workers may take to end the run's children, in seconds.
-_END = 5.0
-#: How long an engine may take to end, in seconds.
-_SHUTDOWN = 10.0
-#: How long after a broken engine could not be made anew that is tried again.
+#: For how long one call of the backend makes one attempt after another, in seconds.
+_CALL_TIME = 1.0
+#: How long a call waits for its next attempt, in seconds.
+_NEXT_ATTEMPT_WAIT = 0.02
+#: How long cluster workers may take to end their worker processes, in seconds.
+_END_TIMEOUT = 5.0
+#: How long a backend may take to end, in seconds.
+_SHUTDOWN_TIMEOUT = 10.0
+#: How long after a backend could not be made that is tried again, in seconds.
 _PAUSE = 1.0
-#: How many may be greeted at the same time: others than workers may call.
-_GREETED = 64
+#: The most handshakes at a time: others than cluster workers may connect.
+_MOST_HANDSHAKES = 64
 
 
 def begin(
@@ -56,210 +66,216 @@ def begin(
     container: str,
     store: str,
     uid: str,
-) -> Cluster:
-    """Start to listen for the workers of a run.
+) -> Coordinator:
+    """Start to listen for the cluster workers of a run.
 
     Args:
-        executor: "dask", `dask://HOST:PORT`, or what makes an engine.
-        workflow: whose steps they are.
+        executor: "dask", `dask://HOST:PORT`, or a function that makes a backend.
+        workflow: the workflow of the run.
         container: the container's name.
         store: the store's identity.
-        uid: the container's.
+        uid: the container's uid.
 
     Raises:
         LoadError: another process could not find the workflow's class.
-        UsageError: the engine cannot be had.
+        UsageError: the backend is unknown, or cannot be reached.
+        ExtraMissing: the backend is not installed.
     """
     lock = container_lock.file_of(store, uid)
-    return Cluster(workflow, container, lock, place_of(executor))
+    return Coordinator(workflow, container, lock, backend_spec(executor))
 
 
-class Cluster:
-    """The workers of one run, from the runner's side.
+class Coordinator:
+    """The cluster workers of one run, from the runner's side.
 
     Args:
-        workflow: whose steps they are.
+        workflow: the workflow of the run.
         container: the container's name.
-        lock: a file of that name is held by their children on each host.
-        place: which engine calls them.
+        lock: the lock file; on each host the worker processes hold a file of its name.
+        backend: the backend that calls the cluster workers.
     """
 
     def __init__(
-        self, workflow: Workflow, container: str, lock: Path, place: Place
+        self, workflow: Workflow, container: str, lock: Path, backend: BackendSpec
     ) -> None:
         setting = Setting(container, workflow.encoded_parameters())
         reference = refer(type(workflow))
-        self._premises = Premises(VERSION, reference, setting, _import_path())
+        self._description = RunDescription(VERSION, reference, setting, _import_path())
         self._lock = lock
-        self._place = place
+        self._spec = backend
         self._secret = secrets.token_bytes(32)
         self._making = threading.Lock()
-        self._engine: Engine | None = place.make()
-        self.room = place.room(self._engine)
-        #: When making it anew was tried in vain.
+        self._backend: Backend | None = backend.make()
+        self.room = backend.room(self._backend)
+        #: When the backend could not be made again, in seconds since the machine booted.
         self._failed_at = -_PAUSE
-        self._posts = Posts()
-        self._lines: set[Line] = set()
-        self._homes: dict[Line, threading.Event] = {}
-        self._greeted = threading.BoundedSemaphore(_GREETED)
+        self._queue = AttemptQueue()
+        self._connections: set[MessageConnection] = set()
+        #: The control connection of each cluster worker -> whether it has ended.
+        self._controls: dict[MessageConnection, threading.Event] = {}
+        self._handshakes = threading.BoundedSemaphore(_MOST_HANDSHAKES)
         self._is_over = threading.Event()
-        host = place.host(self._engine)
+        host = backend.host(self._backend)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, 0), family=family, backlog=128)
         self._address: tuple[str, int] = self._listener.getsockname()[:2]
-        _clusters.add(self)
+        _coordinators.add(self)
         threading.Thread(
-            target=self._listen, name="ptsflow-cluster", daemon=True
+            target=self._listen, name="ptsflow-coordinator", daemon=True
         ).start()
 
     def run(self, call: Call) -> Outcome:
-        """Have a worker make the attempt; return how it ended."""
-        posted = Posted(call, self._place, self._is_over)
-        summons = self._posts.post(posted, secrets.token_hex(16))
-        if summons is not None:
+        """Have a cluster worker make the attempt; return how it ended."""
+        queued = QueuedAttempt(call, self._spec, self._is_over)
+        backend_call = self._queue.put(queued, secrets.token_hex(16))
+        if backend_call is not None:
             try:
-                summons.promise = self._submit(summons.token)
-            except Exception as error:  # noqa: BLE001 - whatever an engine raises
-                self._posts.drop(summons)
-                if self._posts.withdraw(posted):
-                    posted.lose(self._place.why(error))
-        while not posted.has_ended.wait(LOOK_EVERY):
-            self._tend(posted)
-        assert posted.outcome is not None  # noqa: S101 - it has ended
-        return posted.outcome
+                backend_call.future = self._submit(backend_call.token)
+            except Exception as error:  # noqa: BLE001 - whatever a backend raises
+                self._queue.forget(backend_call)
+                if self._queue.withdraw(queued):
+                    queued.lose(self._spec.why(error))
+        while not queued.has_ended.wait(LOOK_EVERY):
+            self._look(queued)
+        assert queued.outcome is not None  # noqa: S101 - it has ended
+        return queued.outcome
 
-    def _tend(self, posted: Posted) -> None:
-        """See to what waits for a worker."""
-        if not posted.is_running:
-            is_needless = posted.call.handle.cancelled or self._is_over.is_set()
-            # Who takes it out has it: this thread, or a worker.
-            if is_needless and self._posts.withdraw(posted):
-                posted.end(Interrupted())
-        for summons, other in self._posts.unanswered():
-            if other is not None and summons.promise is not None:
-                other.lose(self._place.why_not(summons.promise))
+    def _look(self, queued: QueuedAttempt) -> None:
+        """End attempts that no cluster worker will make."""
+        if not queued.is_running:
+            must_not_begin = queued.call.handle.cancelled or self._is_over.is_set()
+            # Only one side can remove the attempt from the queue: this thread, which
+            # then ends it, or a cluster worker's thread, which then makes it.
+            if must_not_begin and self._queue.withdraw(queued):
+                queued.end(Interrupted())
+        for backend_call, other in self._queue.fallen_through():
+            if other is not None and backend_call.future is not None:
+                other.lose(self._spec.why_ended(backend_call.future))
 
     def stop(self) -> None:
-        """End; bodies that run are killed, and gone when this returns."""
+        """End the run's cluster workers; bodies that still run are dead on return."""
         self._is_over.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        until = since_boot() + _END
-        homes = list(self._homes.items())
-        for line, _ in homes:
-            line.hang_up(socket.SHUT_WR)
-        for _, has_ended in homes:
+        until = since_boot() + _END_TIMEOUT
+        controls = list(self._controls.items())
+        for control, _ in controls:
+            control.hang_up(socket.SHUT_WR)
+        for _, has_ended in controls:
             has_ended.wait(max(0.0, until - since_boot()))
-        for line in list(self._lines):
-            line.hang_up()
+        for connection in list(self._connections):
+            connection.hang_up()
         with self._making:
-            engine, self._engine = self._engine, None
-        if engine is not None:
-            _begin_shut_down(engine).join(_SHUTDOWN)
+            backend, self._backend = self._backend, None
+        if backend is not None:
+            _begin_shutdown(backend).join(_SHUTDOWN_TIMEOUT)
 
-    def abandon(self) -> None:
-        """Let go of what is the parent's, in a process that was forked off this one."""
+    def close_in_fork(self) -> None:
+        """Close the inherited sockets, in a process that was forked from this one."""
         self._listener.close()
-        for line in self._lines:
-            line.close()
+        for connection in self._connections:
+            connection.close()
 
-    # -- the engine -------------------------------------------------------------------
+    # -- the backend ------------------------------------------------------------------
 
-    def _submit(self, token: str) -> Promise:
+    def _submit(self, token: str) -> BackendFuture:
         given = (self._address, self._secret, self._lock.name, token)
-        engine = self._usable(None)
+        backend = self._usable(None)
         try:
-            return engine.submit(worker.attend, *given)
+            return backend.submit(worker.serve, *given)
         except (BrokenExecutor, RuntimeError):
-            return self._usable(engine).submit(worker.attend, *given)
+            return self._usable(backend).submit(worker.serve, *given)
 
-    def _usable(self, broken: Engine | None) -> Engine:
-        """Return the engine; a new one in place of a broken one."""
+    def _usable(self, broken: Backend | None) -> Backend:
+        """Return the backend, made again if it is the broken one."""
         with self._making:
             if self._is_over.is_set():
                 raise WorkerLost("the run is over")
-            if broken is not None and self._engine is broken:
-                self._engine = None
-                _begin_shut_down(broken)
-            if self._engine is None:
+            if broken is not None and self._backend is broken:
+                self._backend = None
+                _begin_shutdown(broken)
+            if self._backend is None:
                 if since_boot() < self._failed_at + _PAUSE:
-                    raise WorkerLost(f"{self._place.engine} was lost")
+                    raise WorkerLost(f"{self._spec.name} was lost")
                 self._failed_at = since_boot()
-                self._engine = self._place.make()
+                self._backend = self._spec.make()
                 self._failed_at = -_PAUSE
-            return self._engine
+            return self._backend
 
-    # -- who calls --------------------------------------------------------------------
+    # -- connections of cluster workers -------------------------------------------------
 
     def _listen(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 end, _ = self._listener.accept()
-                if not self._greeted.acquire(blocking=False):
+                if not self._handshakes.acquire(blocking=False):
                     end.close()
                     continue
                 threading.Thread(
-                    target=self._greet, args=[end], name="ptsflow-line", daemon=True
+                    target=self._serve, args=[end], name="ptsflow-worker", daemon=True
                 ).start()
 
-    def _greet(self, end: socket.socket) -> None:
+    def _serve(self, end: socket.socket) -> None:
+        """Serve one connection of a cluster worker, in a thread of its own."""
         try:
-            line = asking(end, self._secret)
+            connection = runner_end(end, self._secret)
         except (AuthenticationError, AssertionError, EOFError, OSError):
             return
         finally:
-            self._greeted.release()
-        self._lines.add(line)
+            self._handshakes.release()
+        self._connections.add(connection)
         try:
             if not self._is_over.is_set():
-                self._converse(line)
+                self._converse(connection)
         except (EOFError, OSError):
-            pass  # it has ended
+            pass  # the cluster worker has ended
         finally:
-            self._lines.discard(line)
-            line.close()
+            self._connections.discard(connection)
+            connection.close()
 
-    def _converse(self, line: Line) -> None:
+    def _converse(self, connection: MessageConnection) -> None:
         while True:
-            message = line.receive(read_call)
-            if isinstance(message, Home):
-                self._be_home(line)
+            message = connection.receive(read_call)
+            if isinstance(message, WorkerJoined):
+                self._control(connection)
                 return
-            if not self._employ(line, message.token, message.worker):
+            if not self._give_attempts(connection, message.token, message.worker):
                 return
-            line.send(Dismissed())
+            connection.send(NoMoreWork())
 
-    def _be_home(self, line: Line) -> None:
-        """Hold a worker's line until it ends."""
-        has_ended = self._homes[line] = threading.Event()
+    def _control(self, connection: MessageConnection) -> None:
+        """Describe the run to a cluster worker; return when either of the two ends."""
+        has_ended = self._controls[connection] = threading.Event()
         try:
-            line.send(self._premises)
+            connection.send(self._description)
             if not self._is_over.is_set():
-                line.receive(read_call)
+                connection.receive(read_call)
         finally:
-            del self._homes[line]
+            del self._controls[connection]
             has_ended.set()
 
-    def _employ(self, line: Line, token: str, worker: str) -> bool:
-        """Have a worker make attempts; return whether it is of use still."""
-        summons = self._posts.arrive(token)
-        if summons is None:
+    def _give_attempts(
+        self, connection: MessageConnection, token: str, worker: str
+    ) -> bool:
+        """Have a cluster worker make attempts; return False once it is lost."""
+        backend_call = self._queue.start(token)
+        if backend_call is None:
             return True
         since = since_boot()
         patience = 0.0
-        while (posted := self._posts.take(patience)) is not None:
-            if not posted.make(line, worker, summons):
+        while (queued := self._queue.take(patience)) is not None:
+            if not queued.make(connection, worker, backend_call):
                 return False
-            if since_boot() - since >= _SHIFT:
+            if since_boot() - since >= _CALL_TIME:
                 break
-            self._posts.give_back()
-            patience = _LINGER
+            self._queue.add_idle_worker()
+            patience = _NEXT_ATTEMPT_WAIT
         return True
 
 
 def _import_path() -> list[str]:
-    """Return where this process finds modules, but for what is installed."""
+    """Return the folders where this process finds modules that are not installed."""
     installed = {Path(prefix).resolve() for prefix in (sys.prefix, sys.base_prefix)}
     places = [Path(entry).resolve() for entry in sys.path]
     return [
@@ -269,24 +285,24 @@ def _import_path() -> list[str]:
     ]
 
 
-def _begin_shut_down(engine: Engine) -> threading.Thread:
-    def shut_down() -> None:
+def _begin_shutdown(backend: Backend) -> threading.Thread:
+    def shutdown() -> None:
         with contextlib.suppress(Exception):
-            engine.shutdown(wait=True, cancel_futures=True)
+            backend.shutdown(wait=True, cancel_futures=True)
 
-    thread = threading.Thread(target=shut_down, name="ptsflow-engine", daemon=True)
+    thread = threading.Thread(target=shutdown, name="ptsflow-backend", daemon=True)
     thread.start()
     return thread
 
 
-_clusters: WeakSet[Cluster] = WeakSet()
+_coordinators: WeakSet[Coordinator] = WeakSet()
 
 
 def _after_fork() -> None:
-    for cluster in list(_clusters):
-        cluster.abandon()
+    for coordinator in list(_coordinators):
+        coordinator.close_in_fork()
 
 
-# An engine may fork its workers: what is open here would stay open in them, and nobody
-# would see this process end.
+# A backend may fork its workers. Sockets of the runner that stay open in them would hide
+# the end of the runner from its cluster workers.
 os.register_at_fork(after_in_child=_after_fork)

@@ -1,4 +1,4 @@
-"""What runner and worker tell each other, and how it is read."""
+"""The messages between the runner and cluster workers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from msgspec.msgpack import Decoder
 from ptsflow.core.model import LogLine
 from ptsflow.executors.processes.messages import (
     Assignment,
+    BodyEnded,
     Cancel,
     Checkpoint,
-    Ended,
-    Kept,
+    CheckpointAnswer,
+    Lost,
     Message,
     Progressing,
     Setting,
@@ -23,88 +24,70 @@ from ptsflow.workflow.loading import Reference
 _LEFT_OUT = LogLine(0, "", "")
 
 
-class Home(Message, frozen=True, tag=True, array_like=True):
-    """From a worker: it has children for this run as long as this connection lasts."""
+class WorkerJoined(Message, frozen=True, tag=True, array_like=True):
+    """From a cluster worker: it serves this run as long as this connection lasts."""
 
-    #: Its `host:pid`.
+    #: `host:pid` of the cluster worker.
     worker: str
 
 
-class Premises(Message, frozen=True, tag=True, array_like=True):
-    """To a worker: what all children of this run need to know."""
+class RunDescription(Message, frozen=True, tag=True, array_like=True):
+    """To a cluster worker: what its worker processes need to know of the run."""
 
-    #: Of ptsflow, which must be the same.
+    #: The version of ptsflow, which must be the same on both sides.
     version: str
     reference: Reference
     setting: Setting
-    #: Where else modules may be found.
+    #: The folders beside the installed packages where the runner finds modules.
     path: list[str]
 
 
-class Token(Message, frozen=True, tag=True, array_like=True):
-    """From a worker: it was called with this token."""
+class CallStarted(Message, frozen=True, tag=True, array_like=True):
+    """From a cluster worker: the backend called it with this token."""
 
     token: str
+    #: `host:pid` of the cluster worker.
     worker: str
 
 
-class Work(Message, frozen=True, tag=True, array_like=True):
-    """To a worker: make it."""
+class MakeAttempt(Message, frozen=True, tag=True, array_like=True):
+    """To a cluster worker: make this attempt, within these limits in seconds."""
 
     assignment: Assignment
     timeout: float | None
     stall: float | None
 
 
-class Dismissed(Message, frozen=True, tag=True, array_like=True):
-    """To a worker: there is nothing (more) to do for it."""
+class NoMoreWork(Message, frozen=True, tag=True, array_like=True):
+    """To a cluster worker: there is no attempt for this call, or no further one."""
 
 
 class RanBy(Message, frozen=True, tag=True, array_like=True):
-    """From a worker: the `host:pid` of the child that makes the attempt."""
+    """From a cluster worker: `host:pid` of the worker process that runs the body."""
 
     ran_by: str
 
 
 class Logged(Message, frozen=True, tag=True, array_like=True):
-    """From a worker: what the body logged or printed; of much of it only the ends."""
+    """From a cluster worker: lines that the body logged or printed, or only their ends."""
 
+    #: How many lines there were.
     count: int
     head: list[LogLine]
     tail: list[LogLine]
 
 
-class Lost(Message, frozen=True, tag=True, array_like=True):
-    """From a worker: the attempt ended without its body's say.
+Report = Progressing | Checkpoint | Logged | RanBy | BodyEnded | Lost
 
-    The runner knows the step's `retry=`, and decides what follows.
-    """
-
-    #: The name of an `AttemptLost`.
-    kind: str
-    text: str
-
-
-Report = Progressing | Checkpoint | Logged | RanBy | Ended | Lost
-
-
-read_call = Decoder(Home | Token).decode
-
-
-read_premises = Decoder(Premises).decode
-
-
-read_order = Decoder(Work | Dismissed | Cancel).decode
-
-
-read_answer = Decoder(Kept | Cancel).decode
-
-
+read_call = Decoder(WorkerJoined | CallStarted).decode
+read_description = Decoder(RunDescription).decode
+read_order = Decoder(MakeAttempt | NoMoreWork | Cancel).decode
+read_answer = Decoder(CheckpointAnswer | Cancel).decode
 read_report = Decoder(Report).decode
 
 
-class Ends(Sequence[LogLine]):
-    """Lines of which only the first and the last ones came here; between, empty ones."""
+class LoggedLines(Sequence[LogLine]):
+    """The lines of a `Logged` message; those that were not sent are empty."""
 
     def __init__(self, logged: Logged) -> None:
         self._logged = logged
@@ -123,18 +106,5 @@ class Ends(Sequence[LogLine]):
             return [self[place] for place in places]
         if places < len(head):
             return head[places]
-        left = count - places
-        return tail[-left] if left <= len(tail) else _LEFT_OUT
-
-
-def ends_of(lines: Sequence[LogLine], head: int, tail: int) -> Logged:
-    """Return lines up to so many characters of the first ones and of the last ones."""
-    first: list[LogLine] = []
-    while head > 0 and len(first) < len(lines):
-        first.append(lines[len(first)])
-        head -= len(first[-1].text) + 1
-    last: list[LogLine] = []
-    while tail > 0 and len(first) + len(last) < len(lines):
-        last.append(lines[len(lines) - 1 - len(last)])
-        tail -= len(last[-1].text) + 1
-    return Logged(len(lines), first, last[::-1])
+        from_end = count - places
+        return tail[-from_end] if from_end <= len(tail) else _LEFT_OUT

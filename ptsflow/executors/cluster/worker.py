@@ -1,9 +1,9 @@
-"""The worker's side of a run on a cluster: `attend`, which an engine calls on a worker.
+"""A run as a cluster worker serves it: `serve` is the function that the backend calls.
 
-The runner is dialled from there, and stays the only one that writes anything. A body
-runs in a child process, as it does beside a runner; the worker passes on what the child
-reports. One connection is held for the sake of all: when the runner ends, however it
-ends, so does the connection, and with it all that was started here.
+The cluster worker connects to the runner, which alone writes to the store. Bodies run in
+worker processes, as they do beside a runner, and the cluster worker passes their reports
+on. A control connection lasts as long as the run: if the runner ends, in whatever way,
+the connection ends, and with it every process that was started here.
 """
 
 from __future__ import annotations
@@ -18,94 +18,99 @@ from collections.abc import Iterator, Sequence
 from multiprocessing import AuthenticationError
 from pathlib import Path
 
-from ptsflow.core.outcome import Outcome
-from ptsflow.errors import ProcessDied
-from ptsflow.executors.cluster.connection import Line, answering
+from ptsflow.executors.cluster.connection import MessageConnection, worker_end
 from ptsflow.executors.cluster.messages import (
-    Dismissed,
-    Home,
-    Lost,
-    Token,
-    Work,
+    CallStarted,
+    MakeAttempt,
+    NoMoreWork,
+    WorkerJoined,
+    read_description,
     read_order,
-    read_premises,
 )
-from ptsflow.executors.cluster.worker_attempt import Errand
-from ptsflow.executors.processes.messages import Ended
+from ptsflow.executors.cluster.worker_attempt import WorkerAttempt
+from ptsflow.executors.processes.messages import BodyEnded, Lost
 from ptsflow.executors.processes.pool import Processes
 from ptsflow.host import container_lock
 from ptsflow.host.clock import since_boot
 from ptsflow.version import VERSION
 
-#: How long children are kept for a next attempt, in seconds.
-_KEPT = 10.0
+#: How long idle worker processes are kept for a next attempt, in seconds.
+_IDLE_TIME = 10.0
 
 
-def attend(runner: tuple[str, int], secret: bytes, lock: str, token: str) -> str:
-    """Make attempts of a run.
+def serve(runner: tuple[str, int], secret: bytes, lock: str, token: str) -> str:
+    """Make attempts of a run, for one call of the backend.
 
     Args:
         runner: host and port of the runner.
-        secret: what both know each other by.
-        lock: the name of the file that `presence` watches.
-        token: is good once.
+        secret: the secret of the run, which runner and cluster workers know.
+        lock: the name of the container's lock file (see `host.container_lock`).
+        token: the token of the call; it is good once.
 
     Returns:
-        Why none could be made, or "".
+        Why no attempt could be made; "" if that was possible.
     """
     try:
-        with _entered(runner, secret, lock) as outpost:
-            outpost.attend(token)
-    except _Unfit as unfit:
+        with _served(runner, secret, lock) as run:
+            run.serve(token)
+    except _OtherVersion as other:
         return (
-            f"{here()} has ptsflow {VERSION}, and the runner has {unfit}; install "
+            f"{this_worker()} has ptsflow {VERSION}, and the runner has {other}; install "
             "the same there"
         )
     except (AuthenticationError, AssertionError, EOFError, OSError) as error:
         where = f"{runner[0]}:{runner[1]}"
         why = str(error) or type(error).__name__
-        return f"{here()} could not talk to the runner at {where}: {why}"
+        return f"{this_worker()} could not talk to the runner at {where}: {why}"
     return ""
 
 
-def here() -> str:
-    """Return what this process is called."""
+def this_worker() -> str:
+    """Return `host:pid` of this process."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-class _Unfit(Exception):
-    """The runner has another version."""
+class _OtherVersion(Exception):
+    """The runner has this other version of ptsflow."""
 
 
 def _check_version(wanted: str) -> None:
     if wanted != VERSION:
-        raise _Unfit(wanted)
+        raise _OtherVersion(wanted)
 
 
-class Outpost:
-    """One run on this worker: a connection to its runner, and children for its bodies."""
+class ServedRun:
+    """One run on this cluster worker: connections to its runner, and worker processes.
+
+    Args:
+        runner: host and port of the runner.
+        secret: the secret of the run.
+        lock: the name of the container's lock file.
+    """
 
     def __init__(self, runner: tuple[str, int], secret: bytes, lock: str) -> None:
         self._runner = runner
         self._secret = secret
-        self._opening = threading.Lock()
-        self._attending = 0
-        self._left = since_boot()
+        self._changing = threading.Lock()
+        self._calls = 0
+        #: When the last call ended, in seconds since the machine booted.
+        self._last_call = since_boot()
         self.is_over = False
         self._file = container_lock.file_of("", "").with_name(Path(lock).name)
-        self._lines: list[Line] = []
-        self._home: Line | None = None
+        #: Idle connections, each for the attempts of one call at a time.
+        self._connections: list[MessageConnection] = []
+        self._control: MessageConnection | None = None
 
-    # -- its life -------------------------------------------------------------------
+    # -- begin and end --------------------------------------------------------------
 
     def enter(self) -> bool:
-        """Take part in it; return False where it is over."""
-        with self._opening:
+        """Begin a call; return False if the run is over here."""
+        with self._changing:
             if self.is_over:
                 return False
-            self._attending += 1
+            self._calls += 1
             try:
-                if self._home is None:
+                if self._control is None:
                     self._open()
             except BaseException:
                 self.is_over = True
@@ -113,162 +118,168 @@ class Outpost:
             return True
 
     def leave(self) -> None:
-        """Take no part in it any more."""
-        with self._opening:
-            self._attending -= 1
-            self._left = since_boot()
+        """End a call."""
+        with self._changing:
+            self._calls -= 1
+            self._last_call = since_boot()
 
     def _open(self) -> None:
-        # First of all: the runner lives after this was taken, so that whoever takes the
-        # container over from it waits for what is started here.
-        hold = container_lock.hold(self._file)
+        # Lock before connecting: the runner still lives after the lock was taken. So if
+        # another runner takes the container over, it waits for what is started here.
+        lock = container_lock.hold(self._file)
         try:
-            home = self._dial()
-            home.send(Home(here()))
-            premises = home.receive(read_premises)
-            _check_version(premises.version)
-            with _import_path(_joined(premises.path)):
-                self._pool = Processes(premises.reference, premises.setting, self._file)
+            control = self._connect()
+            control.send(WorkerJoined(this_worker()))
+            run = control.receive(read_description)
+            _check_version(run.version)
+            with _import_path(_joined(run.path)):
+                self._processes = Processes(run.reference, run.setting, self._file)
         except BaseException:
-            os.close(hold)
+            os.close(lock)
             raise
-        self._premises = premises
-        self._home, self._held = home, hold
+        self._description = run
+        self._control, self._lock_descriptor = control, lock
         threading.Thread(
-            target=self._keep, args=[home], name="ptsflow-outpost", daemon=True
+            target=self._watch, args=[control], name="ptsflow-served-run", daemon=True
         ).start()
 
-    def _keep(self, home: Line) -> None:
-        """End it when the runner has, or when it is idle; in a thread of its own."""
+    def _watch(self, control: MessageConnection) -> None:
+        """End this when the runner ends or has no call here; in a thread of its own."""
         with contextlib.suppress(OSError):
-            while not home.poll(0.5) and not self._is_idle():
+            while not control.poll(0.5) and not self._is_idle():
                 pass
         self.end()
 
     def _is_idle(self) -> bool:
-        with self._opening:
-            since = since_boot() - self._left
-            is_idle = not self._attending and (self.is_over or since >= _KEPT)
+        with self._changing:
+            since = since_boot() - self._last_call
+            is_idle = not self._calls and (self.is_over or since >= _IDLE_TIME)
             self.is_over = self.is_over or is_idle
             return is_idle
 
     def end(self) -> None:
-        """Kill what runs, and be gone."""
-        with self._opening:
-            home, self._home = self._home, None
-            if home is None:
+        """Kill the worker processes, and close all connections."""
+        with self._changing:
+            control, self._control = self._control, None
+            if control is None:
                 return
             self.is_over = True
-        self._pool.stop()
-        os.close(self._held)
+        self._processes.stop()
+        os.close(self._lock_descriptor)
         container_lock.remove(self._file)
-        home.close()
-        for line in self._lines:
-            line.close()
+        control.close()
+        for connection in self._connections:
+            connection.close()
         _forget(self._secret, self)
 
-    def abandon(self) -> None:
-        """Let go of what is the parent's, in a process that was forked off this one."""
-        for line in (self._home, *self._lines):
-            if line is not None:
-                line.close()
-        if self._home is not None:
-            os.close(self._held)
+    def close_in_fork(self) -> None:
+        """Close the inherited descriptors, in a process that was forked from this one."""
+        for connection in (self._control, *self._connections):
+            if connection is not None:
+                connection.close()
+        if self._control is not None:
+            os.close(self._lock_descriptor)
 
-    def _dial(self) -> Line:
-        return answering(socket.create_connection(self._runner, 10.0), self._secret)
+    def _connect(self) -> MessageConnection:
+        return worker_end(socket.create_connection(self._runner, 10.0), self._secret)
 
     # -- attempts ---------------------------------------------------------------------
 
-    def attend(self, token: str) -> None:
-        """Make attempts, as long as the runner has one for who was given the token."""
+    def serve(self, token: str) -> None:
+        """Make attempts as long as the runner has attempts for the call of this token."""
         try:
-            line = self._lines.pop()
+            connection = self._connections.pop()
         except IndexError:
-            line = self._dial()
+            connection = self._connect()
         try:
-            line.send(Token(token, here()))
-            while not isinstance(order := line.receive(read_order), Dismissed):
-                if isinstance(order, Work):  # else it was meant for the one before
-                    errand = Errand(line, order, self._premises.setting.container)
-                    line.send(self._judged(errand, errand.run(self._pool)))
+            connection.send(CallStarted(token, this_worker()))
+            while not isinstance(order := connection.receive(read_order), NoMoreWork):
+                # A Cancel that comes here was sent while the attempt before it ended.
+                if isinstance(order, MakeAttempt):
+                    connection.send(self._made(connection, order))
         except BaseException:
-            line.close()
+            connection.close()
             raise
-        self._lines.append(line)
+        self._connections.append(connection)
 
-    def _judged(self, errand: Errand, outcome: Outcome) -> Ended | Lost:
-        lost = errand.lost
-        if lost is None:
-            return Ended(outcome)
-        problem = self._pool.problem
-        if isinstance(lost, ProcessDied) and problem:
-            module = self._premises.reference.module
-            why = f"{here()} could not import {module}: {problem}; install it there"
+    def _made(
+        self, connection: MessageConnection, order: MakeAttempt
+    ) -> BodyEnded | Lost:
+        """Make an attempt; return the message that says how it ended."""
+        container = self._description.setting.container
+        ended = WorkerAttempt(connection, order, container).run(self._processes)
+        if not isinstance(ended, Lost):
+            return BodyEnded(ended)
+        problem = self._processes.problem
+        if ended.kind == "ProcessDied" and problem:
+            module = self._description.reference.module
+            why = f"{this_worker()} could not import {module}: {problem}; install it there"
             return Lost("WorkerLost", why)
-        return Lost(type(lost).__name__, str(lost))
+        return ended
 
 
-# -- the outposts of this process ---------------------------------------------------
+# -- the runs that this process serves ------------------------------------------------
 
-_outposts: dict[bytes, Outpost] = {}
-_entering = threading.Lock()
+#: The secret of a run -> the run.
+_served_runs: dict[bytes, ServedRun] = {}
+_opening = threading.Lock()
 
 
 @contextlib.contextmanager
-def _entered(runner: tuple[str, int], secret: bytes, lock: str) -> Iterator[Outpost]:
+def _served(runner: tuple[str, int], secret: bytes, lock: str) -> Iterator[ServedRun]:
     while True:
-        with _entering:
-            outpost = _outposts.get(secret)
-            if outpost is None or outpost.is_over:
-                outpost = _outposts[secret] = Outpost(runner, secret, lock)
+        with _opening:
+            run = _served_runs.get(secret)
+            if run is None or run.is_over:
+                run = _served_runs[secret] = ServedRun(runner, secret, lock)
         try:
-            if outpost.enter():
+            if run.enter():
                 break
         except BaseException:
-            _forget(secret, outpost)
+            _forget(secret, run)
             raise
     try:
-        yield outpost
+        yield run
     finally:
-        outpost.leave()
+        run.leave()
 
 
-def _forget(secret: bytes, outpost: Outpost) -> None:
-    with _entering:
-        if _outposts.get(secret) is outpost:
-            del _outposts[secret]
+def _forget(secret: bytes, run: ServedRun) -> None:
+    with _opening:
+        if _served_runs.get(secret) is run:
+            del _served_runs[secret]
 
 
 @atexit.register
 def _end_all() -> None:
-    for outpost in list(_outposts.values()):
-        outpost.end()
+    for run in list(_served_runs.values()):
+        run.end()
 
 
 def _after_fork() -> None:
-    global _entering  # noqa: PLW0603 - another thread may have held it
-    _entering = threading.Lock()
-    for outpost in _outposts.values():
-        outpost.abandon()
-    _outposts.clear()
+    global _opening  # noqa: PLW0603 - another thread of the parent may hold it
+    _opening = threading.Lock()
+    for run in _served_runs.values():
+        run.close_in_fork()
+    _served_runs.clear()
 
 
-# What is open here would stay open in a forked process, and nobody would see an end.
+# Connections that stay open in a forked process would hide from the runner that this
+# process has ended, and from this process that the runner has ended.
 os.register_at_fork(after_in_child=_after_fork)
 
 
-# -- the host -----------------------------------------------------------------------
+# -- the import path ----------------------------------------------------------------
 
 
 def _joined(path: Sequence[str]) -> list[str]:
-    """Return the import path of this process, and behind it what else the runner has."""
+    """Return the import path of this process, followed by folders of the runner's."""
     return [*sys.path, *(p for p in path if p not in sys.path and Path(p).is_dir())]
 
 
 @contextlib.contextmanager
 def _import_path(path: list[str]) -> Iterator[None]:
-    with _entering:
+    with _opening:
         before = list(sys.path)
         sys.path[:] = path
         try:

@@ -1,3 +1,3 @@
-"""Bodies in processes of this machine that end with their runner."""
+"""Bodies in processes of this machine that cannot outlive their runner."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The runner's side of the nursery and of the child processes that it forks."""
+"""The runner's side of the fork server and of the worker processes that it forks."""
 
 from __future__ import annotations
 
@@ -21,69 +21,78 @@ from ptsflow.executors.processes.messages import (
 )
 from ptsflow.host.clock import since_boot
 
-#: What a terminal or a service manager sends to the nursery too, though not for it.
-KEPT_AWAY = (signal.SIGINT, signal.SIGTERM)
-#: How many parts of what a body printed are taken in before looking at it again.
-_DRAIN = 16
-#: How long the nursery may take to end, in seconds.
-_END = 10.0
+#: Signals by which a terminal or a service manager stops the runner. They reach the fork
+#: server as well, which ignores them: the runner says when the fork server ends.
+RUNNER_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: How many reads `drain` makes at most, so that a body that prints without end cannot
+#: hold it.
+_MOST_READS = 16
+#: How long the fork server may take to end, in seconds.
+_END_TIMEOUT = 10.0
 
 
-class Child:
-    """The runner's side of one child process."""
+class WorkerProcess:
+    """The runner's side of one worker process."""
 
     def __init__(self, number: int, connection: Connection, output: int) -> None:
         self.number = number
         self.connection = connection
+        #: The end of the pipe from which the runner reads what the body prints.
         self.output = output
-        #: Once it has begun: before, the workflow may still be being imported.
+        #: None until the process is ready: the workflow may still be being imported.
         self.pid: int | None = None
-        #: Whether it has closed its output; there is nothing to wait for, then.
-        self.is_silent = False
+        #: Whether the process has closed its output: nothing more can come.
+        self.is_output_closed = False
         self.exited: Exited | None = None
         self.has_exited = threading.Event()
 
     def drain(self) -> bytes:
-        """Return what it printed; not all of it, as it may print for ever.
+        """Return printed output, with all that was printed before this call.
 
-        What it had printed before this was called is there, as no pipe holds as much.
+        Output that is printed meanwhile may be left for the next call: `_MOST_READS`
+        reads are more than a pipe holds.
         """
         parts = []
         with contextlib.suppress(BlockingIOError):
-            for _ in range(_DRAIN):
+            for _ in range(_MOST_READS):
                 parts.append(os.read(self.output, 65536))
                 if not parts[-1]:
-                    self.is_silent = True
+                    self.is_output_closed = True
                     break
         return b"".join(parts)
 
     def close(self) -> None:
-        """Let go of it; it ends by itself."""
+        """Close the connection and the pipe; the process then ends by itself."""
         self.connection.close()
         os.close(self.output)
 
 
-class Nursery:
-    """The process that forks children, and a thread that hears how they end.
+class ForkClient:
+    """Starts a fork server, has it fork worker processes, and hears how they end.
 
     Args:
-        command: starts it, but for the number of its socket.
-        setting: what every child is told first.
+        command: the command of the fork server; the number of its socket is appended.
+        setting: the first message to every worker process.
+
+    Raises:
+        OSError: the fork server cannot be started.
     """
 
     def __init__(self, command: Sequence[str], setting: Setting) -> None:
         self._setting = setting
         self._lock = threading.Lock()
-        self._children: dict[int, Child] = {}
-        self._next = 0
+        self._workers: dict[int, WorkerProcess] = {}
+        self._last_number = 0
+        #: When the fork server was started, in seconds since the machine booted.
         self.began = since_boot()
-        #: Why it could not import the workflow, if it could not.
+        #: Why the fork server could not start or import the workflow; "" if it could.
         self.problem = ""
         self.has_ended = threading.Event()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket = ours
-        # Ctrl-C and SIGTERM are the runner's, also before the nursery can say so.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, KEPT_AWAY)
+        # The fork server inherits the mask, so that no Ctrl-C and no SIGTERM can end it
+        # before it has had the time to ignore both.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, RUNNER_SIGNALS)
         try:
             self._process = subprocess.Popen(  # noqa: S603 - this very interpreter
                 [*command, str(theirs.fileno())],
@@ -96,17 +105,17 @@ class Nursery:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             theirs.close()
-        self._hearing = threading.Thread(
-            target=self._hear, name="ptsflow-nursery", daemon=True
+        self._listener = threading.Thread(
+            target=self._listen, name="ptsflow-fork-client", daemon=True
         )
-        self._hearing.start()
+        self._listener.start()
 
-    def spawn(self) -> Child:
-        """Return a new child.
+    def spawn(self) -> WorkerProcess:
+        """Return a new worker process.
 
         Raises:
-            OSError: there are too many processes or files.
-            BrokenPipeError: the nursery has ended.
+            OSError: there are too many processes or open files.
+            BrokenPipeError: the fork server has ended.
         """
         ours, theirs = socket.socketpair()
         try:
@@ -117,77 +126,78 @@ class Nursery:
             raise
         os.set_blocking(read, False)
         with self._lock:
-            self._next += 1
-            child = Child(self._next, Connection(ours.detach()), read)
-            self._children[child.number] = child
+            self._last_number += 1
+            worker = WorkerProcess(self._last_number, Connection(ours.detach()), read)
+            self._workers[worker.number] = worker
         try:
-            order = [pack(Spawn(child.number))]
+            order = [pack(Spawn(worker.number))]
             socket.send_fds(self._socket, order, [theirs.fileno(), write])
-            child.connection.send_bytes(pack(self._setting))
+            worker.connection.send_bytes(pack(self._setting))
         except OSError as error:
             with self._lock:
-                self._children.pop(child.number, None)
-            child.close()
-            raise BrokenPipeError(f"their nursery has ended: {error}") from error
+                self._workers.pop(worker.number, None)
+            worker.close()
+            raise BrokenPipeError(f"the fork server has ended: {error}") from error
         finally:
             theirs.close()
             os.close(write)
         if self.has_ended.is_set():
-            child.has_exited.set()
-        return child
+            worker.has_exited.set()
+        return worker
 
-    def kill(self, child: Child) -> None:
-        """End a child at once."""
+    def kill(self, worker: WorkerProcess) -> None:
+        """Have a worker process killed; returns before it is dead."""
         with contextlib.suppress(OSError):
-            self._socket.sendall(pack(Kill(child.number)))
+            self._socket.sendall(pack(Kill(worker.number)))
 
     def stop(self) -> None:
-        """End it, and its children with it; they are gone when this returns."""
+        """End the fork server and its worker processes; all are gone on return."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        self._hearing.join()
+        self._listener.join()
         self._socket.close()
 
     def how_it_ended(self) -> str:
-        """Return how it ended, once it has."""
+        """Return in words how the fork server ended; call this after `has_ended`."""
         return how_ended(self._process.returncode)
 
-    def _hear(self) -> None:
-        """Take in which children ended; in a thread of its own."""
+    def _listen(self) -> None:
+        """Note which worker processes ended; runs in a thread of its own."""
         with contextlib.suppress(OSError):
             while data := self._receive():
                 message = read_exit(data)
                 if isinstance(message, Exited):
                     with self._lock:
-                        child = self._children.pop(message.number, None)
-                    if child is not None:
-                        child.exited = message
-                        child.has_exited.set()
+                        worker = self._workers.pop(message.number, None)
+                    if worker is not None:
+                        worker.exited = message
+                        worker.has_exited.set()
                 else:
                     self.problem = message.why
         try:
-            self._process.wait(timeout=_END)
+            self._process.wait(timeout=_END_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self.has_ended.set()
-        # Without the nursery they are ended by the kernel.
+        # The kernel kills the worker processes of a fork server that has ended.
         with self._lock:
-            for child in self._children.values():
-                child.has_exited.set()
+            for worker in self._workers.values():
+                worker.has_exited.set()
 
     def _receive(self) -> bytes:
         try:
             return self._socket.recv(4096)
         except ConnectionResetError:
-            # It ended before it had read all; what it said is still to be read.
+            # If the fork server ended with unread orders, the first read fails so, and
+            # the next read still returns its last message.
             return self._socket.recv(4096)
 
 
 def how_ended(status: int) -> str:
-    """Return how a process ended, in words."""
+    """Return in words how a process with this exit status ended."""
     if status < 0:
         with contextlib.suppress(ValueError):
             return f"was killed by {signal.Signals(-status).name}"
-        return f"was killed by signal {-status}"  # a real-time one has no name
+        return f"was killed by signal {-status}"  # real-time signals have no names
     return f"ended with exit status {status}"

@@ -1,10 +1,17 @@
-"""A process that forks children on request, and tells how each of them ended.
+"""The fork server: a process that forks worker processes and reports how they end.
 
-It has imported the workflow once, so that a child starts in milliseconds. It has one
-thread, so forking is safe. It ends when its runner does, however that ends, as the
-kernel tells it then: it kills its children, even those that hold the interpreter in C or
-were stopped, with all processes that they started. Should it be killed itself, the
-kernel kills its children; should it be stopped, the kernel wakes it when the runner ends.
+The fork server imports the workflow once, so that a worker process starts in
+milliseconds. It has one thread, so that forking is safe. Nothing that it started may
+outlive the runner:
+
+- If the runner ends, in whatever way, the kernel sends SIGCONT to the fork server, which
+  kills its worker processes with all that they started, even those that hold the GIL or
+  are stopped.
+- If the fork server itself is killed, the kernel kills its worker processes.
+
+Standard pools, loky and pebble were tried in its place. After `kill -9` of the runner
+their bodies go on running, and in all but pebble the death of one worker process fails
+the attempts of its siblings.
 """
 
 from __future__ import annotations
@@ -23,7 +30,7 @@ from typing import NoReturn
 from ptsflow.core import transitions
 from ptsflow.errors import PtsflowError
 from ptsflow.executors.processes import worker
-from ptsflow.executors.processes.fork_client import KEPT_AWAY
+from ptsflow.executors.processes.fork_client import RUNNER_SIGNALS
 from ptsflow.executors.processes.messages import Exited, Failed, Kill, pack, read_order
 from ptsflow.host import container_lock
 from ptsflow.workflow import loading
@@ -31,34 +38,35 @@ from ptsflow.workflow.workflow import Workflow
 
 #: prctl(2): the signal that the kernel sends to a process when its parent ends.
 _PR_SET_PDEATHSIG = 1
-#: How long what is said of a failed import may be, in characters.
-_WHY = 800
+#: The longest reason for a failed import that is reported, in characters.
+_LONGEST_WHY = 800
 
 
 def main() -> None:
     """Serve the runner at the other end of the socket that the command line names."""
-    for number in KEPT_AWAY:
+    for number in RUNNER_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, KEPT_AWAY)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, RUNNER_SIGNALS)
     lock, reference, descriptor = sys.argv[1:]
     runner = socket.socket(fileno=int(descriptor))
     runner.set_inheritable(False)
     parent = os.getppid()
-    # Stopped, it would not see that the runner ended; nor would it by the socket where a
-    # copy of the runner lives on. No SIGKILL, as it has to end what its children started.
-    # Of a runner that ended before, the socket is closed already.
-    _ask_kernel(signal.SIGCONT)
-    # Its children inherit the lock, and so hold it from their first moment on.
+    # If this process is stopped (SIGSTOP) it cannot see the runner die, and the socket
+    # stays open as long as a fork of the runner lives. PDEATHSIG=SIGCONT wakes it;
+    # SIGKILL would leave behind what its worker processes started. If the runner is dead
+    # already, the socket is closed.
+    _set_parent_death_signal(signal.SIGCONT)
+    # Worker processes inherit the lock, and so hold it from their first moment on.
     try:
         container_lock.hold(Path(lock))
     except OSError as error:
         _give_up(runner, f"{lock}: {error.strerror}")
-    worker.cover_streams()
-    _Nursery(runner, _imported(reference, runner), parent).serve()
+    worker.wrap_streams()
+    _ForkServer(runner, _imported(reference, runner), parent).serve()
 
 
 def _imported(reference: str, runner: socket.socket) -> type[Workflow]:
-    """Return the workflow; tell the runner, and end, where it cannot be imported."""
+    """Return the workflow class; if its import fails, tell the runner and end."""
     loading.is_for_bodies = True
     try:
         return worker.find(reference)
@@ -73,20 +81,20 @@ def _imported(reference: str, runner: socket.socket) -> type[Workflow]:
 
 def _give_up(runner: socket.socket, why: str) -> NoReturn:
     with contextlib.suppress(OSError):
-        runner.sendall(pack(Failed(transitions.cut(why, _WHY))))
-    os._exit(1)  # whatever threads the import began
+        runner.sendall(pack(Failed(transitions.cut(why, _LONGEST_WHY))))
+    os._exit(1)  # also if the import started threads
 
 
-def _ask_kernel(number: int) -> None:
-    """Have the kernel send this process a signal when its parent ends."""
+def _set_parent_death_signal(number: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
-class _Nursery:
+class _ForkServer:
     def __init__(self, runner: socket.socket, workflow: type, parent: int) -> None:
         self._runner = runner
         self._workflow = workflow
         self._parent = parent
+        #: The pid of each worker process -> the number by which the runner knows it.
         self._numbers: dict[int, int] = {}
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
@@ -107,7 +115,7 @@ class _Nursery:
 
     def _obey(self) -> None:
         data, descriptors = b"", list[int]()
-        with contextlib.suppress(OSError):  # it ended before it had read all
+        with contextlib.suppress(OSError):  # the runner ended with unread messages
             data, descriptors, _, _ = socket.recv_fds(self._runner, 4096, 2)
         if not data:
             self._end()
@@ -115,56 +123,60 @@ class _Nursery:
         if isinstance(order, Kill):
             for pid, number in self._numbers.items():
                 if number == order.number:
-                    _kill_all_of(pid)
+                    _kill_group_of(pid)
             return
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)  # noqa: FBT003 - takes no keyword
-        me = os.getpid()
+        server = os.getpid()
         pid = os.fork()
         if pid == 0:
-            self._be_child(me, *descriptors)
-        with contextlib.suppress(OSError):  # the child does the same; one is first
+            self._become_worker(server, *descriptors)
+        with contextlib.suppress(
+            OSError
+        ):  # whichever process runs first makes the group
             os.setpgid(pid, pid)
         self._numbers[pid] = order.number
         for descriptor in descriptors:
             os.close(descriptor)
 
     def _reap(self) -> None:
+        """Report the worker processes that ended."""
         with contextlib.suppress(ChildProcessError):
             while True:
                 ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
                 if ended is None:
                     return
-                # What it started ends with it; its number is still its own.
-                _kill_all_of(ended.si_pid)
+                # Kill the group before `wait4` frees the pid for another process.
+                _kill_group_of(ended.si_pid)
                 pid, status, usage = os.wait4(ended.si_pid, 0)
                 code = os.waitstatus_to_exitcode(status)
                 memory = usage.ru_maxrss * 1024
                 number = self._numbers.pop(pid, None)
                 if number is not None:
-                    with contextlib.suppress(OSError):  # the runner is gone: seen next
+                    # If the runner is gone, `serve` sees that next.
+                    with contextlib.suppress(OSError):
                         self._runner.sendall(pack(Exited(number, code, memory)))
 
     def _end(self) -> None:
-        """End, leaving nobody behind."""
+        """Kill all worker processes, and end after them."""
         for pid in self._numbers:
-            _kill_all_of(pid)
+            _kill_group_of(pid)
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.wait()
         os._exit(0)
 
-    def _be_child(self, parent: int, connection: int, output: int) -> None:
+    def _become_worker(self, server: int, connection: int, output: int) -> None:
         code = 1
         try:
-            _ask_kernel(signal.SIGKILL)
-            if os.getppid() != parent:  # it ended before the kernel was asked
+            _set_parent_death_signal(signal.SIGKILL)
+            if os.getppid() != server:  # the fork server died before the line above
                 os._exit(0)
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGCHLD, signal.SIGCONT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
-            # In a group of its own it hears no Ctrl-C, and can be killed with what it
-            # started.
+            # A process group of its own: Ctrl-C does not reach the body, and the body
+            # can be killed together with all that it started.
             os.setpgid(0, 0)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             self._runner.close()
@@ -172,14 +184,14 @@ class _Nursery:
             os.close(self._wake_write)
             worker.serve(self._workflow, connection, output)
             code = 0
-        except BaseException:  # noqa: BLE001 - nothing of it may reach the nursery's code
+        except BaseException:  # noqa: BLE001 - none may reach the loop of the fork server
             traceback.print_exc()
         finally:
             os._exit(code)
 
 
-def _kill_all_of(pid: int) -> None:
-    """Kill a child and all processes that it started and that did not leave its group."""
+def _kill_group_of(pid: int) -> None:
+    """Kill a worker process, and all it started that did not leave its process group."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError, PermissionError):

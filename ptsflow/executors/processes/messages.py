@@ -1,15 +1,19 @@
-"""What runner, nursery and children say to each other: data alone, never pickles.
+"""The messages between runner, fork server and worker processes.
 
-Values travel as the JSON text of the codec, messages as MessagePack of a closed set of
-records. Nothing that arrives is executed. What bodies log goes the way of what they
-print, so that both stay in order, and nothing is lost when the child is killed.
+Messages are MessagePack of a closed set of records, and values in them are JSON text of
+the codec: nothing that arrives is executed, and nothing is pickled. Log lines travel in
+the pipe of the printed output (see `output`), so that both stay in order and nothing is
+lost when a worker process is killed.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
 from msgspec.msgpack import Decoder, Encoder
 
+from ptsflow import errors
 from ptsflow.core.outcome import Outcome
 
 
@@ -17,23 +21,23 @@ class Message(Struct, frozen=True, tag=True, array_like=True):
     """The base of all messages."""
 
 
-# -- runner and nursery ---------------------------------------------------------
+# -- runner and fork server -----------------------------------------------------
 
 
 class Spawn(Message, frozen=True, tag=True, array_like=True):
-    """To the nursery, with two file descriptors: make a child."""
+    """To the fork server, with two file descriptors: fork a worker process."""
 
     number: int
 
 
 class Kill(Message, frozen=True, tag=True, array_like=True):
-    """To the nursery: end a child at once."""
+    """To the fork server: kill a worker process."""
 
     number: int
 
 
 class Exited(Message, frozen=True, tag=True, array_like=True):
-    """From the nursery: a child ended. Memory is its peak, in bytes."""
+    """From the fork server: a worker process ended. `memory` is its peak, in bytes."""
 
     number: int
     status: int
@@ -41,16 +45,16 @@ class Exited(Message, frozen=True, tag=True, array_like=True):
 
 
 class Failed(Message, frozen=True, tag=True, array_like=True):
-    """From the nursery: it could not begin or import the workflow, and ends."""
+    """From the fork server: it cannot start or cannot import the workflow, and ends."""
 
     why: str
 
 
-# -- runner and child -----------------------------------------------------------
+# -- runner and worker process --------------------------------------------------
 
 
 class Setting(Message, frozen=True, tag=True, array_like=True):
-    """To a child, first: the workflow that its tasks belong to."""
+    """To a worker process, first: the container and the parameters of its workflow."""
 
     container: str
     #: Parameter -> JSON text.
@@ -58,7 +62,7 @@ class Setting(Message, frozen=True, tag=True, array_like=True):
 
 
 class Assignment(Message, frozen=True, tag=True, array_like=True):
-    """To a child: make this attempt."""
+    """To a worker process: make this attempt."""
 
     task: str
     key: str | None
@@ -67,55 +71,67 @@ class Assignment(Message, frozen=True, tag=True, array_like=True):
     fence: int
     #: Seconds since the first attempt of this budget began.
     elapsed: float
-    #: Parameter -> JSON text of its value, or texts of a joined fan-out's.
+    #: Parameter -> JSON text of its value; of a joined fan-out, a list of texts.
     arguments: dict[str, str | list[str] | None]
     saved: str | None
-    #: Where `task.workdir` is.
+    #: The path of `task.workdir`.
     folder: str
-    #: Most memory in bytes that the attempt may ask for.
+    #: The most memory that the attempt may ask for, in bytes.
     memory: int | None
 
 
 class Cancel(Message, frozen=True, tag=True, array_like=True):
-    """To a child: `task.cancelled` becomes true."""
+    """To a worker process: `task.cancelled` becomes true."""
 
 
-class Kept(Message, frozen=True, tag=True, array_like=True):
-    """To a child: the checkpoint is durable, or will never be."""
+class CheckpointAnswer(Message, frozen=True, tag=True, array_like=True):
+    """To a worker process: its checkpoint is durable, or never will be."""
 
-    is_kept: bool
+    is_saved: bool
 
 
-class Began(Message, frozen=True, tag=True, array_like=True):
-    """From a child, first: from now on it makes attempts."""
+class WorkerReady(Message, frozen=True, tag=True, array_like=True):
+    """From a worker process, first: it makes attempts from now on."""
 
     pid: int
 
 
 class Progressing(Message, frozen=True, tag=True, array_like=True):
-    """From a child: how far it is."""
+    """From a worker process: how far the body is."""
 
     percentage: float
     text: str
 
 
 class Checkpoint(Message, frozen=True, tag=True, array_like=True):
-    """From a child: keep this; it waits for `Kept`."""
+    """From a worker process: save this. The body waits for the `CheckpointAnswer`."""
 
     text: str
 
 
-class Ended(Message, frozen=True, tag=True, array_like=True):
-    """From a child: the attempt is over; it waits for the next one."""
+class BodyEnded(Message, frozen=True, tag=True, array_like=True):
+    """From a worker process: the body ended so; the process is free again."""
 
     outcome: Outcome
+
+
+class Lost(Message, frozen=True, tag=True, array_like=True):
+    """The attempt ended, and its body could not say how: its process died or was killed.
+
+    The runner decides what follows, because the runner alone knows the step's `retry=`.
+    """
+
+    kind: Literal["TimedOut", "ProcessDied", "WorkerLost"]
+    why: str
+
+    def error(self) -> errors.AttemptLost:
+        """Return the error by which the attempt ended."""
+        error: errors.AttemptLost = getattr(errors, self.kind)(self.why)
+        return error
 
 
 pack = Encoder().encode
 read_order = Decoder(Spawn | Kill).decode
 read_exit = Decoder(Exited | Failed).decode
-read_task = Decoder(Setting | Assignment | Cancel | Kept).decode
-read_report = Decoder(Began | Progressing | Checkpoint | Ended).decode
-
-
-# -- what a child prints ----------------------------------------------------------
+read_task = Decoder(Setting | Assignment | Cancel | CheckpointAnswer).decode
+read_report = Decoder(WorkerReady | Progressing | Checkpoint | BodyEnded).decode

@@ -1,4 +1,4 @@
-"""The output of a body in a process, as frames through a pipe."""
+"""The output of a body in a worker process: printed and logged lines in one pipe."""
 
 from __future__ import annotations
 
@@ -13,29 +13,26 @@ from ptsflow.core.log_window import LINE_LIMIT
 from ptsflow.core.model import LogLine
 from ptsflow.executors.capture import Splitter, printed
 
-#: How much of what was printed last is told when a child dies, in characters.
+#: How much of the last output is told when a process dies, in characters.
 _LAST = 500
-
-
-#: Begins a line that is not text, but a `LogLine` as JSON.
+#: The first byte of a line that is a `LogLine` as JSON; other lines are printed text.
 _LOGGED = b"\x1e"
-
 
 _read_logged = json.Decoder(LogLine).decode
 
 
 def frame(line: LogLine) -> bytes:
-    """Return how a logged line is written among the printed ones."""
+    """Return a logged line as it is written between printed ones."""
     text = transitions.cut(line.text, LINE_LIMIT)
     return _LOGGED + json.encode(LogLine(line.at, line.level, text)) + b"\n"
 
 
-class Lines(Sequence[LogLine]):
-    """Lines that a child printed or logged, each read when it is asked for.
+class OutputLines(Sequence[LogLine]):
+    """Lines that a body printed or logged, each decoded when it is asked for.
 
     Args:
-        raw: the lines without their ends.
-        at: when they came.
+        raw: the lines without their newlines.
+        at: when printed ones were received, in milliseconds since the epoch.
     """
 
     def __init__(self, raw: list[bytes], at: int) -> None:
@@ -48,10 +45,10 @@ class Lines(Sequence[LogLine]):
     @overload
     def __getitem__(self, index: int) -> LogLine: ...
     @overload
-    def __getitem__(self, index: slice) -> Lines: ...
-    def __getitem__(self, index: int | slice) -> LogLine | Lines:
+    def __getitem__(self, index: slice) -> OutputLines: ...
+    def __getitem__(self, index: int | slice) -> LogLine | OutputLines:
         if isinstance(index, slice):
-            return Lines(self._raw[index], self._at)
+            return OutputLines(self._raw[index], self._at)
         raw = self._raw[index]
         if raw.startswith(_LOGGED):
             with contextlib.suppress(MsgspecError, UnicodeDecodeError):
@@ -60,30 +57,31 @@ class Lines(Sequence[LogLine]):
 
 
 class Output:
-    """Makes lines of what a child prints, part by part."""
+    """Splits the output of one attempt into lines, as it arrives part by part."""
 
     def __init__(self) -> None:
         self._splitter = Splitter(b"\n")
-        #: The last lines as one text.
+        #: The last lines as one text, of at most `_LAST` characters.
         self.last = ""
 
-    def feed(self, part: bytes, at: int) -> Lines:
+    def feed(self, part: bytes, at: int) -> OutputLines:
         """Return the lines that end in this part."""
         if _LOGGED in part:
             part = self._apart(part)
-        return self._seen(Lines(self._splitter.feed(part), at))
+        return self._remembered(OutputLines(self._splitter.feed(part), at))
 
-    def end(self, at: int) -> Lines:
-        """Return the last line, if it has no end."""
-        return self._seen(Lines(self._splitter.end(), at))
+    def end(self, at: int) -> OutputLines:
+        """Return the last line if no newline ended it."""
+        return self._remembered(OutputLines(self._splitter.end(), at))
 
     def _apart(self, part: bytes) -> bytes:
-        """Return a part in which everything logged begins a line of its own."""
+        """Return a part in which every logged line begins a new line."""
         begins = part.startswith(_LOGGED) and not self._splitter.is_within_a_line
         part = part.replace(b"\n" + _LOGGED, _LOGGED).replace(_LOGGED, b"\n" + _LOGGED)
         return part[1:] if begins else part
 
-    def _seen(self, lines: Lines) -> Lines:
+    def _remembered(self, lines: OutputLines) -> OutputLines:
+        """Return the lines, after their end was kept in `last`."""
         texts: list[str] = []
         size = 0
         for line in reversed(lines):

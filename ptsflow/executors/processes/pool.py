@@ -1,9 +1,9 @@
-"""Bodies in child processes: each can be limited, watched and really killed.
+"""Bodies in worker processes, which can be limited, watched and really killed.
 
-The thread that would run a body supervises a child instead: it passes the attempt on,
-takes in what the child reports, and sees it end, however it ends. Children are used
-again; one that died or was killed is replaced by a fork of the nursery, and a nursery
-that died by another one.
+The thread that would otherwise run a body supervises a worker process: it sends the
+attempt, receives the reports, and sees the process end, however it ends. Worker
+processes are used again. One that died or was killed is replaced by a new fork, and a
+fork server that died by a new fork server.
 """
 
 from __future__ import annotations
@@ -18,44 +18,51 @@ from pathlib import Path
 from msgspec.json import encode
 
 from ptsflow.core.outcome import Outcome
-from ptsflow.errors import ProcessDied, TimedOut
 from ptsflow.executors import attempt
 from ptsflow.executors.attempt import Call
-from ptsflow.executors.processes.fork_client import Child, Nursery, how_ended
+from ptsflow.executors.processes.fork_client import (
+    ForkClient,
+    WorkerProcess,
+    how_ended,
+)
 from ptsflow.executors.processes.messages import (
-    Began,
+    Assignment,
+    BodyEnded,
     Cancel,
     Checkpoint,
-    Ended,
+    Lost,
     Progressing,
     Setting,
+    WorkerReady,
     pack,
     read_report,
 )
-from ptsflow.executors.processes.output import Lines, Output
+from ptsflow.executors.processes.output import Output, OutputLines
 from ptsflow.executors.processes.transport import assignment, save
 from ptsflow.host.clock import since_boot, system_clock
+from ptsflow.workflow.handle import TaskHandle
 from ptsflow.workflow.loading import Reference, refer
 from ptsflow.workflow.workflow import Workflow
 
-#: How often a supervisor looks whether the run is cancelled, in seconds.
+#: How often a supervisor looks at the limits and whether the run is being stopped, in
+#: seconds.
 _LOOK_EVERY = 0.25
-#: How long a nursery that could not import the workflow is not begun anew, in seconds.
-_AGAIN = 5.0
-#: Starts the nursery with the import path of this process, and its environment.
-_NURSERY = (
+#: How long after a failed import no new fork server is started, in seconds.
+_PAUSE_AFTER_PROBLEM = 5.0
+#: Starts the fork server with the import path and the environment of this process.
+_FORK_SERVER = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
     "from ptsflow.executors.processes.fork_server import main; main()"
 )
 
 
 def begin(workflow: Workflow, container: str, lock: Path) -> Processes:
-    """Start the processes in which a run's bodies run.
+    """Start the processes in which the bodies of a run will run.
 
     Args:
-        workflow: whose steps they are.
+        workflow: the workflow of the run.
         container: the container's name.
-        lock: the file that `presence` watches.
+        lock: the container's lock file (see `host.container_lock`).
 
     Raises:
         LoadError: another process could not find the workflow's class.
@@ -65,200 +72,221 @@ def begin(workflow: Workflow, container: str, lock: Path) -> Processes:
 
 
 class Processes:
-    """Children of one run.
+    """The worker processes of one run.
 
     Args:
         reference: the workflow class, as `loading.refer` wrote it.
-        setting: what every child is told first.
-        lock: a file whose shared lock they hold as long as they live.
+        setting: the first message to every worker process.
+        lock: a file of which every worker process holds a shared lock while it lives.
     """
 
     def __init__(self, reference: Reference, setting: Setting, lock: Path) -> None:
         self.room: int | None = None
-        told = [json.dumps(sys.path), str(lock), encode(reference).decode()]
-        self._command = [sys.executable, "-c", _NURSERY, *told]
+        arguments = [json.dumps(sys.path), str(lock), encode(reference).decode()]
+        self._command = [sys.executable, "-c", _FORK_SERVER, *arguments]
         self._setting = setting
         self._lock = threading.Lock()
-        self._idle: list[Child] = []
+        self._idle: list[WorkerProcess] = []
         self._is_stopped = False
-        self._nursery = Nursery(self._command, setting)
+        self._fork_client = ForkClient(self._command, setting)
 
     def run(self, call: Call) -> Outcome:
-        """Have a child make the attempt; return how it ended."""
+        """Have a worker process make the attempt; return how it ended."""
+        ended = self.make(assignment(call), call.handle)
+        return attempt.failed(call, ended.error()) if isinstance(ended, Lost) else ended
+
+    def make(self, given: Assignment, handle: TaskHandle) -> Outcome | Lost:
+        """Have a worker process make the attempt.
+
+        Args:
+            given: the attempt.
+            handle: takes the reports of the body; its watch limits the attempt.
+
+        Returns:
+            How the body ended; `Lost` if the process died, or was killed as overdue.
+        """
         try:
-            nursery, child = self._take()
+            fork_client, worker = self._take()
         except OSError as error:
-            return attempt.failed(call, _unstarted(str(error)))
-        supervision = _Supervision(nursery, child, call)
-        outcome = supervision.run()
-        if outcome is not None:
+            return _not_started(str(error))
+        supervisor = _Supervisor(fork_client, worker, given, handle)
+        ended = supervisor.run()
+        if ended is not None:
             with self._lock:
-                self._idle.append(child)
-            return outcome
-        ended = supervision.autopsy()
-        if supervision.overdue:
-            return attempt.failed(call, TimedOut(supervision.overdue + ended))
-        if child.exited is None and nursery.problem:
-            return attempt.failed(call, _unstarted(nursery.problem))
-        return attempt.failed(call, ProcessDied(_how(child, nursery) + ended))
+                self._idle.append(worker)
+            return ended
+        details = supervisor.autopsy()
+        if supervisor.overdue:
+            return Lost("TimedOut", supervisor.overdue + details)
+        if worker.exited is None and fork_client.problem:
+            return _not_started(fork_client.problem)
+        return Lost("ProcessDied", _how(worker, fork_client) + details)
 
     def stop(self) -> None:
-        """End the nursery, and its children with it; they are gone when this returns."""
+        """End the fork server and its worker processes; all are gone on return."""
         with self._lock:
             self._is_stopped = True
-        self._nursery.stop()
+        self._fork_client.stop()
         with self._lock:
-            # The others are closed by the threads that supervise them.
-            for child in self._idle:
-                child.close()
+            # The busy ones are closed by the threads that supervise them.
+            for worker in self._idle:
+                worker.close()
             self._idle.clear()
-
-    def _take(self) -> tuple[Nursery, Child]:
-        with self._lock:
-            while self._idle:
-                child = self._idle.pop()
-                if not child.has_exited.is_set():
-                    return self._nursery, child
-                child.close()
-            try:
-                return self._nursery, self._nursery.spawn()
-            except BrokenPipeError:
-                self._nursery.has_ended.wait()
-                self._begin_anew()
-                return self._nursery, self._nursery.spawn()
 
     @property
     def problem(self) -> str:
-        """Why the nursery could not import the workflow; "" if it could."""
-        return self._nursery.problem
+        """Why the fork server could not import the workflow; "" if it could."""
+        return self._fork_client.problem
 
-    def _begin_anew(self) -> None:
-        """Replace the nursery that has ended, and its children with it."""
-        ended = self._nursery
+    def _take(self) -> tuple[ForkClient, WorkerProcess]:
+        with self._lock:
+            while self._idle:
+                worker = self._idle.pop()
+                if not worker.has_exited.is_set():
+                    return self._fork_client, worker
+                worker.close()
+            try:
+                return self._fork_client, self._fork_client.spawn()
+            except BrokenPipeError:
+                self._fork_client.has_ended.wait()
+                self._replace_fork_server()
+                return self._fork_client, self._fork_client.spawn()
+
+    def _replace_fork_server(self) -> None:
+        """Start a new fork server in place of the one that has ended."""
+        ended = self._fork_client
         if self._is_stopped:
             raise OSError("the run has ended")
-        # It would most likely fail again; of a wide fan-out every item would wait for it.
-        if ended.problem and since_boot() < ended.began + _AGAIN:
+        # An import that failed would most likely fail again, and every item of a wide
+        # fan-out would wait for it.
+        if ended.problem and since_boot() < ended.began + _PAUSE_AFTER_PROBLEM:
             raise OSError(ended.problem)
         ended.stop()
-        self._nursery = Nursery(self._command, self._setting)
+        self._fork_client = ForkClient(self._command, self._setting)
 
 
-def _unstarted(why: str) -> ProcessDied:
-    return ProcessDied(f"no process could be started for it: {why}")
+def _not_started(why: str) -> Lost:
+    return Lost("ProcessDied", f"no process could be started for it: {why}")
 
 
-def _how(child: Child, nursery: Nursery) -> str:
-    if child.exited is not None:
-        return f"the process {how_ended(child.exited.status)}"
-    how = nursery.how_it_ended()
-    return f"the process ended with the nursery of child processes, which {how}"
+def _how(worker: WorkerProcess, fork_client: ForkClient) -> str:
+    if worker.exited is not None:
+        return f"the process {how_ended(worker.exited.status)}"
+    how = fork_client.how_it_ended()
+    return f"the process ended with the fork server that began it, which {how}"
 
 
-class _Supervision:
-    """One attempt in a child, from the runner's side."""
+class _Supervisor:
+    """One attempt in a worker process, from the runner's side."""
 
-    def __init__(self, nursery: Nursery, child: Child, call: Call) -> None:
-        self._nursery = nursery
-        self._child = child
-        self._call = call
+    def __init__(
+        self,
+        fork_client: ForkClient,
+        worker: WorkerProcess,
+        given: Assignment,
+        handle: TaskHandle,
+    ) -> None:
+        self._fork_client = fork_client
+        self._worker = worker
+        self._given = given
+        self._handle = handle
         self._output = Output()
-        self._told = False
-        #: Why the child was killed, if it was.
+        self._has_sent_cancel = False
+        #: Why the process was killed; "" if it was not.
         self.overdue = ""
 
-    def run(self) -> Outcome | None:
-        """Return the outcome, or None if the child died before there was one."""
-        child, connection = self._child, self._child.connection
+    def run(self) -> Outcome | Lost | None:
+        """Return how the attempt ended, or None if the worker process dies first."""
+        worker, connection = self._worker, self._worker.connection
         try:
-            child.drain()  # what threads of earlier bodies printed is nobody's
-            connection.send_bytes(pack(assignment(self._call)))
+            worker.drain()  # threads of earlier bodies may have printed meanwhile
+            connection.send_bytes(pack(self._given))
             self._begin()
-            # Not multiprocessing's `wait`, which makes a selector for every call.
+            # `multiprocessing.connection.wait` would make a new selector at every call.
             watched = select.poll()
             watched.register(connection, select.POLLIN)
-            if not child.is_silent:
-                watched.register(child.output, select.POLLIN)
+            if not worker.is_output_closed:
+                watched.register(worker.output, select.POLLIN)
             while True:
-                has_exited = child.has_exited.is_set()
+                has_exited = worker.has_exited.is_set()
                 pause = 0 if has_exited else round(_LOOK_EVERY * 1000)
                 ready = [number for number, _ in watched.poll(pause)]
-                if child.output in ready:
+                if worker.output in ready:
                     self._drain()
-                    if child.is_silent:
-                        watched.unregister(child.output)
+                    if worker.is_output_closed:
+                        watched.unregister(worker.output)
                 if connection.fileno() in ready:
                     message = read_report(connection.recv_bytes())
-                    if isinstance(message, Ended):
+                    if isinstance(message, BodyEnded):
                         self._drain(is_last=True)
                         return self._judged(message.outcome)
                     self._take_in(message)
                 elif has_exited:
-                    return None  # though what it forked keeps the connection open
+                    # Forks of the body may hold the connection open: do not wait for
+                    # its end.
+                    return None
                 self._look()
         except (EOFError, OSError):
             return None
 
     def autopsy(self) -> str:
-        """Return what is known of a child's end, beside how it ended."""
-        child = self._child
-        child.has_exited.wait()  # nobody may begin the task again before
+        """Return what is known of a dead process beside how it ended."""
+        worker = self._worker
+        worker.has_exited.wait()  # the next attempt must not begin before
         self._drain(is_last=True)
-        child.close()
+        worker.close()
         text = ""
-        if child.exited is not None:
-            text += f"; peak memory {child.exited.memory / 1e6:.0f} MB"
+        if worker.exited is not None:
+            text += f"; peak memory {worker.exited.memory / 1e6:.0f} MB"
         last = self._output.last
         return f"{text}; it printed last: {last}" if last else text
 
     def _begin(self) -> None:
-        """Count the time from now on; who runs the body may not be known yet."""
-        handle = self._call.handle
-        handle.watch.begin()
-        if self._child.pid is not None:
-            handle.ran_by = f"{os.uname().nodename}:{self._child.pid}"
+        """Start the watch anew, and note which process runs the body if that is known."""
+        self._handle.watch.begin()
+        if self._worker.pid is not None:
+            self._handle.ran_by = f"{os.uname().nodename}:{self._worker.pid}"
 
     def _drain(self, *, is_last: bool = False) -> None:
-        """Pass on what it printed."""
+        """Pass on what the body printed."""
         at = system_clock()
-        self._pass_on(self._output.feed(self._child.drain(), at))
+        self._pass_on(self._output.feed(self._worker.drain(), at))
         if is_last:
             self._pass_on(self._output.end(at))
 
-    def _pass_on(self, lines: Lines) -> None:
+    def _pass_on(self, lines: OutputLines) -> None:
         if lines:
-            handle = self._call.handle
-            handle.reporter.logged(handle.name, lines)
+            self._handle.reporter.logged(self._handle.name, lines)
 
-    def _judged(self, outcome: Outcome) -> Outcome | None:
-        """Return what an outcome that came counts for; None if its child dies."""
+    def _judged(self, outcome: Outcome) -> Outcome | Lost | None:
+        """Return what an outcome counts for; None if its process is being killed."""
         if self.overdue:
             return None
-        overdue = self._call.handle.watch.overdue()
-        return attempt.failed(self._call, TimedOut(overdue)) if overdue else outcome
+        overdue = self._handle.watch.overdue()
+        return Lost("TimedOut", overdue) if overdue else outcome
 
-    def _take_in(self, message: Began | Progressing | Checkpoint) -> None:
-        handle = self._call.handle
+    def _take_in(self, message: WorkerReady | Progressing | Checkpoint) -> None:
+        handle = self._handle
         # Not `hear`: the message may have waited for this process, not for the body.
         handle.watch.excuse()
-        if isinstance(message, Began):
-            self._child.pid = message.pid
+        if isinstance(message, WorkerReady):
+            self._worker.pid = message.pid
             self._begin()
             return
         if isinstance(message, Progressing):
             handle.reporter.progressed(handle.name, message.percentage, message.text)
             return
-        self._child.connection.send_bytes(pack(save(handle, message)))
+        self._worker.connection.send_bytes(pack(save(handle, message)))
 
     def _look(self) -> None:
-        """See whether it takes too long, or is to be cancelled."""
+        """Kill the process if the attempt is overdue; tell it if the run is stopping."""
         if self.overdue:
             return
-        if self._child.pid is None:
+        if self._worker.pid is None:
             self._begin()
-        self.overdue = self._call.handle.watch.overdue()
+        self.overdue = self._handle.watch.overdue()
         if self.overdue:
-            self._nursery.kill(self._child)
-        elif self._call.handle.cancelled and not self._told:
-            self._told = True
-            self._child.connection.send_bytes(pack(Cancel()))
+            self._fork_client.kill(self._worker)
+        elif self._handle.cancelled and not self._has_sent_cancel:
+            self._has_sent_cancel = True
+            self._worker.connection.send_bytes(pack(Cancel()))

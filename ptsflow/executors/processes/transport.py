@@ -1,4 +1,4 @@
-"""An attempt as it is sent to the process that makes it, and as that takes it in."""
+"""An attempt as the runner sends it to another process, and as that process reads it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from msgspec.json import encode
 from ptsflow.core.model import TaskRecord
 from ptsflow.errors import LeaseLost
 from ptsflow.executors.attempt import Call, Element, Value, Values
-from ptsflow.executors.processes.messages import Assignment, Checkpoint, Kept
+from ptsflow.executors.processes.messages import (
+    Assignment,
+    Checkpoint,
+    CheckpointAnswer,
+)
 from ptsflow.host.clock import system_clock
 from ptsflow.workflow.handle import Reporter, TaskHandle, Watch
 
 
 def assignment(call: Call) -> Assignment:
-    """Return an attempt as it is sent: values as JSON text."""
+    """Return an attempt as a message, its values as JSON text."""
     handle = call.handle
     return Assignment(
         task=handle.name,
@@ -44,7 +48,7 @@ def handle_of(
     cancelled: Callable[[], bool],
     watch: Watch | None = None,
 ) -> TaskHandle:
-    """Return the handle of an attempt that came."""
+    """Return the handle of an attempt that was received."""
     return TaskHandle(
         container,
         TaskRecord(
@@ -64,17 +68,17 @@ def began_at(given: Assignment) -> int:
 
 
 def value_of(text: str | list[str] | None, hint: Any) -> Value | Values:
-    """Return an argument that came, to be read with the annotation."""
+    """Return a received argument, to be read with the annotation `hint`."""
     return Values(text, hint) if isinstance(text, list) else Value(text, hint)
 
 
-def save(handle: TaskHandle, checkpoint: Checkpoint) -> Kept:
-    """Have a checkpoint that came saved; return the answer to it."""
+def save(handle: TaskHandle, checkpoint: Checkpoint) -> CheckpointAnswer:
+    """Have a received checkpoint saved; return the answer to it."""
     try:
         handle.reporter.save(handle.name, checkpoint.text)
     except LeaseLost:
-        return Kept(is_kept=False)
-    return Kept(is_kept=True)
+        return CheckpointAnswer(is_saved=False)
+    return CheckpointAnswer(is_saved=True)
 
 
 def _text(source: Value | Values | Element) -> str | list[str] | None:

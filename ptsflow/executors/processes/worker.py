@@ -1,4 +1,4 @@
-"""What runs in a child process: one attempt after another, until the runner is done."""
+"""The worker process: makes one attempt after another until the runner has no more."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ptsflow import codec
-from ptsflow.core import outcome
 from ptsflow.core.model import LogLine
+from ptsflow.core.outcome import Outcome
 from ptsflow.core.plan import Binding, Plan, PlanStep
 from ptsflow.errors import LeaseLost
 from ptsflow.executors import attempt, capture, fork_guard
 from ptsflow.executors.attempt import Call, Element, Value, Values
 from ptsflow.executors.processes.messages import (
     Assignment,
-    Began,
+    BodyEnded,
     Cancel,
     Checkpoint,
-    Ended,
-    Kept,
+    CheckpointAnswer,
     Progressing,
     Setting,
+    WorkerReady,
     pack,
     read_task,
 )
@@ -46,9 +46,10 @@ from ptsflow.workflow.workflow import Workflow
 if TYPE_CHECKING:
     import logging
 
-_LINES: dict[str, Any] = {"errors": "backslashreplace", "line_buffering": True}
-#: Progress is passed on so often at the most, in seconds.
-_TELL_EVERY = 0.25
+#: Every line reaches the runner at once, so that the runner has it if the process dies.
+_STREAM: dict[str, Any] = {"errors": "backslashreplace", "line_buffering": True}
+#: The shortest time between two reports of progress, in seconds.
+_REPORT_EVERY = 0.25
 
 
 def find(reference: str) -> type[Workflow]:
@@ -58,21 +59,25 @@ def find(reference: str) -> type[Workflow]:
     return kind
 
 
-class _Outlet(capture.Outlet):
-    """A stream on which nothing is printed of a record that was logged already."""
+class _BodyStream(capture.StreamWrapper):
+    """A stream that drops what handlers print of a log record, which is kept already."""
 
     def write(self, text: str) -> int:
         return len(text) if capture.is_handled() else super().write(text)
 
 
-_outlets = (_Outlet(sys.stdout), _Outlet(sys.stderr))
+_streams = (_BodyStream(sys.stdout), _BodyStream(sys.stderr))
 
 
-def cover_streams() -> None:
-    """Stand before the streams, so that a child's are also those of old handlers."""
-    for name, outlet in zip(("stdout", "stderr"), _outlets, strict=True):
-        if outlet.stream is not None:
-            setattr(sys, name, outlet)
+def wrap_streams() -> None:
+    """Wrap `sys.stdout` and `sys.stderr` of the fork server.
+
+    Log handlers that are made while the workflow is imported keep these wrappers, and so
+    write to the pipe of the worker process in which they run later.
+    """
+    for name, wrapper in zip(("stdout", "stderr"), _streams, strict=True):
+        if wrapper.stream is not None:
+            setattr(sys, name, wrapper)
 
 
 def serve(workflow: type[Workflow], connection: int, output: int) -> None:
@@ -81,61 +86,60 @@ def serve(workflow: type[Workflow], connection: int, output: int) -> None:
         os.dup2(nothing.fileno(), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    # New ones, as the nursery's may be of a file; a line reaches the runner at once, so
-    # that it has it when the process dies.
-    for number, outlet in enumerate(_outlets, 1):
-        outlet.stream = TextIOWrapper(os.fdopen(number, "wb", closefd=False), **_LINES)
-    sys.stdout, sys.stderr = _outlets
-    child = Child(workflow, Connection(connection), output)
-    capture.LogHook(child.log).begin()
-    child.serve()
+    # New streams: those of the fork server may be buffered for a file.
+    for number, wrapper in enumerate(_streams, 1):
+        wrapper.stream = TextIOWrapper(
+            os.fdopen(number, "wb", closefd=False), **_STREAM
+        )
+    sys.stdout, sys.stderr = _streams
+    worker = Worker(workflow, Connection(connection), output)
+    capture.LogHook(worker.log).begin()
+    worker.serve()
 
 
-class Child:
-    """The child's side of the connection; its main thread runs the bodies."""
+class Worker:
+    """The worker process's side of the connection; its main thread runs the bodies."""
 
     def __init__(
         self, workflow: type[Workflow], connection: Connection, output: int
     ) -> None:
         self._plan: Plan = plan_of(workflow)
         self._connection = connection
-        #: Where it prints to, whatever bodies do to the streams.
+        #: The pipe to the runner, whatever bodies do to `sys.stdout`.
         self._output = output
         self._sending = threading.Lock()
         setting = read_task(connection.recv_bytes())
         assert isinstance(setting, Setting)  # noqa: S101 - the runner sends it first
         self._setting = setting
         self._workflow = workflow.from_encoded(setting.parameters)
-        #: How much memory may be asked for where the step does not say.
-        self._memory = resource.getrlimit(resource.RLIMIT_DATA)
+        #: The memory limits of this process for steps without `memory=`.
+        self._usual_memory = resource.getrlimit(resource.RLIMIT_DATA)
         self._pid = os.getpid()
-        self._here = os.open(".", os.O_PATH | os.O_CLOEXEC)
-        self._assigned: list[Assignment] = []
+        self._usual_folder = os.open(".", os.O_PATH | os.O_CLOEXEC)
+        self._assignments: list[Assignment] = []
         self._has_work = threading.Semaphore(0)
-        self._is_kept: bool | None = None
-        self._answered = threading.Semaphore(0)
+        self._is_saved = False
+        self._has_answer = threading.Semaphore(0)
         self._is_cancelled = False
         self._progress: Progressing | None = None
-        self._told_at = 0.0
+        self._reported_at = 0.0
 
     def serve(self) -> None:
         """Run bodies as they are assigned."""
-        self._send(Began(os.getpid()))
+        self._send(WorkerReady(os.getpid()))
         threading.Thread(target=self._listen, daemon=True).start()
         while True:
             self._has_work.acquire()
-            self._told_at = 0.0
-            outcome = self._attempt(self._assigned.pop())
+            self._reported_at = 0.0
+            outcome = self._attempt(self._assignments.pop())
             self._flush()
             for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(
-                    Exception
-                ):  # bodies may replace and close them
+                with contextlib.suppress(Exception):  # bodies may replace or close it
                     stream.flush()
-            self._send(Ended(outcome))
+            self._send(BodyEnded(outcome))
 
     def _listen(self) -> None:
-        """Take in what the runner says; end with it."""
+        """Receive the runner's messages; end this process when the runner ends."""
         try:
             while True:
                 if not self._connection.poll(1.0):
@@ -144,56 +148,62 @@ class Child:
                 message = read_task(self._connection.recv_bytes())
                 if isinstance(message, Assignment):
                     self._is_cancelled = False
-                    self._assigned.append(message)
+                    self._assignments.append(message)
                     self._has_work.release()
                 elif isinstance(message, Cancel):
                     self._is_cancelled = True
-                elif isinstance(message, Kept):
-                    self._is_kept = message.is_kept
-                    self._answered.release()
+                elif isinstance(message, CheckpointAnswer):
+                    self._is_saved = message.is_saved
+                    self._has_answer.release()
         except (EOFError, OSError):
             os._exit(0)
 
-    def _send(self, message: Began | Checkpoint | Ended) -> None:
+    def _send(self, message: WorkerReady | Checkpoint | BodyEnded) -> None:
         with self._sending:
             self._connection.send_bytes(pack(message))
 
     # -- what the body reports ------------------------------------------------------
 
     def progressed(self, _name: str, percentage: float, text: str) -> None:
-        """Pass progress on, now or a little later."""
+        """Report progress, now or at the next look."""
         self._progress = Progressing(percentage, text)
-        if time.monotonic() - self._told_at >= _TELL_EVERY:
+        if time.monotonic() - self._reported_at >= _REPORT_EVERY:
             self._flush()
 
     def _flush(self) -> None:
-        with self._sending:  # so that nothing is sent after its attempt has ended
+        with self._sending:  # else progress could be sent after its attempt has ended
             progress, self._progress = self._progress, None
             if progress is not None:
-                self._told_at = time.monotonic()
+                self._reported_at = time.monotonic()
                 self._connection.send_bytes(pack(progress))
 
     def save(self, name: str, text: str) -> None:
-        """Have processing data saved; durable when this returns."""
+        """Have processing data saved; it is durable when this returns.
+
+        Raises:
+            LeaseLost: it was not saved.
+        """
         self._send(Checkpoint(text))
-        self._answered.acquire()
-        if not self._is_kept:
+        self._has_answer.acquire()
+        if not self._is_saved:
             raise LeaseLost(f"the checkpoint of {name} was not saved, as the run ended")
 
     def log(self, record: logging.LogRecord) -> None:
-        """Write a record among what is printed."""
+        """Write a log record into the pipe of the printed output."""
         self.logged("", capture.lines_of(record))
 
     def logged(self, _name: str, lines: Sequence[LogLine]) -> None:
-        """Write logged lines among what is printed."""
+        """Write log lines into the pipe of the printed output."""
         data = b"".join(frame(line) for line in lines)
-        with contextlib.suppress(OSError):  # the runner is gone: seen next
+        with contextlib.suppress(
+            OSError
+        ):  # the runner is gone: `_listen` sees that next
             while data:
                 data = data[os.write(self._output, data) :]
 
     # -- the attempt ----------------------------------------------------------------
 
-    def _attempt(self, given: Assignment) -> outcome.Outcome:
+    def _attempt(self, given: Assignment) -> Outcome:
         step = self._plan.by_name[given.step]
         handle = handle_of(
             given,
@@ -210,18 +220,18 @@ class Child:
             began_at=began_at(given),
             clock=system_clock,
         )
-        with self._limited(given.memory), self._placed():
+        with self._memory_limited(given.memory), self._folder_restored():
             outcome = attempt.run(call)
-            fork_guard.end_if_copy(self._pid, outcome)
+            fork_guard.exit_if_forked(self._pid, outcome)
             return outcome
 
     @contextlib.contextmanager
-    def _limited(self, memory: int | None) -> Iterator[None]:
-        """Limit what may be asked for; the next attempt here has a limit of its own."""
+    def _memory_limited(self, memory: int | None) -> Iterator[None]:
+        """Limit the memory of this process while an attempt runs."""
         if memory is None:
             yield
             return
-        usual, most = self._memory
+        usual, most = self._usual_memory
         if most != resource.RLIM_INFINITY:
             memory = min(memory, most)
         resource.setrlimit(resource.RLIMIT_DATA, (memory, most))
@@ -231,16 +241,16 @@ class Child:
             resource.setrlimit(resource.RLIMIT_DATA, (usual, most))
 
     @contextlib.contextmanager
-    def _placed(self) -> Iterator[None]:
-        """Undo what the next attempt here would fall over: a body may change folders."""
+    def _folder_restored(self) -> Iterator[None]:
+        """Restore folder and umask after an attempt, for the next one in this process."""
         mask = os.umask(0o77)
         os.umask(mask)
         try:
             yield
         finally:
             os.umask(mask)
-            with contextlib.suppress(OSError):  # a body may close what it did not open
-                os.fchdir(self._here)
+            with contextlib.suppress(OSError):  # a body may have closed this descriptor
+                os.fchdir(self._usual_folder)
 
     def _arguments(
         self,

@@ -1,4 +1,4 @@
-"""What happens to a run when the process that forks its children does not do well."""
+"""What happens to a run when its fork server fails, dies or is stopped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import ptsflow
 from ptsflow.client import connect
 from ptsflow.client.task import Task
-from ptsflow.executors.processes.fork_client import Nursery
+from ptsflow.executors.processes.fork_client import ForkClient
 from tests.executors.flows import Orphaned
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,7 +65,7 @@ def run_script(folder: Path, text: str) -> dict[str, Task]:
         return {task.name: task for task in container.get_tasks()}
 
 
-def test_a_nursery_that_died_is_begun_anew(
+def test_a_fork_server_that_died_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -82,7 +82,7 @@ def test_a_nursery_that_died_is_begun_anew(
     assert tasks["after"].invoke_count == 1
 
 
-def test_a_death_with_the_nursery_says_how_that_ended(
+def test_a_death_with_the_fork_server_says_how_that_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -95,8 +95,7 @@ def test_a_death_with_the_nursery_says_how_that_ended(
 
     assert task is not None
     assert task.error == (
-        "the process ended with the nursery of child processes, which was killed by "
-        "SIGKILL"
+        "the process ended with the fork server that began it, which was killed by SIGKILL"
     )
 
 
@@ -118,19 +117,19 @@ def test_what_the_import_failed_with_is_in_the_text_of_the_attempt(
     assert imports == ["__main__", "script"]
 
 
-def test_what_a_nursery_said_before_it_ended_is_heard() -> None:
-    nursery = object.__new__(Nursery)
-    nursery._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    nursery._socket.send(b"never read")
+def test_the_last_message_of_a_fork_server_that_ended_is_read() -> None:
+    client = object.__new__(ForkClient)
+    client._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    client._socket.send(b"never read")
     theirs.send(b"why")
     theirs.close()
-    heard = nursery._receive()
-    nursery._socket.close()
+    heard = client._receive()
+    client._socket.close()
 
     assert heard == b"why"
 
 
-def test_a_script_that_would_run_once_more_in_the_nursery_is_told_so(
+def test_a_script_that_would_run_once_more_in_the_fork_server_is_told_so(
     tmp_path: Path,
 ) -> None:
     tasks = run_script(tmp_path, SCRIPT + FLOW + RUN)
@@ -169,7 +168,9 @@ class Slow(Workflow):
 """
 
 
-def test_a_nursery_that_was_stopped_does_not_outlive_its_runner(tmp_path: Path) -> None:
+def test_a_fork_server_that_was_stopped_does_not_outlive_its_runner(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "flow.py").write_text(SLOW)
     env = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
     url = f"sqlite:///{tmp_path}/pts.db"

@@ -1,4 +1,4 @@
-"""Bodies that fork: a copy of their process is neither an attempt nor a runner."""
+"""Bodies that fork: a fork of their process is neither an attempt nor a runner."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from pathlib import Path
 import pytest
 
 from ptsflow.client import connect
-from ptsflow.executors.processes.fork_client import KEPT_AWAY, Nursery, how_ended
+from ptsflow.executors.processes.fork_client import (
+    RUNNER_SIGNALS,
+    ForkClient,
+    how_ended,
+)
 from ptsflow.executors.processes.messages import Setting
-from tests.executors.test_nursery import awaited, is_alive
+from tests.executors.test_fork_server import awaited, is_alive
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,10 +40,10 @@ def mask_of(pid, name):
 class Flow(Workflow):
 """
 
-COPIES = [
+FORKED = [
     pytest.param("sys.exit()", 0, id="sys.exit"),
     pytest.param("sys.exit(7)", 7, id="sys.exit with a status"),
-    pytest.param("return 'the copy'", 0, id="return"),
+    pytest.param("return 'the fork'", 0, id="return"),
     pytest.param("1 / 0", 1, id="an exception"),
 ]
 
@@ -49,7 +53,7 @@ FORKS = """
         pid = os.fork()
         if pid == 0:
             %s
-        return f"the copy ended by {os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}"
+        return f"the fork ended by {os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}"
 
     @step(retry=0)
     def after(self) -> str:
@@ -86,7 +90,7 @@ MASKED = """
         return [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, [])]
 """
 
-#: A body in a process, and a copy of the runner, which holds what is open in that.
+#: A body in a process, and a fork of the runner, which keeps open what the runner has open.
 ORPHANS = """
     @step(parallel=True, executor="process")
     def works(self) -> None:
@@ -102,12 +106,12 @@ ORPHANS = """
             for pid in pids:
                 below = Path(f"/proc/{pid}/task/{pid}/children").read_text()
                 pids += [int(child) for child in below.split()]
-        copy = os.fork()
-        if copy == 0:
+        fork = os.fork()
+        if fork == 0:
             time.sleep(60)
             os._exit(0)
         part = Path("part")
-        part.write_text(" ".join(map(str, [copy, *pids])))
+        part.write_text(" ".join(map(str, [fork, *pids])))
         part.rename("pids")
         time.sleep(60)
 """
@@ -143,13 +147,13 @@ def results(folder: Path, flow: str, executor: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("executor", ["process", "thread"])
-@pytest.mark.parametrize(("act", "status"), COPIES)
-def test_a_copy_ends_with_its_body_and_tells_the_runner_nothing(
+@pytest.mark.parametrize(("act", "status"), FORKED)
+def test_a_fork_ends_with_its_body_and_reports_nothing_to_the_runner(
     act: str, status: int, executor: str, tmp_path: Path
 ) -> None:
     found = results(tmp_path, FORKS % act, executor)
 
-    assert found == {"forks": f"the copy ended by {status}", "after": "after"}
+    assert found == {"forks": f"the fork ended by {status}", "after": "after"}
 
 
 @pytest.mark.parametrize("executor", ["process", "thread"])
@@ -172,12 +176,12 @@ def test_a_body_can_be_interrupted_by_all_signals(tmp_path: Path) -> None:
     assert results(tmp_path, MASKED, "process") == {"masked": []}
 
 
-def test_a_copy_of_the_runner_does_not_keep_its_bodies_alive(tmp_path: Path) -> None:
+def test_a_fork_of_the_runner_does_not_keep_its_bodies_alive(tmp_path: Path) -> None:
     runner = subprocess.Popen(
         command(tmp_path, ORPHANS, "thread"), cwd=tmp_path, env=env_of(tmp_path)
     )
     try:
-        copy, *pids = [int(pid) for pid in awaited(tmp_path / "pids").split()]
+        fork, *pids = [int(pid) for pid in awaited(tmp_path / "pids").split()]
     finally:
         runner.kill()
         runner.wait()
@@ -185,24 +189,24 @@ def test_a_copy_of_the_runner_does_not_keep_its_bodies_alive(tmp_path: Path) -> 
     while any(map(is_alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.02)
     left = [pid for pid in pids if is_alive(pid)]
-    for pid in [copy, *left]:
+    for pid in [fork, *left]:
         os.kill(pid, signal.SIGKILL)
 
     assert len(pids) == 2
     assert left == []
 
 
-def test_ctrl_c_does_not_reach_a_nursery_that_has_only_begun() -> None:
+def test_ctrl_c_does_not_reach_a_fork_server_that_has_only_begun() -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     asks = (
-        f"import signal, sys; sys.exit({set(map(int, KEPT_AWAY))} <= "
+        f"import signal, sys; sys.exit({set(map(int, RUNNER_SIGNALS))} <= "
         "signal.pthread_sigmask(signal.SIG_BLOCK, []))"
     )
-    nursery = Nursery([sys.executable, "-c", asks], Setting("c", {}))
-    assert nursery.has_ended.wait(20)
-    nursery.stop()
+    client = ForkClient([sys.executable, "-c", asks], Setting("c", {}))
+    assert client.has_ended.wait(20)
+    client.stop()
 
-    assert nursery.how_it_ended() == "ended with exit status 1"  # that is, it is so
+    assert client.how_it_ended() == "ended with exit status 1"  # that is, it is so
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
 
 
@@ -217,8 +221,8 @@ class Pooled(Flow):
 
     @step
     def masked(self) -> bool:
-        nursery = Path(f"/proc/{os.getppid()}/stat").read_text()
-        return mask_of(nursery.rpartition(")")[2].split()[1], "SigCgt")
+        server = Path(f"/proc/{os.getppid()}/stat").read_text()
+        return mask_of(server.rpartition(")")[2].split()[1], "SigCgt")
 
 if __name__ == "__main__":
     import ptsflow

@@ -55,7 +55,7 @@ def test_a_file_that_cannot_be_made_is_why_no_process_starts(
 ) -> None:
     lock = tmp_path / "absent" / "x.lock"
     processes = Processes(refer(Whose), Setting("c", {}), lock)
-    assert processes._nursery.has_ended.wait(20)
+    assert processes._fork_client.has_ended.wait(20)
     processes.stop()
 
     assert processes.problem == f"{lock}: {os.strerror(errno.ENOENT)}"
