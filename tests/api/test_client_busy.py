@@ -15,7 +15,8 @@ from ptsflow.core.model import ContainerRecord
 from ptsflow.errors import ContainerBusy
 from ptsflow.host.process_identity import this_process
 from ptsflow.stores.base import Store
-from tests.stores.making import ROOT, Ticker, owner
+from tests.stores.making import Ticker, owner
+from tests.support.processes import ROOT
 
 Act = Callable[[Container], object]
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
+from tests.support.processes import PTSFLOW, environment
+from tests.support.waiting import until
+
 FLOWS = Path(__file__).with_name("flows.py")
-ROOT = Path(__file__).parents[2]
 
 
 class Place:
@@ -20,31 +19,13 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.store = f"sqlite:///{folder}/pts.db"
-        self.env = {
-            name: value
-            for name, value in os.environ.items()
-            if name
-            not in {
-                "CI",
-                "COLUMNS",
-                "LINES",
-                "NO_COLOR",
-                "FORCE_COLOR",
-                "PTSFLOW_LISTENERS",
-                "PTSFLOW_STORE",
-                "PYTHONUNBUFFERED",
-            }
-        } | {
-            "PYTHONPATH": str(ROOT),
-            "PTSFLOW_STORE": self.store,
-            "TZ": "UTC",
-            "TERM": "xterm-256color",
-            "PYTHONUTF8": "1",
-        }
+        self.env = environment(
+            PTSFLOW_STORE=self.store, TZ="UTC", TERM="xterm-256color", PYTHONUTF8=1
+        )
 
     def call(self, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "ptsflow", *words],
+            [*PTSFLOW, *words],
             cwd=self.folder,
             env=self.env,
             input=given,
@@ -63,7 +44,7 @@ class Place:
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a command, and leave it running."""
         return subprocess.Popen(
-            [sys.executable, "-m", "ptsflow", *words],
+            [*PTSFLOW, *words],
             cwd=self.folder,
             env=self.env,
             stdout=subprocess.PIPE,
@@ -74,10 +55,7 @@ class Place:
 
 def appears(path: Path) -> None:
     """Wait until a file is there, as a process that was started makes it."""
-    until = time.monotonic() + 30
-    while not path.exists():
-        assert time.monotonic() < until, f"{path} did not appear"
-        time.sleep(0.02)
+    until(path.exists, seen=lambda: f"{path} did not appear")
 
 
 def flow(name: str) -> str:

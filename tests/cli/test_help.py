@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.calling import ROOT, Place
+from tests.cli.calling import Place
 from tests.cli.terminal import Terminal
+from tests.support.processes import ROOT
 
 TOPICS = sorted((ROOT / "ptsflow" / "manual").glob("*.md"))
 

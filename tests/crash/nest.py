@@ -30,8 +30,7 @@ from tests.crash.faulty import Fault, FaultyStore
 from tests.crash.journal import JOURNAL
 from tests.crash.random_workflows import random_workflow
 from tests.crash.workflows import GATE, WORKFLOWS
-
-ROOT = Path(__file__).parents[2]
+from tests.support.processes import ROOT
 
 
 class Spec(Struct, frozen=True, kw_only=True):

@@ -19,7 +19,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import processes
+
 #: The folder that the examples of cron and systemd are in.
 _SERVED = "/srv/feed"
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -87,7 +88,5 @@ def environment(folder: Path) -> dict[str, str]:
         launcher = tools / name
         launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" {words}"$@"\n')
         launcher.chmod(0o755)
-    return os.environ | {
-        "PATH": os.pathsep.join([str(tools), os.environ["PATH"]]),
-        "PYTHONPATH": str(ROOT),
-    }
+    path = os.pathsep.join([str(tools), os.environ["PATH"]])
+    return processes.environment(PATH=path)

@@ -28,8 +28,8 @@ from ptsflow.errors import Fail, RetryLater
 from ptsflow.events import Event, TaskChanged
 from ptsflow.testing import run_inline
 from ptsflow.workflow.handle import TaskHandle
+from tests.support.processes import PTSFLOW, ROOT, environment
 
-ROOT = Path(__file__).parents[2]
 HOUR = "20250301T09"
 HOUR_BEFORE = "20250301T08"
 SCALE = 0.01
@@ -135,16 +135,11 @@ class Runs:
 
     def __init__(self, folder: Path, url: str, hour: str) -> None:
         self.folder = folder
-        self.command = [sys.executable, "-m", "ptsflow", "run"]
+        self.command = [*PTSFLOW, "run"]
         self.command += [str(ROOT / "examples" / "epf_import.py")]
         self.command += ["-p", f"hour={hour}", "-p", f"server={url}"]
         self.store = f"sqlite:///{folder}/store.db"
-        self.environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "PTSFLOW_STORE": self.store,
-            "EPF_RETRY_DELAY": "0.02",
-        }
+        self.environment = environment(PTSFLOW_STORE=self.store, EPF_RETRY_DELAY="0.02")
 
     def run(self, dice: random.Random | None = None) -> int:
         """Run it, and kill it at a moment that the dice choose; return its status."""

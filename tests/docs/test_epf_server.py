@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from email.message import Message
 from http.client import HTTPConnection, IncompleteRead
-from pathlib import Path
 from types import ModuleType
 from urllib.parse import urlsplit
 
 import pytest
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "epf_server.py"
+from tests.support.processes import ROOT
+
+EXAMPLE = ROOT / "examples" / "epf_server.py"
 HOUR = "20250301T09"
 HOUR_MS = 1_740_819_600_000
 SCALE = 0.01

@@ -5,11 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import marshal
-import os
 import py_compile
 import shutil
 import subprocess
-import sys
 import warnings
 from importlib.util import MAGIC_NUMBER, cache_from_source
 from pathlib import Path
@@ -23,9 +21,8 @@ from ptsflow.runner.report import Report
 from ptsflow.testing import run_inline
 from ptsflow.workflow.loading import load
 from ptsflow.workflow.workflow import Workflow
+from tests.support.processes import PTSFLOW, ROOT, environment
 from tests.support.wording import THEIRS, Message
-
-ROOT = Path(__file__).parents[2]
 
 
 class Newcomer:
@@ -35,14 +32,13 @@ class Newcomer:
         self.folder = folder
         self.store = store or f"sqlite:///{folder}/.ptsflow/ptsflow.db"
         shutil.copytree(ROOT / "examples", folder / "examples")
-        kept = {k: v for k, v in os.environ.items() if k != "PTSFLOW_STORE"}
-        self.environment = {**kept, "PYTHONPATH": str(ROOT)}
+        self.environment = environment()
         if store:
             self.environment["PTSFLOW_STORE"] = store
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "ptsflow", *words],
+            [*PTSFLOW, *words],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,

@@ -14,7 +14,8 @@ import pytest
 import ptsflow
 from ptsflow.cli.main import commands
 from ptsflow.workflow.step_options import GivenOptions
-from tests.docs.blocks import ROOT, blocks_of, commands_of, environment
+from tests.docs.blocks import blocks_of, commands_of, environment
+from tests.support.processes import ROOT
 
 README = ROOT / "README.md"
 MANUAL = ROOT / "ptsflow" / "manual"

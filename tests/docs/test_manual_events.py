@@ -15,7 +15,8 @@ import pytest
 
 from ptsflow import events
 from ptsflow.events import Event, RunEnding
-from tests.docs.blocks import ROOT, blocks_of, environment
+from tests.docs.blocks import blocks_of, environment
+from tests.support.processes import ROOT
 
 TOPIC = ROOT / "ptsflow" / "manual" / "events.md"
 TEXT = TOPIC.read_text(encoding="utf-8")

@@ -10,7 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from tests.docs.blocks import ROOT, blocks_of, environment
+from tests.docs.blocks import blocks_of, environment
+from tests.support.processes import ROOT
 
 README = ROOT / "README.md"
 FLOW = next(block for block in blocks_of(README) if block.kind == "python").text

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from msgspec.structs import replace
 
 from ptsflow.core.model import (
@@ -17,9 +15,6 @@ from ptsflow.core.model import (
     TaskRecord,
 )
 from ptsflow.stores.base import Store
-
-#: Where processes of tests start, so that they find this package.
-ROOT = Path(__file__).parents[2]
 
 #: A lease that no test outlives by itself.
 LEASE = 60_000

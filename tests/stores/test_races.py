@@ -12,7 +12,8 @@ import pytest
 from ptsflow.core.model import Progress, Status
 from ptsflow.stores import open_store
 from ptsflow.stores.base import Store
-from tests.stores.making import LEASE, ROOT, filled, names, new, one, owner, swap
+from tests.stores.making import LEASE, filled, names, new, one, owner, swap
+from tests.support.processes import ROOT
 
 #: Opens the store, says so, and begins when all others have said so too.
 _BEGIN = """

@@ -29,7 +29,6 @@ from ptsflow.stores.sqlite import rows
 from ptsflow.stores.sqlite.store import SqliteStore
 from tests.stores.making import (
     LEASE,
-    ROOT,
     Ticker,
     drop,
     ended,
@@ -41,6 +40,7 @@ from tests.stores.making import (
     owner,
     swap,
 )
+from tests.support.processes import ROOT
 
 
 @pytest.fixture

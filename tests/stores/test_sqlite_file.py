@@ -18,7 +18,8 @@ from ptsflow.errors import StoreDamaged, StoreError, StoreUnavailable, StoreURLE
 from ptsflow.stores.sqlite import file
 from ptsflow.stores.sqlite.file import network_file_system
 from ptsflow.stores.sqlite.store import SqliteStore
-from tests.stores.making import ROOT, filled, names
+from tests.stores.making import filled, names
+from tests.support.processes import ROOT
 from tests.support.wording import THEIRS, Message
 
 

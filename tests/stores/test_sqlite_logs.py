@@ -18,7 +18,8 @@ from ptsflow.errors import PtsflowError, StoreDamaged, StoreUnavailable
 from ptsflow.stores.sqlite import logs as sqlite_logs
 from ptsflow.stores.sqlite.logs import SqliteLogs
 from ptsflow.stores.sqlite.store import SqliteStore
-from tests.stores.making import ROOT, Ticker, chunk, filled
+from tests.stores.making import Ticker, chunk, filled
+from tests.support.processes import ROOT
 from tests.support.wording import THEIRS, Message
 
 WHAT = "the log lines of a ptsflow store"

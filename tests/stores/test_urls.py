@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,8 @@ from ptsflow.errors import StoreURLError
 from ptsflow.stores import mask, open_store
 from ptsflow.stores.memory.store import MemoryStore
 from ptsflow.stores.sqlite.store import SqliteStore
-from tests.stores.making import ROOT, Ticker
+from tests.stores.making import Ticker
+from tests.support.processes import python
 
 _EXPECTED = "expected sqlite:///FILE, mongodb://HOST/DATABASE or memory:"
 _NO_FILE = (
@@ -129,15 +128,9 @@ def test_opening_a_file_loads_none_of_mongodb(tmp_path: Path) -> None:
         "print([name for name in ('pymongo', 'mongoengine') if name in sys.modules])\n"
     )
     url = f"sqlite:///{tmp_path}/pts.db"
-    done = subprocess.run(
-        [sys.executable, "-c", program, url],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
+    done = python("-c", program, url)
 
-    assert done.stdout == "[]\n"
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 @pytest.mark.parametrize(

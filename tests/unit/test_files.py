@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from ptsflow.host.atomic_files import digest, make_folder, remove, replacing
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.processes import python
 
 
 @pytest.fixture
@@ -320,14 +317,7 @@ def test_a_file_where_a_folder_should_be_is_an_error(tmp_path: Path) -> None:
 def test_where_nothing_can_be_made_it_is_not_tried_for_ever() -> None:
     call = "make_folder(Path('/proc/ptsflow/a/b'))"
     code = f"from pathlib import Path; from ptsflow.host.atomic_files import make_folder; {call}"
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
+    ended = python("-c", code)
 
     last = ended.stderr.splitlines()[-1]
     assert last.startswith("FileNotFoundError: ")

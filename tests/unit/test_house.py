@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import ptsflow
+from tests.support.processes import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "ptsflow"
 FILES = sorted(PACKAGE.rglob("*.py"))
 

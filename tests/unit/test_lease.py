@@ -30,6 +30,8 @@ from ptsflow.runner.options import Options
 from ptsflow.runner.report import Stopped
 from ptsflow.runner.run import run_with
 from ptsflow.stores.memory.store import MemoryStore
+from tests.support.processes import state_of
+from tests.support.waiting import until
 
 LEASE_MS = 1_000
 
@@ -173,8 +175,7 @@ def test_a_stopped_process_keeps_nobody_away(
         its = marked(store, lapsed, msgspec.json.encode(owner))
         awake = still_working(store, lapsed.uid)
         it.send_signal(signal.SIGSTOP)
-        while stat.read_text().rpartition(")")[2].split()[0] != "T":
-            time.sleep(0.002)
+        until(lambda: state_of(it.pid) == "T")
         stopped = still_working(store, lapsed.uid)
         it.kill()
     its.remove()

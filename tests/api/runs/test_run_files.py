@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,8 +17,8 @@ from ptsflow.events import Event, Notice
 from ptsflow.runner.report import Report
 from ptsflow.testing import run_inline
 from tests.api.conftest import main_stores
+from tests.support.processes import PTSFLOW, environment
 
-ROOT = Path(__file__).resolve().parents[3]
 KEYS = ["../../../etc", "a/b", "..", ".gone-", "\x01", "-" * 40, "é" * 30, "x" * 60]
 
 executors = pytest.mark.parametrize("executor", ["thread", "process"])
@@ -349,12 +348,8 @@ def test_a_target_is_whole_or_as_it_was_when_its_writer_is_killed(
     if there:
         target.parent.mkdir()
         target.write_text(there)
-    command = [sys.executable, "-m", "ptsflow", "run", "flow.py", "-q"]
-    env = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "TMPDIR": str(tmp_path),
-        "PTSFLOW_STORE": "sqlite:///pts.db",
-    }
+    command = [*PTSFLOW, "run", "flow.py", "-q"]
+    env = environment(TMPDIR=tmp_path, PTSFLOW_STORE="sqlite:///pts.db")
     codes = []
     if executor == "thread":
         killed = subprocess.run(command, cwd=tmp_path, env=env, check=False)

@@ -1,0 +1,76 @@
+"""Processes that tests start: where they find ptsflow, and whether they still run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+#: The folder of the checkout.
+ROOT = Path(__file__).resolve().parents[2]
+
+#: How ptsflow is called.
+PTSFLOW = (sys.executable, "-m", "ptsflow")
+
+#: What the person who runs the tests may have set, and a test must not depend on.
+_THEIR_OWN = {
+    *("PTSFLOW_STORE", "PTSFLOW_LISTENERS", "PYTHONUNBUFFERED"),
+    *("CI", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"),
+}
+
+
+def environment(**more: object) -> dict[str, str]:
+    """Return this process's environment, with the checkout's ptsflow and `more`."""
+    kept = {name: text for name, text in os.environ.items() if name not in _THEIR_OWN}
+    given = {name: str(value) for name, value in more.items()}
+    return kept | {"PYTHONPATH": str(ROOT)} | given
+
+
+def python(
+    *words: object, cwd: Path = ROOT, seconds: float = 100, **more: object
+) -> subprocess.CompletedProcess[str]:
+    """Run Python to its end, with `more` in its environment."""
+    return subprocess.run(
+        [sys.executable, *map(str, words)],
+        cwd=cwd,
+        env=environment(**more),
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+
+
+def state_of(pid: int) -> str:
+    """Return the letter of a process's state, "" where there is no such process."""
+    return _stat(pid)[0]
+
+
+def parent_of(pid: int) -> int:
+    """Return the parent of a process; 0 if it is gone."""
+    return int(_stat(pid)[1])
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there, and not only waits for its parent to look."""
+    return state_of(pid) not in {"", "Z"}
+
+
+def left_of(pids: Iterable[int], seconds: float = 10) -> list[int]:
+    """Return which processes still run, as soon as none does, or after `seconds`."""
+    end = time.monotonic() + seconds
+    while (left := [pid for pid in pids if is_alive(pid)]) and time.monotonic() < end:
+        time.sleep(0.01)
+    return left
+
+
+def _stat(pid: int) -> tuple[str, str]:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return "", "0"
+    state, parent = text.rpartition(")")[2].split()[:2]
+    return state, parent
