@@ -1,19 +1,27 @@
-"""Whether the code of a body changed: a short text that is made of what was compiled.
+"""Whether the code of a body changed: a short text that is made of its source.
 
-So comments, formatting, the place in the file, annotations, the docstring and the options
-of its decorator do not count; seldom, the compiler decides otherwise where an expression
-is broken into lines. What the body calls is not looked into. Another version of Python
-compiles otherwise: fingerprints of two versions cannot be compared.
+Comments, formatting, the place in the file, annotations, docstrings and the options of the
+body's decorators do not count, and the functions that the body calls are not looked into.
+
+The source counts only if it compiles to the code that is loaded, as a file may be edited
+while its functions run. Where there is no such source (`exec`, a frozen program) the text is
+made of the bytecode. Each text names its kind: "ast" for a source, the version of Python for
+bytecode. Texts of two kinds cannot be compared.
 """
 
 from __future__ import annotations
 
+import ast
+import linecache
 import opcode
 import sys
-from collections.abc import Callable
+import threading
+import warnings
+from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any
-from zlib import crc32
+
+from ptsflow.workflow.source_hash import Place, checksum, sources_in
 
 _COMPILER = f"{sys.version_info[0]}.{sys.version_info[1]}" + "-O" * sys.flags.optimize
 _LOADS_CONSTANT = tuple(bytes([number]) for number in opcode.hasconst if number < 256)  # noqa: PLR2004 - a byte
@@ -22,20 +30,80 @@ _EXTENDS = opcode.opmap["EXTENDED_ARG"]
 _VARIADIC = 0x04 | 0x08
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
 
+#: The checksums of a function's bytecode and source; None where a line has two of a name.
+_Functions = dict[Place, tuple[int, int] | None]
+#: By file: the lines that were read of it, and its functions.
+_FILES: dict[str, tuple[list[str], _Functions]] = {}
+_reading = threading.Lock()
+
 
 def fingerprint(function: Callable[..., Any]) -> str:
-    """Return e.g. "3.11:1a2b3c4d", the same in every process; "" where it has no code."""
-    shape: list[object] = []
-    part: Any = function
-    # A decorator that wraps the body has code of its own; both count.
-    while isinstance(code := getattr(part, "__code__", None), CodeType):
-        named = tuple((part.__kwdefaults__ or {}).items())
-        shape.append((_code(code), _value(part.__defaults__), _value(named)))
-        part = getattr(part, "__wrapped__", None)
-    if not shape:
+    """Return e.g. "ast:1a2b3c4d", the same in every process; "" where there is no code."""
+    parts = list(_parts(function))
+    if not parts:
         return ""
-    text = repr(shape).encode(errors="surrogatepass")
-    return f"{_COMPILER}:{crc32(text):08x}"
+    codes = [_code(part.__code__) for part in parts]
+    sources = [_source(part, code) for part, code in zip(parts, codes, strict=True)]
+    kind, shape = (_COMPILER, codes) if None in sources else ("ast", sources)
+    defaults = [
+        (_value(part.__defaults__), _value(tuple((part.__kwdefaults__ or {}).items())))
+        for part in parts
+    ]
+    return f"{kind}:{checksum((shape, defaults)):08x}"
+
+
+def _parts(function: Any) -> Iterator[Any]:
+    """Yield the function and what it wraps: the code of a decorator counts as well."""
+    while isinstance(getattr(function, "__code__", None), CodeType):
+        yield function
+        function = getattr(function, "__wrapped__", None)
+
+
+# -- source -----------------------------------------------------------------
+
+
+def _source(function: Any, shape: object) -> int | None:
+    """Return the checksum of a function's source; None if it is not what is loaded."""
+    code: CodeType = function.__code__
+    with _reading:
+        functions = _functions_of(code.co_filename, function.__globals__)
+    found = functions.get((code.co_name, code.co_firstlineno))
+    return found[1] if found and found[0] == checksum(shape) else None
+
+
+def _functions_of(file: str, names: dict[str, Any]) -> _Functions:
+    """Return the functions of a file as it is now; each version of it is read once."""
+    linecache.checkcache(file)
+    lines = linecache.getlines(file, names)
+    read, functions = _FILES.get(file, (None, {}))
+    if read is not lines:
+        functions = _functions_in("".join(lines), file)
+        _FILES[file] = lines, functions
+    return functions
+
+
+def _functions_in(source: str, file: str) -> _Functions:
+    with warnings.catch_warnings():
+        # Python warned when it loaded the file.
+        warnings.simplefilter("ignore")
+        try:
+            sources = sources_in(ast.parse(source))
+            compiled = compile(source, file, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return {}
+    found: _Functions = {}
+    todo = [compiled]
+    while todo:
+        code = todo.pop()
+        todo += [entry for entry in code.co_consts if isinstance(entry, CodeType)]
+        place = code.co_name, code.co_firstlineno
+        text = sources.get(place)
+        if text is not None:
+            found[place] = None if place in found else (checksum(_code(code)), text)
+    return found
+
+
+# -- bytecode ---------------------------------------------------------------
 
 
 def _code(code: CodeType) -> object:
