@@ -97,7 +97,7 @@ class ExtraMissing(UsageError):
 
 
 class ContainerBusy(PtsflowError):
-    """Another live runner holds the container."""
+    """Another live runner holds the container, or a store that must be upgraded."""
 
     exit_code = 5
 

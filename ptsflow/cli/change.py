@@ -12,6 +12,7 @@ from ptsflow.cli.shared import (
     Common,
     chosen,
     common_options,
+    open_to_change,
     open_to_look,
     pass_common,
     program,
@@ -45,7 +46,7 @@ def reset(
     """
     if downstream and step is None:
         raise UsageError("reset: --downstream goes with --step STEP; give a step")
-    with contextlib.closing(open_to_look(common.url)) as store:
+    with contextlib.closing(open_to_change(common.url)) as store:
         record = chosen(store, name)
         tasks = store.tasks(record.uid)
         lost = admin.resettable(record, tasks, step=step, with_downstream=downstream)
@@ -78,7 +79,7 @@ def retry(common: Common, name: str) -> None:
 
     NAME may be any unique part of a container's name.
     """
-    with contextlib.closing(open_to_look(common.url)) as store:
+    with contextlib.closing(open_to_change(common.url)) as store:
         record = chosen(store, name)
         listed = admin.retry(store, record)
     if listed:
@@ -103,7 +104,7 @@ def mark(common: Common, name: str, task: str, status: str) -> None:
     done: it did its work, what waits for it may go on. pending: run it again. NAME may
     be any unique part of a container's name.
     """
-    with contextlib.closing(open_to_look(common.url)) as store:
+    with contextlib.closing(open_to_change(common.url)) as store:
         record = chosen(store, name)
         admin.mark(store, record, task, Status(status))
     say(f"{record.name}: {fmt.clean(task)} is {status} now")

@@ -20,8 +20,9 @@ from ptsflow.cli.change import cancel, mark, reset, retry
 from ptsflow.cli.help import help_topic
 from ptsflow.cli.logs import logs
 from ptsflow.cli.run import run
-from ptsflow.cli.shared import BUG, Common, common_options, refuse, say
+from ptsflow.cli.shared import BUG, Common, Group, common_options, refuse, say
 from ptsflow.cli.show import graph, list_containers, show, status
+from ptsflow.cli.store import store
 from ptsflow.errors import PtsflowError, similar
 
 _USAGE = 2
@@ -29,25 +30,8 @@ _INTERRUPTED = 130
 _TERMINATED = 143
 
 
-class _Group(click.Group):
-    """Suggests a command where a name is unknown."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if self.get_command(ctx, name) is None and not name.startswith("-"):
-            commands = self.list_commands(ctx)
-            raise click.UsageError(
-                f"there is no command {name!r}{similar(name, commands)}; "
-                f"there are {', '.join(commands)}",
-                ctx,
-            )
-        return super().resolve_command(ctx, args)
-
-
 @click.group(
-    cls=_Group,
+    cls=Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 complete, 1 a step failed, 2 usage, 3 a bug in ptsflow, "
     "4 target, declaration or parameters do not fit, 5 held by another runner, "
@@ -61,7 +45,7 @@ def commands() -> None:
 
 _COMMANDS = (
     *(run, status, list_containers, show, logs, graph),
-    *(cancel, retry, reset, mark, help_topic),
+    *(cancel, retry, reset, mark, store, help_topic),
 )
 for _command in _COMMANDS:
     commands.add_command(_command)

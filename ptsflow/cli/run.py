@@ -29,7 +29,7 @@ from ptsflow.cli.shared import (
     typed,
 )
 from ptsflow.cli.show import status_object
-from ptsflow.client import connect
+from ptsflow.client import Client
 from ptsflow.core.forecast import foresee
 from ptsflow.core.model import ContainerRecord, Status
 from ptsflow.display import as_json, tables
@@ -48,6 +48,7 @@ from ptsflow.runner.options import Options, check_options
 from ptsflow.runner.prepare import asked_again, check_fits
 from ptsflow.runner.report import Stopped
 from ptsflow.runner.run import run_with
+from ptsflow.stores import open_store
 from ptsflow.workflow import units
 from ptsflow.workflow.compile import plan_of
 from ptsflow.workflow.loading import load
@@ -245,7 +246,7 @@ def _value(kind: type[Workflow], name: str, texts: list[str]) -> Any:
 def _run(common: Common, request: Request, workflow: Workflow, options: Options) -> int:
     board = Board()
     configured = configured_listeners()
-    with connect(common.url) as client:
+    with Client(open_store(common.url, notice=say)) as client:
         try:
             with _screen(board, quiet=request.quiet) as screen:
                 listening = replace(options, listeners=(board, screen, *configured))

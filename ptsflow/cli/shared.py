@@ -76,29 +76,61 @@ def common_options(function: F) -> F:
     return function
 
 
+class Group(click.Group):
+    """Suggests a command where a name is unknown."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command of that name, or say which are there."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            commands = self.list_commands(ctx)
+            raise click.UsageError(
+                f"there is no command {name!r}{similar(name, commands)}; "
+                f"there are {', '.join(commands)}",
+                ctx,
+            )
+        return super().resolve_command(ctx, args)
+
+
 pass_common = click.make_pass_decorator(Common, ensure=True)
 
 
 # -- the store --------------------------------------------------------------
 
 
-def open_existing(url: str) -> Store | None:
-    """Open a store; return None if its file does not exist."""
+def open_existing(url: str, *, upgrade: bool = False) -> Store | None:
+    """Open a store; return None if its file does not exist.
+
+    Args:
+        url: where it is.
+        upgrade: carry a file of an earlier layout over to this version's first.
+    """
     if url.partition(":")[0].lower() == "sqlite":
         from ptsflow.stores.sqlite.file import path_of  # noqa: PLC0415 - lazily.
 
         if not path_of(url).exists():
             return None
-    return open_store(url)
+    return open_store(url, upgrade=upgrade, notice=say)
 
 
-def open_to_look(url: str) -> Store:
+def open_to_change(url: str) -> Store:
+    """Open an existing store; a file of an earlier layout is upgraded first.
+
+    Raises:
+        ContainerNotFound: there is no store, so there are no containers.
+    """
+    return open_to_look(url, upgrade=True)
+
+
+def open_to_look(url: str, *, upgrade: bool = False) -> Store:
     """Open an existing store.
 
     Raises:
         ContainerNotFound: there is no store, so there are no containers.
     """
-    store = open_existing(url)
+    store = open_existing(url, upgrade=upgrade)
     if store is None:
         raise ContainerNotFound(
             f"there is no store at {mask(url)} yet; begin one with ptsflow run, "

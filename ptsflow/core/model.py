@@ -12,8 +12,10 @@ from enum import StrEnum
 
 from msgspec import UNSET, Struct, UnsetType
 
-#: The version of the layout of what stores keep. A store refuses newer ones.
+#: The number of the layout of what stores keep. A store refuses newer ones.
 SCHEMA = 2
+#: The oldest layout that can be carried over to this one.
+OLDEST_SCHEMA = 2
 
 #: The largest name of a container or a task, in bytes of UTF-8.
 NAME_LIMIT = 200

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ptsflow.client.client import Client, store_url
 from ptsflow.core.plan import Executor, Plan
 from ptsflow.errors import UsageError
-from ptsflow.events import Listener
+from ptsflow.events import Listener, Notice
+from ptsflow.runner.event_bus import Bus
 from ptsflow.runner.options import Options, check_options, names_of
 from ptsflow.runner.report import Report, Stopped
 from ptsflow.stores import open_store
@@ -107,19 +108,31 @@ def run_with(
             workflow, plan, held, options, lambda: contextlib.nullcontext(held)
         )
     url = store_url(store)
-    opened = open_store(url)
+    opened = open_store(url, notice=_notice(options))
     if opened.url.startswith("memory:"):
         return execute(
             workflow, plan, opened, options, lambda: contextlib.nullcontext(opened)
         )
     try:
         return execute(
-            workflow, plan, opened, options, lambda: contextlib.closing(open_store(url))
+            workflow,
+            plan,
+            opened,
+            options,
+            lambda: contextlib.closing(open_store(url, upgrade=False)),
         )
     finally:
         # After a lost lease, a body's thread may still wait for the store in it.
         with contextlib.suppress(Exception):
             opened.close()
+
+
+def _notice(options: Options) -> Callable[[str], None] | None:
+    """Return a function that hands a line to the listeners, before the run begins."""
+    bus = Bus(options.listeners)
+    if not bus:
+        return None
+    return lambda text: bus.emit(Notice(at=options.clock(), text=text))
 
 
 def planned(workflow: Workflow) -> Plan:

@@ -192,7 +192,7 @@ def test_the_log_of_another_program_is_left_alone(path: Path) -> None:
 
 _OF_BEFORE = (
     ", made by an earlier version of ptsflow; finish what is in it with that version, "
-    "or choose another file"
+    "or choose another store"
 )
 
 
@@ -200,7 +200,7 @@ _OF_BEFORE = (
     ("layout", "cure"),
     [
         (3, "; upgrade ptsflow"),
-        (0, "; restore the file from a copy"),
+        (0, "; restore it from a copy"),
         (
             1,
             _OF_BEFORE,

@@ -15,8 +15,8 @@ from bson import ObjectId
 from msgspec import Struct
 from pymongo.errors import DuplicateKeyError
 
+from ptsflow.core import model
 from ptsflow.core.model import (
-    SCHEMA,
     Attempt,
     Change,
     ContainerRecord,
@@ -28,6 +28,7 @@ from ptsflow.core.model import (
 )
 from ptsflow.errors import Conflict, ContainerNotFound, StoreDamaged, StoreUnavailable
 from ptsflow.host.clock import Clock
+from ptsflow.stores.mongo import migrations
 from ptsflow.stores.mongo.changes import (
     Committer,
     adopted,
@@ -60,11 +61,16 @@ class MongoStore:
         url: `mongodb://…` or `mongodb+srv://…`; the database is `ptsflow` where the
             URL names none.
         clock: Tells the time for leases instead of the server's clock; for tests.
+        any_layout: Open a database of an earlier layout as well, to read it and to ask
+            runners to stop.
     """
 
-    def __init__(self, url: str, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, url: str, *, clock: Clock | None = None, any_layout: bool = False
+    ) -> None:
         self._source = url
         self._clock = clock
+        self._any_layout = any_layout
         self._link = Connection(url)
         self.url = self._link.url
         # Its containers' uids are used nowhere else.
@@ -78,7 +84,7 @@ class MongoStore:
         self._made: dict[str, ObjectId] = {}
         self._deleted: set[str] = set()
         try:
-            self._check_schema()
+            self._check_layout()
         except BaseException:
             self.close()
             raise
@@ -89,26 +95,33 @@ class MongoStore:
 
     def sibling(self) -> MongoStore:
         """Return another store with a client of its own."""
-        return MongoStore(self._source, clock=self._clock)
+        return MongoStore(self._source, clock=self._clock, any_layout=self._any_layout)
 
     def close(self) -> None:
         """Close the client; a second call does nothing."""
         self._link.close()
 
-    def _check_schema(self) -> None:
+    def _check_layout(self) -> None:
         with self._link.call():
             meta = self._meta.find_one({"_id": "schema"})
-        found = SCHEMA if meta is None else meta.get("schema")
-        if found != SCHEMA:
+        if meta is not None and migrations.is_earlier(f"store {self.url!r}", meta):
+            if self._any_layout:
+                return
             raise StoreDamaged(
-                f"store {self.url!r}: expected schema {SCHEMA}, found {_layout(found)}"
+                f"store {self.url!r}: expected layout {model.SCHEMA}, found an earlier one; "
+                f"upgrade ptsflow on all hosts, then type: {self._upgrade_command()}"
             )
         with self._link.call():
             self._containers.ensure_indexes()
             self._tasks.ensure_indexes()
             if meta is None:
                 with suppress(DuplicateKeyError):
-                    self._meta.insert_one({"_id": "schema", "schema": SCHEMA})
+                    self._meta.insert_one({"_id": "schema", "schema": model.SCHEMA})
+
+    def _upgrade_command(self) -> str:
+        if self.url != self._source:
+            return "ptsflow store upgrade, with the URL in $PTSFLOW_STORE"
+        return f"ptsflow store upgrade --store '{self.url}'"
 
     # -- containers ---------------------------------------------------------
 
@@ -302,12 +315,3 @@ class MongoStore:
 
 #: How often a commit is tried where tasks changed between its write and its look.
 _ROUNDS = 5
-
-
-def _layout(found: object) -> str:
-    if isinstance(found, int) and 0 < found < SCHEMA:
-        return (
-            f"{found!r}, made by an earlier version of ptsflow; finish what is in it "
-            f"with that version, or choose another database"
-        )
-    return f"{found!r}; use the version of ptsflow that wrote it, or another database"

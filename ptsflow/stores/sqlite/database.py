@@ -73,6 +73,7 @@ class Database:
         # The owner of a store and the run it was given to may call it at once.
         self._turn = threading.RLock()
         self.connection = self.read(kind.connect, path, patience)
+        self._layout = self.connection.pragma("user_version")
         self._inode = path.stat().st_ino
         self.execute = self.connection.cursor().execute
         self.changes = self.connection.changes
@@ -107,6 +108,15 @@ class Database:
             raise StoreDamaged(
                 f"{self.path}: expected the file that was opened, found it removed or "
                 "replaced; stop what did that, and run again"
+            )
+
+    def _check_layout(self) -> None:
+        """Raise if another process upgraded the file after this one opened it."""
+        found = self.execute("PRAGMA user_version").get
+        if found != self._layout:
+            raise StoreDamaged(
+                f"{self.path}: expected layout {self._layout}, as when the file was opened, "
+                f"found layout {found}; run again with the version that upgraded it"
             )
 
     def is_in_place(self) -> bool:
@@ -158,6 +168,7 @@ class Database:
         execute = self.execute
         execute("BEGIN IMMEDIATE")
         try:
+            self._check_layout()
             answer = action(*args, **kwargs)
             execute("COMMIT")
         except BaseException:

@@ -11,13 +11,14 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 from uuid import uuid4
 
 import apsw
 
-from ptsflow.core.model import SCHEMA
+from ptsflow.core import model
 from ptsflow.errors import (
     StoreDamaged,
     StoreError,
@@ -26,8 +27,9 @@ from ptsflow.errors import (
     StoreURLError,
 )
 from ptsflow.host import atomic_files
+from ptsflow.stores.sqlite import layout
 from ptsflow.stores.sqlite.database import Kind
-from ptsflow.stores.sqlite.layout import APPLICATION_ID, TABLES, check_layout
+from ptsflow.stores.sqlite.layout import APPLICATION_ID, check_layout
 
 #: Of WAL without fcntl locks and shared memory between machines nothing remains.
 NETWORK = frozenset(
@@ -36,6 +38,9 @@ NETWORK = frozenset(
     | {"fuse.smbnetfs", "fuse.sshfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs"}
     | {"nfs", "nfs4", "ocfs2", "smb2", "smb3", "smbfs", "virtiofs"}
 )
+
+#: Carries the open file of an earlier layout over to this one, or raises.
+Upgrade = Callable[[Path, apsw.Connection], None]
 
 _WHAT = "a ptsflow store"
 _CURE = "restore the file from a copy"
@@ -186,10 +191,10 @@ def _fill(path: Path) -> None:
     try:
         connection.execute("PRAGMA synchronous = FULL")
         with connection:
-            for statement in TABLES:
+            for statement in layout.TABLES:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA}")
+            connection.execute(f"PRAGMA user_version = {model.SCHEMA}")
         connection.execute("PRAGMA journal_mode = WAL")
     except apsw.Error as error:
         raise refusal(path, error, connection.system_errno) from error
@@ -197,10 +202,11 @@ def _fill(path: Path) -> None:
         connection.close()
 
 
-def connect(path: Path, patience: float) -> apsw.Connection:
+def connect(path: Path, patience: float, upgrade: Upgrade) -> apsw.Connection:
     """Open a prepared file and check that it is a store that this version knows.
 
-    SQLite waits for a tenth of `patience`; then the caller tries again.
+    SQLite waits for a tenth of `patience`; then the caller tries again. What is of an
+    earlier layout is given to `upgrade`.
 
     Raises:
         apsw.Error: SQLite cannot read it; see `refusal`.
@@ -213,11 +219,14 @@ def connect(path: Path, patience: float) -> apsw.Connection:
         # Whatever is refused below stays as it was, its log included.
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(is_logged))
         connection.set_busy_timeout(int(patience * 100))
-        check_layout(path, connection)
+        number = check_layout(path, connection)
         if not is_logged:
             _check_length(path, connection)
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         _set_up(path, connection)
+        if number < model.SCHEMA:
+            upgrade(path, connection)
+            check_layout(path, connection)
     except BaseException:
         connection.close()
         raise
@@ -294,5 +303,6 @@ def unmade(path: Path, error: OSError) -> StoreError:
     )
 
 
-#: A store's file, for `Database`.
-STORE = Kind(prepare, connect, refusal, _CURE)
+def kind(upgrade: Upgrade) -> Kind:
+    """Return what `Database` is to know of a store's file."""
+    return Kind(prepare, partial(connect, upgrade=upgrade), refusal, _CURE)

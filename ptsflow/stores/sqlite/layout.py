@@ -1,7 +1,7 @@
-"""The tables of a SQLite store, and whether an opened file has them.
+"""The tables of a SQLite store, and the check that an opened file has them.
 
-What an older version may ignore never changes the number of the layout: tables, indexes
-and columns that this version does not know are left alone, whoever made them.
+Unknown tables, indexes and columns are left alone: a later version or another program,
+such as Litestream, may have made them.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from pathlib import Path
 import apsw
 from msgspec import Struct
 
-from ptsflow.core.model import SCHEMA
+from ptsflow.core import model
 from ptsflow.errors import StoreDamaged
+from ptsflow.stores.layouts import check_number
 
 #: "ptsf", in the file's header: what it is, whatever its name.
 APPLICATION_ID = 0x70747366
@@ -104,11 +105,12 @@ def check_application(
         )
 
 
-def check_layout(path: Path, connection: apsw.Connection) -> None:
-    """Refuse a database that is no store of this layout.
+def check_layout(path: Path, connection: apsw.Connection) -> int:
+    """Return the number of the file's layout: this version's, or an earlier one.
 
     Raises:
-        StoreDamaged: it is another program's, of another layout, or lacks a table.
+        StoreDamaged: the file is another program's, its layout is unknown, or a table
+            is missing.
     """
     check_application(
         path,
@@ -117,33 +119,31 @@ def check_layout(path: Path, connection: apsw.Connection) -> None:
         what="a ptsflow store",
         cure="choose another file",
     )
-    version = connection.pragma("user_version")
-    if version != SCHEMA:
-        raise StoreDamaged(
-            f"{path}: expected layout {SCHEMA}, found layout {_layout(version)}"
-        )
-    check_tables(path, connection)
+    number = check_number(str(path), connection.pragma("user_version"))
+    if number == model.SCHEMA:
+        check_tables(path, connection)
+    return number
 
 
 def check_tables(path: Path, connection: apsw.Connection) -> None:
-    """Refuse a database in which a table or an index is not as this version knows it.
+    """Refuse a database that lacks a table, an index, or a part of one.
 
     Raises:
-        StoreDamaged: one is missing, or lacks a column or a constraint.
+        StoreDamaged: the message names the tables and indexes.
     """
     found = [sql for (sql,) in connection.execute("SELECT sql FROM sqlite_schema")]
     missing = missing_from(found)
     if missing:
         raise StoreDamaged(
-            f"{path}: expected {', '.join(missing)} as in layout {SCHEMA}, found "
+            f"{path}: expected {', '.join(missing)} as in layout {model.SCHEMA}, found "
             "something else or nothing; restore the file from a copy"
         )
 
 
 def missing_from(statements: Iterable[str | None]) -> list[str]:
-    """Return which of `TABLES` are not among those that the statements made.
+    """Return the names of the tables and indexes in `TABLES` that the statements lack.
 
-    A table is there if it has all columns and constraints of ours, in whatever order.
+    A table may have more columns and constraints, in any order. An index may not.
     """
     texts = {text for text in statements if text is not None}
     unseen = [text for text in TABLES if text not in texts]
@@ -158,7 +158,7 @@ def missing_from(statements: Iterable[str | None]) -> list[str]:
 
 
 class _Parts(Struct, frozen=True):
-    """A CREATE statement: what comes before its parentheses, in them, and after."""
+    """A CREATE statement: the text before, in and after its parentheses."""
 
     head: str
     definitions: tuple[str, ...]
@@ -166,12 +166,12 @@ class _Parts(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """What it makes, such as "table tasks"."""
+        """The kind and name of the object, such as "table tasks"."""
         kind, name = _NAMED.findall(self.head)[0]
         return f"{kind.lower()} {name}"
 
     def is_within(self, other: _Parts) -> bool:
-        """Whether the other one makes the same thing, or a table with more columns."""
+        """Whether the other statement makes the same index, or a table with at least ours."""
         if (self.head, self.tail) != (other.head, other.tail):
             return False
         if self.head.startswith("CREATE TABLE"):
@@ -189,14 +189,3 @@ def _parts(statement: str) -> _Parts:
     body, _, tail = rest.rpartition(")")
     definitions = tuple(part.strip() for part in _COMMA.split(body))
     return _Parts(head.strip(), definitions, tail.strip())
-
-
-def _layout(version: int) -> str:
-    if version > SCHEMA:
-        return f"{version}; upgrade ptsflow"
-    if version < 1:
-        return f"{version}; restore the file from a copy"
-    return (
-        f"{version}, made by an earlier version of ptsflow; finish what is in it with "
-        "that version, or choose another file"
-    )

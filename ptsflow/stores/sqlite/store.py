@@ -8,8 +8,9 @@ row carries a check value, because SQLite itself notices no flipped byte.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
+from functools import partial
 
 from ptsflow.core.model import (
     Attempt,
@@ -24,9 +25,10 @@ from ptsflow.errors import StoreError
 from ptsflow.host.clock import Clock, system_clock
 from ptsflow.stores.leasing import Decide, Leasing
 from ptsflow.stores.rules import is_held, is_leased
+from ptsflow.stores.sqlite import migrations
 from ptsflow.stores.sqlite.containers import SqliteContainers
 from ptsflow.stores.sqlite.database import Database
-from ptsflow.stores.sqlite.file import STORE, path_of
+from ptsflow.stores.sqlite.file import Upgrade, kind, path_of
 from ptsflow.stores.sqlite.logs import SqliteLogs
 from ptsflow.stores.sqlite.tasks import SqliteTasks
 
@@ -39,12 +41,23 @@ class SqliteStore(Leasing):
             are made where there are none, for this user alone.
         clock: Tells the time for leases.
         patience: For how many seconds to wait while other processes write.
+        notice: Told in a line that the file was of an earlier layout and was upgraded.
+        upgrade: What else becomes of a file of an earlier layout.
     """
 
     def __init__(
-        self, url: str, *, clock: Clock = system_clock, patience: float = 10.0
+        self,
+        url: str,
+        *,
+        clock: Clock = system_clock,
+        patience: float = 10.0,
+        notice: Callable[[str], None] | None = None,
+        upgrade: Upgrade | None = None,
     ) -> None:
-        self._use(url, clock, Database(path_of(url), STORE, patience))
+        if upgrade is None:
+            say = notice or migrations.print_notice
+            upgrade = partial(migrations.upgrade, clock=clock, notice=say)
+        self._use(url, clock, Database(path_of(url), kind(upgrade), patience))
 
     def _use(self, url: str, clock: Clock, database: Database) -> None:
         self.url = url
@@ -62,7 +75,7 @@ class SqliteStore(Leasing):
 
     def sibling(self) -> SqliteStore:
         """Return another connection to the same file."""
-        other = SqliteStore.__new__(SqliteStore)
+        other = type(self).__new__(type(self))
         other._use(self.url, self._clock, self._database.another())  # noqa: SLF001 - its own.
         return other
 

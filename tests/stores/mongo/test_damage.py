@@ -36,10 +36,11 @@ def test_a_name_that_is_no_text_finds_nothing(store: MongoStore, name: Any) -> N
     assert store.container(name) is None
 
 
-_OF_ANOTHER = "; use the version of ptsflow that wrote it, or another database"
+_NEWER = "; upgrade ptsflow"
+_NO_NUMBER = "; restore it from a copy"
 _OF_BEFORE = (
     ", made by an earlier version of ptsflow; finish what is in it with that version, "
-    "or choose another database"
+    "or choose another store"
 )
 
 
@@ -47,14 +48,14 @@ _OF_BEFORE = (
     ("found", "cure"),
     [
         (1, _OF_BEFORE),
-        (3, _OF_ANOTHER),
-        (99, _OF_ANOTHER),
-        (0, _OF_ANOTHER),
-        ("2", _OF_ANOTHER),
-        (None, _OF_ANOTHER),
+        (3, _NEWER),
+        (99, _NEWER),
+        (0, _NO_NUMBER),
+        ("2", _NO_NUMBER),
+        (None, _NO_NUMBER),
     ],
 )
-def test_a_store_of_another_schema_is_refused(
+def test_a_database_of_another_layout_is_refused(
     url: str, database: Database[Raw], found: object, cure: str
 ) -> None:
     database["ptsflow_meta"].insert_one({"_id": "schema", "schema": found})
@@ -63,7 +64,7 @@ def test_a_store_of_another_schema_is_refused(
         MongoStore(url)
 
     assert str(caught.value) == (
-        f"store {url!r}: expected schema 2, found {found!r}{cure}"
+        f"store {url!r}: expected layout 2, found layout {found!r}{cure}"
     )
     assert database.list_collection_names() == ["ptsflow_meta"]
 
