@@ -45,7 +45,7 @@ _AROUND: dict[object, int | None] = {
 Annotation = Any
 
 
-class ValuePlace:
+class Place:
     """What an annotation says of one place of a value, and of those below it."""
 
     def __init__(self, choices: Iterable[object]) -> None:
@@ -53,17 +53,17 @@ class ValuePlace:
         self.choices = tuple(choices)
 
     @cached_property
-    def elements(self) -> ValuePlace:
+    def elements(self) -> Place:
         """The place of the elements of a list, tuple or set."""
         return self._below(_element_hints)
 
     @cached_property
-    def values(self) -> ValuePlace:
+    def values(self) -> Place:
         """The place of the values of a dict."""
         return self._below(_value_hints)
 
     @cached_property
-    def keys(self) -> Mapping[str, ValuePlace]:
+    def keys(self) -> Mapping[str, Place]:
         """The places of those keys of a dict that have one of their own."""
         fields = [_key_hints(choice) for choice in self.choices]
         return {
@@ -94,7 +94,7 @@ class ValuePlace:
         texts = (c.text for c in self.choices if isinstance(c, Unresolved))
         return next(texts, None)
 
-    def _below(self, pick: Callable[[object], Iterable[object]]) -> ValuePlace:
+    def _below(self, pick: Callable[[object], Iterable[object]]) -> Place:
         return _joined(
             hint
             for choice in self.choices
@@ -117,7 +117,7 @@ class Lead:
         self._bindings.append(bindings)
 
     @cached_property
-    def fields(self) -> Mapping[str, ValuePlace]:
+    def fields(self) -> Mapping[str, Place]:
         """The place of each field."""
         hints = self.shape.hints
         return {
@@ -129,14 +129,14 @@ class Lead:
 
 
 #: The place of which nothing is known.
-ANYWHERE = ValuePlace(())
+ANYWHERE = Place(())
 
 
-def place_of(hint: object) -> ValuePlace:
+def place_of(hint: object) -> Place:
     """Return where an annotation leads."""
     if hint is Any:
         return ANYWHERE
-    if isinstance(hint, ValuePlace):
+    if isinstance(hint, Place):
         return hint
     try:
         return _place_of(hint)
@@ -145,13 +145,13 @@ def place_of(hint: object) -> ValuePlace:
 
 
 @lru_cache(1024)
-def _place_of(hint: object) -> ValuePlace:
+def _place_of(hint: object) -> Place:
     return _joined([hint])
 
 
-def _joined(hints: Iterable[object]) -> ValuePlace:
+def _joined(hints: Iterable[object]) -> Place:
     choices = [choice for hint in hints for choice in _choices(hint)]
-    return ValuePlace(choices) if choices else ANYWHERE
+    return Place(choices) if choices else ANYWHERE
 
 
 def _choices(hint: Annotation) -> Iterator[object]:

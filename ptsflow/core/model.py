@@ -133,11 +133,11 @@ class ContainerRecord(Struct, frozen=True, kw_only=True):
     #: JSON object: parameter name -> value as the codec wrote it.
     params: str | None = None
     plan: tuple[StepSummary, ...] = ()
-    #: The TARGET that it was last run by, if from the command line.
-    target: str | None = None
     status: Status = Status.PENDING
     #: What `Finish` said, where a step ended the workflow early.
     finish_reason: str | None = None
+    #: The TARGET that it was last run by, if from the command line.
+    target: str | None = None
     #: Grows with every claim; a write with an old one is refused.
     fence: int = 0
     owner: Owner | None = None

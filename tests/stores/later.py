@@ -28,7 +28,7 @@ from ptsflow.stores.sqlite import layout, rows
 from ptsflow.stores.sqlite import migrations as sqlite
 
 SCHEMA = 4
-_COLUMNS = tuple(rows.CONTAINER.split(", "))
+_COLUMNS = rows.CONTAINER
 
 #: The tables of layout 4: a container has a colour, an attempt a cost.
 TABLES = (

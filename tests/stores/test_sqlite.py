@@ -17,12 +17,10 @@ import apsw
 import pytest
 
 from ptsflow.core.model import (
-    PAYLOADS,
     ContainerRecord,
     Progress,
     Status,
     Stop,
-    TaskRecord,
 )
 from ptsflow.errors import PtsflowError, StoreDamaged, StoreFull, StoreUnavailable
 from ptsflow.stores.sqlite import rows
@@ -62,17 +60,6 @@ def raw(store: SqliteStore, path: Path) -> Iterator[apsw.Connection]:
     connection = apsw.Connection(str(path))
     yield connection
     connection.close()
-
-
-def test_every_field_of_a_record_has_its_column() -> None:
-    task = set(rows.TASK.split(", "))
-    container = set(rows.CONTAINER.split(", "))
-
-    own = {"container", "is_open", "checksum"}
-    assert task - own == set(TaskRecord.__struct_fields__) - set(PAYLOADS)
-    assert container - {"next_position", "checksum"} == set(
-        ContainerRecord.__struct_fields__
-    )
 
 
 def test_each_connection_is_durable_and_trusts_nothing(store: SqliteStore) -> None:

@@ -80,10 +80,7 @@ class SqliteLogs:
 
     def put(self, uid: str, chunks: Sequence[LogChunk]) -> None:
         """Add chunks; those of attempts before the last `LEDGER_LENGTH` are dropped."""
-        rows = [
-            (number(uid), each.task, each.attempt, each.number, _text(each))
-            for each in chunks
-        ]
+        rows = [_chunk_row(number(uid), each) for each in chunks]
         old = [(number(uid), task, last) for task, last in outlived(chunks).items()]
         database = self._database_in_place() or self._open()
         database.write(_put, database, rows, old)
@@ -147,8 +144,9 @@ class SqliteLogs:
         return self._database
 
 
-def _text(chunk: LogChunk) -> str:
-    return to_json(chunk.lines).decode()
+def _chunk_row(container: int, chunk: LogChunk) -> Row:
+    lines = to_json(chunk.lines).decode()
+    return container, chunk.task, chunk.attempt, chunk.number, lines
 
 
 def _chunk(row: Row) -> LogChunk:

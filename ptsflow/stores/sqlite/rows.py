@@ -6,6 +6,7 @@ an int and knows no negative zero; both are levelled out before the value is tak
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -13,9 +14,11 @@ from msgspec import UNSET
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 from msgspec.msgpack import encode
+from msgspec.structs import asdict
 
 from ptsflow.core.model import (
     LEDGER_LENGTH,
+    PAYLOADS,
     Attempt,
     Cause,
     ContainerRecord,
@@ -29,34 +32,43 @@ from ptsflow.core.model import (
 #: A row as SQLite gives it: what its types are is what the tables promise.
 Row = tuple[Any, ...]
 
-CONTAINER = (
-    "uid, name, workflow, params, plan, status, finish_reason, target, "
-    "fence, owner, leased_till, stop_asked, created_at, started_at, ended_at, "
-    "next_position, checksum"
+# The columns are the fields of the records in their order, and the store's own. The check
+# value depends on that order: fields that change places make a new layout.
+
+CONTAINER = (*ContainerRecord.__struct_fields__, "next_position", "checksum")
+
+#: The fields of a task that are kept in its row as they are.
+_PLAIN = tuple(
+    name
+    for name in TaskRecord.__struct_fields__
+    if name not in {"name", "position", *PAYLOADS}
 )
-TASK = (
-    "container, name, position, is_open, step, key, status, version, fence, attempt, "
-    "invoke_count, percentage_complete, status_text, due, began_at, last_invoked_at, "
-    "task_ended_at, task_duration_ms, leased_till, max_retries, "
-    "delay_between_retries, error, cause, code_version, code_hash, ran_by, checksum"
-)
-#: How many columns of a task there are, the check value included.
-WIDTH = len(TASK.split(", "))
+#: What names, places and indexes a task comes first, so that a statement may leave it out.
+TASK = ("container", "name", "position", "is_open", *_PLAIN, "checksum")
+_PERCENTAGE, _TEXT = TASK.index("percentage_complete"), TASK.index("status_text")
+#: The columns of floats, in which SQLite keeps no negative zero.
+_FIGURES = ("percentage_complete", "delay_between_retries")
 
 
-def _assign(columns: str) -> str:
-    return ", ".join(f"{column} = ?" for column in columns.split(", "))
+def _list(columns: Sequence[str]) -> str:
+    return ", ".join(columns)
 
 
-def _marks(columns: str) -> str:
-    return ", ".join("?" for _ in columns.split(", "))
+def _assign(columns: Sequence[str]) -> str:
+    return ", ".join(f"{column} = ?" for column in columns)
+
+
+def _marks(columns: Sequence[str]) -> str:
+    return ", ".join("?" for _ in columns)
 
 
 # -- statements: assembled from the constants above alone -----------------------
 
-CONTAINERS = f"SELECT {CONTAINER} FROM containers"  # noqa: S608
+CONTAINERS = f"SELECT {_list(CONTAINER)} FROM containers"  # noqa: S608
 LAST_UID = "SELECT seq FROM sqlite_sequence WHERE name = 'containers'"
-NEW_CONTAINER = f"INSERT INTO containers ({CONTAINER}) VALUES ({_marks(CONTAINER)})"  # noqa: S608
+NEW_CONTAINER = (
+    f"INSERT INTO containers ({_list(CONTAINER)}) VALUES ({_marks(CONTAINER)})"  # noqa: S608
+)
 DELETE_CONTAINER = (
     "DELETE FROM payloads WHERE task IN (SELECT id FROM tasks WHERE container = ?)",
     "DELETE FROM attempts WHERE task IN (SELECT id FROM tasks WHERE container = ?)",
@@ -69,15 +81,15 @@ STOP_ASKED = "SELECT stop_asked IS NOT NULL FROM containers WHERE uid = ?"
 
 _MATCH = "WHERE container = ? AND name = ? AND version = ? AND fence = ?"
 INSERT = (
-    f"INSERT INTO tasks ({TASK}) VALUES ({_marks(TASK)}) "  # noqa: S608
+    f"INSERT INTO tasks ({_list(TASK)}) VALUES ({_marks(TASK)}) "  # noqa: S608
     "ON CONFLICT (container, name) DO NOTHING"
 )
 #: For a change of neither name, position nor completeness: no index is written.
-UPDATE_UNINDEXED = f"UPDATE tasks SET {_assign(TASK.split(', ', 4)[4])} {_MATCH}"  # noqa: S608
+UPDATE_UNINDEXED = f"UPDATE tasks SET {_assign(TASK[4:])} {_MATCH}"  # noqa: S608
 #: For a task that becomes complete, or is opened again.
-UPDATE_STATUS = f"UPDATE tasks SET {_assign(TASK.split(', ', 3)[3])} {_MATCH}"  # noqa: S608
+UPDATE_STATUS = f"UPDATE tasks SET {_assign(TASK[3:])} {_MATCH}"  # noqa: S608
 #: For another name or another position, whatever else changes with it.
-UPDATE_KEYS = f"UPDATE OR IGNORE tasks SET {_assign(TASK.split(', ', 1)[1])} {_MATCH}"  # noqa: S608
+UPDATE_KEYS = f"UPDATE OR IGNORE tasks SET {_assign(TASK[1:])} {_MATCH}"  # noqa: S608
 DELETE = f"DELETE FROM tasks {_MATCH} RETURNING id"  # noqa: S608
 DELETE_PARTS = (
     "DELETE FROM payloads WHERE task = ?",
@@ -88,9 +100,9 @@ TOUCH = (
     "WHERE container = ? AND name = ?"
 )
 
-TASKS = f"SELECT {TASK} FROM tasks AS t WHERE container = ?"  # noqa: S608
+TASKS = f"SELECT {_list(TASK)} FROM tasks AS t WHERE container = ?"  # noqa: S608
 FULL_TASKS = (
-    f"SELECT {', '.join('t.' + column for column in TASK.split(', '))}, "  # noqa: S608
+    f"SELECT {_list(['t.' + column for column in TASK])}, "  # noqa: S608
     "p0.checksum, CAST(p0.text AS BLOB), p1.checksum, CAST(p1.text AS BLOB), "
     "p2.checksum, CAST(p2.text AS BLOB) FROM tasks AS t "
     "LEFT JOIN payloads AS p0 ON p0.task = t.id AND p0.field = 0 "
@@ -151,117 +163,71 @@ def is_intact(row: Row) -> bool:
 
 def container_row(record: ContainerRecord, next_position: int) -> Row:
     """Return the columns of a container, the check value last."""
-    row = (
-        int(record.uid),
-        record.name,
-        record.workflow,
-        record.params,
-        to_json(record.plan).decode(),
-        record.status,
-        record.finish_reason,
-        record.target,
-        record.fence,
-        None if record.owner is None else to_json(record.owner).decode(),
-        record.leased_till,
-        record.stop_asked,
-        record.created_at,
-        record.started_at,
-        record.ended_at,
-        next_position,
-    )
+    owner = record.owner
+    columns = asdict(record) | {
+        "uid": int(record.uid),
+        "plan": to_json(record.plan).decode(),
+        "owner": None if owner is None else to_json(owner).decode(),
+    }
+    row = (*columns.values(), next_position)
     return (*row, crc32(encode(row)))
 
 
 def container_of(row: Row) -> ContainerRecord:
     """Return the container of an intact row."""
-    owner = row[9]
-    return ContainerRecord(
-        uid=str(row[0]),
-        name=row[1],
-        workflow=row[2],
-        params=row[3],
-        plan=from_json(row[4], type=tuple[StepSummary, ...]),
-        status=Status(row[5]),
-        finish_reason=row[6],
-        target=row[7],
-        fence=row[8],
-        owner=None if owner is None else from_json(owner, type=Owner),
-        leased_till=row[10],
-        stop_asked=None if row[11] is None else Stop(row[11]),
-        created_at=row[12],
-        started_at=row[13],
-        ended_at=row[14],
+    columns = dict(zip(ContainerRecord.__struct_fields__, row, strict=False))
+    owner, stop = columns["owner"], columns["stop_asked"]
+    columns |= {
+        "uid": str(columns["uid"]),
+        "plan": from_json(columns["plan"], type=tuple[StepSummary, ...]),
+        "status": Status(columns["status"]),
+        "owner": None if owner is None else from_json(owner, type=Owner),
+        "stop_asked": None if stop is None else Stop(stop),
+    }
+    return ContainerRecord(**columns)
+
+
+_ENUMS = {
+    "status": {status.value: status for status in Status},
+    "cause": {cause.value: cause for cause in Cause},
+}
+
+
+def _compiled(parameters: str, expression: str) -> Callable[..., Any]:
+    """Return a function that names every field: a loop over them takes twice as long."""
+    known = {"TaskRecord": TaskRecord, "enums": _ENUMS}
+    function: Callable[..., Any] = eval(  # noqa: S307 - made of names of fields alone.
+        f"lambda {parameters}: {expression}", known
     )
+    return function
+
+
+def _compiled_cells() -> Callable[[int, TaskRecord, int], Row]:
+    cells = {name: f"task.{name}" for name in _PLAIN}
+    cells |= {name: f"task.{name} + 0.0" for name in _FIGURES}
+    keys = "container, task.name, position, 0 if task.is_complete else 1"
+    row = f"({keys}, {_list(list(cells.values()))})"
+    return _compiled("container, task, position", row)
+
+
+def _compiled_task_of() -> Callable[[Row, Row], TaskRecord]:
+    cells = {"name": "row[1]", "position": "row[2]"}
+    cells |= {name: f"row[{place}]" for place, name in enumerate(_PLAIN, 4)}
+    cells |= {name: f"enums[{name!r}][{cells[name]}]" for name in _ENUMS}
+    cells |= {name: f"payloads[{place}]" for place, name in enumerate(PAYLOADS)}
+    fields = _list([f"{name}={cell}" for name, cell in cells.items()])
+    return _compiled("row, payloads", f"TaskRecord({fields})")
+
+
+_cells = _compiled_cells()
+#: Returns the task of an intact row, and of its payloads in the order of `PAYLOADS`.
+task_of = _compiled_task_of()
 
 
 def task_row(container: int, task: TaskRecord, position: int) -> Row:
     """Return the columns of a task, the check value last."""
-    row = (
-        container,
-        task.name,
-        position,
-        0 if task.is_complete else 1,
-        task.step,
-        task.key,
-        task.status,
-        task.version,
-        task.fence,
-        task.attempt,
-        task.invoke_count,
-        task.percentage_complete + 0.0,
-        task.status_text,
-        task.due,
-        task.began_at,
-        task.last_invoked_at,
-        task.task_ended_at,
-        task.task_duration_ms,
-        task.leased_till,
-        task.max_retries,
-        task.delay_between_retries + 0.0,
-        task.error,
-        task.cause,
-        task.code_version,
-        task.code_hash,
-        task.ran_by,
-    )
+    row = _cells(container, task, position)
     return (*row, crc32(encode(row)))
-
-
-_STATUS = {status.value: status for status in Status}
-_CAUSE = {cause.value: cause for cause in Cause}
-
-
-def task_of(row: Row, payloads: Row) -> TaskRecord:
-    """Return the task of an intact row."""
-    return TaskRecord(
-        name=row[1],
-        position=row[2],
-        step=row[4],
-        key=row[5],
-        status=_STATUS[row[6]],
-        version=row[7],
-        fence=row[8],
-        attempt=row[9],
-        invoke_count=row[10],
-        percentage_complete=row[11],
-        status_text=row[12],
-        due=row[13],
-        began_at=row[14],
-        last_invoked_at=row[15],
-        task_ended_at=row[16],
-        task_duration_ms=row[17],
-        leased_till=row[18],
-        max_retries=row[19],
-        delay_between_retries=row[20],
-        error=row[21],
-        cause=_CAUSE[row[22]],
-        code_version=row[23],
-        code_hash=row[24],
-        ran_by=row[25],
-        task_data=payloads[0],
-        processing_data=payloads[1],
-        result=payloads[2],
-    )
 
 
 #: The payloads of a task that was read without them.
@@ -270,8 +236,9 @@ NOT_LOADED = (UNSET, UNSET, UNSET)
 
 def progressed(row: Row, percentage: float, text: str) -> Row:
     """Return what `TOUCH` writes to an intact row: percentage, text and check value."""
-    moved = (*row[:11], percentage + 0.0, text, *row[13:-1])
-    return moved[11], text, crc32(encode(moved))
+    moved = list(row[:-1])
+    moved[_PERCENTAGE], moved[_TEXT] = percentage + 0.0, text
+    return moved[_PERCENTAGE], text, crc32(encode(moved))
 
 
 def attempt_row(attempt: Attempt) -> Row:

@@ -82,8 +82,8 @@ class SqliteTasks:
             self._blame(args[0])
 
     def _task(self, row: rows.Row) -> TaskRecord:
-        cells = row[rows.WIDTH :]
-        if not rows.is_intact(row[: rows.WIDTH] if cells else row):
+        cells = row[len(rows.TASK) :]
+        if not rows.is_intact(row[: len(rows.TASK)] if cells else row):
             self._database.raise_damaged(self._called(row[0], row[1]))
         payloads = rows.payloads_of(cells) if cells else rows.NOT_LOADED
         if payloads is None:
