@@ -45,7 +45,7 @@ _AROUND: dict[object, int | None] = {
 Annotation = Any
 
 
-class Place:
+class ValuePlace:
     """What an annotation says of one place of a value, and of those below it."""
 
     def __init__(self, choices: Iterable[object]) -> None:
@@ -53,17 +53,17 @@ class Place:
         self.choices = tuple(choices)
 
     @cached_property
-    def elements(self) -> Place:
+    def elements(self) -> ValuePlace:
         """The place of the elements of a list, tuple or set."""
         return self._below(_element_hints)
 
     @cached_property
-    def values(self) -> Place:
+    def values(self) -> ValuePlace:
         """The place of the values of a dict."""
         return self._below(_value_hints)
 
     @cached_property
-    def keys(self) -> Mapping[str, Place]:
+    def keys(self) -> Mapping[str, ValuePlace]:
         """The places of those keys of a dict that have one of their own."""
         fields = [_key_hints(choice) for choice in self.choices]
         return {
@@ -94,7 +94,7 @@ class Place:
         texts = (c.text for c in self.choices if isinstance(c, Unresolved))
         return next(texts, None)
 
-    def _below(self, pick: Callable[[object], Iterable[object]]) -> Place:
+    def _below(self, pick: Callable[[object], Iterable[object]]) -> ValuePlace:
         return _joined(
             hint
             for choice in self.choices
@@ -117,7 +117,7 @@ class Lead:
         self._bindings.append(bindings)
 
     @cached_property
-    def fields(self) -> Mapping[str, Place]:
+    def fields(self) -> Mapping[str, ValuePlace]:
         """The place of each field."""
         hints = self.shape.hints
         return {
@@ -129,14 +129,14 @@ class Lead:
 
 
 #: The place of which nothing is known.
-ANYWHERE = Place(())
+ANYWHERE = ValuePlace(())
 
 
-def place_of(hint: object) -> Place:
+def place_of(hint: object) -> ValuePlace:
     """Return where an annotation leads."""
     if hint is Any:
         return ANYWHERE
-    if isinstance(hint, Place):
+    if isinstance(hint, ValuePlace):
         return hint
     try:
         return _place_of(hint)
@@ -145,13 +145,13 @@ def place_of(hint: object) -> Place:
 
 
 @lru_cache(1024)
-def _place_of(hint: object) -> Place:
+def _place_of(hint: object) -> ValuePlace:
     return _joined([hint])
 
 
-def _joined(hints: Iterable[object]) -> Place:
+def _joined(hints: Iterable[object]) -> ValuePlace:
     choices = [choice for hint in hints for choice in _choices(hint)]
-    return Place(choices) if choices else ANYWHERE
+    return ValuePlace(choices) if choices else ANYWHERE
 
 
 def _choices(hint: Annotation) -> Iterator[object]:

@@ -16,7 +16,7 @@ from ptsflow.codec.misfit import (
     key_segment,
     quote,
 )
-from ptsflow.codec.places import Lead, Place
+from ptsflow.codec.places import Lead, ValuePlace
 from ptsflow.codec.scalars import SCALARS, SMALL, surrogate_in
 from ptsflow.codec.scalars import read as read_scalar
 
@@ -28,7 +28,7 @@ COLLECTIONS: dict[str, type[Any]] = {
 }
 
 
-def read(tree: Tree, place: Place, depth: int) -> Value:
+def read(tree: Tree, place: ValuePlace, depth: int) -> Value:
     """Return the value of a tree that stands at `place`.
 
     Raises:
@@ -58,7 +58,9 @@ def _foreign(tree: object) -> Misfit:
     return Misfit(f"{quote(tree)} is not what ptsflow stores; reset the step")
 
 
-def _list(tree: list[Tree], place: Place, depth: int, kind: type = list) -> list[Value]:
+def _list(
+    tree: list[Tree], place: ValuePlace, depth: int, kind: type = list
+) -> list[Value]:
     check_depth(depth)
     below = place.elements
     found: list[Value] = []
@@ -70,7 +72,7 @@ def _list(tree: list[Tree], place: Place, depth: int, kind: type = list) -> list
     return found
 
 
-def _dict(tree: dict[str, Tree], place: Place, depth: int) -> dict[str, Value]:
+def _dict(tree: dict[str, Tree], place: ValuePlace, depth: int) -> dict[str, Value]:
     check_depth(depth)
     keys, values = place.keys, place.values
     found: dict[str, Value] = {}
@@ -84,7 +86,7 @@ def _dict(tree: dict[str, Tree], place: Place, depth: int) -> dict[str, Value]:
     return found
 
 
-def _tagged(tree: dict[str, Tree], place: Place, depth: int) -> Value:
+def _tagged(tree: dict[str, Tree], place: ValuePlace, depth: int) -> Value:
     tag, held = tree["$"], tree.get("v")
     if type(tag) is not str:
         raise _foreign(tree)
@@ -100,7 +102,9 @@ def _tagged(tree: dict[str, Tree], place: Place, depth: int) -> Value:
     raise _foreign(tree)
 
 
-def _collection(kind: type[Any], held: list[Tree], place: Place, depth: int) -> Value:
+def _collection(
+    kind: type[Any], held: list[Tree], place: ValuePlace, depth: int
+) -> Value:
     found = _list(held, place, depth, kind)
     try:
         made = kind(found)
@@ -111,7 +115,7 @@ def _collection(kind: type[Any], held: list[Tree], place: Place, depth: int) -> 
     return made
 
 
-def _lead(tag: str, name: str, place: Place) -> Lead:
+def _lead(tag: str, name: str, place: ValuePlace) -> Lead:
     lead = place.leads.get((tag, name))
     shown = key_segment(name).lstrip(".")
     if lead is None:
@@ -128,7 +132,9 @@ def _lead(tag: str, name: str, place: Place) -> Lead:
     return lead
 
 
-def _instance(tree: dict[str, Tree], lead: Lead, place: Place, depth: int) -> Value:
+def _instance(
+    tree: dict[str, Tree], lead: Lead, place: ValuePlace, depth: int
+) -> Value:
     check_depth(depth)
     shape, held = lead.shape, tree["v"]
     if shape.kind == "model":

@@ -19,7 +19,7 @@ from ptsflow.codec.misfit import (
     quote,
     unknown,
 )
-from ptsflow.codec.places import Place
+from ptsflow.codec.places import ValuePlace
 from ptsflow.codec.scalars import SMALL, check_text, write
 
 #: How much text a walk may come to: up to there a refusal can give the true size, and
@@ -40,7 +40,7 @@ class Writer:
     def __init__(self) -> None:
         self._room = ROOM
 
-    def tree(self, value: Value, place: Place, depth: int) -> Tree:
+    def tree(self, value: Value, place: ValuePlace, depth: int) -> Tree:
         """Return the tree of a value that stands at `place`.
 
         Raises:
@@ -73,7 +73,7 @@ class Writer:
             check_text(value)
         return value
 
-    def _list(self, value: Value, place: Place, depth: int) -> list[Tree]:
+    def _list(self, value: Value, place: ValuePlace, depth: int) -> list[Tree]:
         check_depth(depth)
         self._take(2 * len(value))
         below = place.elements
@@ -87,7 +87,9 @@ class Writer:
             ) from None
         return trees
 
-    def _dict(self, value: dict[Any, Any], place: Place, depth: int) -> dict[str, Tree]:
+    def _dict(
+        self, value: dict[Any, Any], place: ValuePlace, depth: int
+    ) -> dict[str, Tree]:
         check_depth(depth)
         self._take(4 * len(value))
         keys, values = place.keys, place.values
@@ -103,7 +105,7 @@ class Writer:
                 raise misfit.inside(value, key_segment(key), "dict[str, {}]") from None
         return {"$": "dict", "v": trees} if "$" in trees else trees
 
-    def _tagged(self, value: Value, place: Place, depth: int) -> dict[str, Tree]:
+    def _tagged(self, value: Value, place: ValuePlace, depth: int) -> dict[str, Tree]:
         kind: type = type(value)
         if kind is tuple or kind is set or kind is frozenset:
             trees = self._list(value, place, depth)
@@ -120,7 +122,7 @@ class Writer:
         return self._instance(shape, value, place, depth)
 
     def _instance(
-        self, shape: Shape, value: Value, place: Place, depth: int
+        self, shape: Shape, value: Value, place: ValuePlace, depth: int
     ) -> dict[str, Tree]:
         lead = place.leads.get((shape.kind, shape.name))
         if lead is None or shape.cls not in lead.classes:
@@ -158,7 +160,7 @@ def _not_a_key(key: object) -> Misfit:
     )
 
 
-def _no_lead(shape: Shape, place: Place) -> Misfit:
+def _no_lead(shape: Shape, place: ValuePlace) -> Misfit:
     problem = f"{a(shape.noun)} cannot be stored "
     if place.unresolved is not None:
         return Misfit(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from ptsflow.core.model import ContainerRecord, Status, StepSummary, Tally, TaskRecord
+from ptsflow.core.plan import PlanStep
 
 
 def tallies_of(tasks: Iterable[TaskRecord]) -> list[Tally]:
@@ -79,12 +80,18 @@ def allowed_failures(tolerate: int | str, total: int) -> int:
     return tolerate
 
 
-def is_accepted(step: StepSummary | None, failed: int, total: int) -> bool:
+def is_accepted(step: StepSummary | PlanStep, failed: int, total: int) -> bool:
     """Whether `failed` of a step's `total` tasks may fail without failing the run."""
-    if failed == 0:
-        return True
-    if step is None:
-        return False
-    return step.optional or (
-        step.each is not None and failed <= allowed_failures(step.tolerate, total)
+    return (
+        failed == 0
+        or step.optional
+        or (step.each is not None and failed <= allowed_failures(step.tolerate, total))
     )
+
+
+def is_satisfied(step: StepSummary | PlanStep, by_status: Mapping[Status, int]) -> bool:
+    """Whether a step has tasks, all are complete, and its failures are accepted."""
+    total = sum(by_status.values())
+    complete = sum(n for status, n in by_status.items() if status.is_complete)
+    failed = by_status.get(Status.FAILED, 0)
+    return total > 0 and complete == total and is_accepted(step, failed, total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from msgspec import Struct
@@ -13,7 +14,7 @@ from ptsflow.core.model import (
     Status,
     TaskRecord,
 )
-from ptsflow.core.plan import Plan, PlanStep
+from ptsflow.core.plan import Plan, PlanStep, awaited
 from ptsflow.core.resume import Resumption, changed, finisher, resume
 
 
@@ -148,24 +149,18 @@ def blocked(
         resumption: what a run starts from.
         only: the steps that it runs alone.
     """
-    tasks: dict[str, list[TaskRecord]] = {}
+    tasks: dict[str, Counter[Status]] = {step.name: Counter() for step in plan.steps}
     for task in resumption.tasks.values():
-        tasks.setdefault(task.step, []).append(task)
+        if task.step in tasks:
+            tasks[task.step][task.status] += 1
+    places: dict[str, int] = {}
     found: dict[str, str] = {}
     for step in plan.steps:
-        if _is_satisfied(step, tasks.get(step.name, [])):
+        if counts.is_satisfied(step, tasks[step.name]):
             continue
-        needs = [*step.needs, *([step.each] if step.each else [])]
-        needs += [above.name for above in plan.steps[: step.above or 0]]
-        culprit = next((found[name] for name in needs if name in found), None)
-        if culprit is not None:
-            found[step.name] = culprit
-        elif step.name not in only:
-            found[step.name] = step.name
+        before = awaited(step, places)
+        if before is None and step.name in only:
+            continue
+        found[step.name] = step.name if before is None else found[before]
+        places[step.name] = step.index
     return found
-
-
-def _is_satisfied(step: PlanStep, tasks: Sequence[TaskRecord]) -> bool:
-    failed = sum(task.status is Status.FAILED for task in tasks)
-    complete = bool(tasks) and all(task.is_complete for task in tasks)
-    return complete and counts.is_accepted(step.summary(), failed, len(tasks))

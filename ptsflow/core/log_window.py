@@ -78,18 +78,19 @@ class Window:
     def add(self, lines: Sequence[LogLine]) -> None:
         """Take lines in; of a long sequence only the ends are looked at."""
         self.count += len(lines)
-        first, last, head_left = ends_of(lines, self._head_left)
-        self._head.extend(first)
-        self._head_lines += len(first)
-        self._head_size += self._head_left - head_left
-        self._head_left = head_left
-        self._tail.extend(last)
-        self._tail_size += sum(map(_size, last))
+        ends = ends_of(lines, self._head_left)
+        self._head.extend(ends.head)
+        self._head_lines += len(ends.head)
+        self._head_size += ends.head_size
+        self._head_left -= ends.head_size
+        self._tail.extend(ends.tail)
+        self._tail_size += ends.tail_size
         dropped = 0
         for line in self._tail:
-            if self._tail_size - _size(line) < KEPT:
+            size = _size(line)
+            if self._tail_size - size < KEPT:
                 break
-            self._tail_size -= _size(line)
+            self._tail_size -= size
             dropped += 1
         del self._tail[:dropped]
 
@@ -142,30 +143,42 @@ class Window:
         )
 
 
-def ends_of(
-    lines: Sequence[LogLine], head_left: int
-) -> tuple[list[LogLine], list[LogLine], int]:
+class Ends(Struct, frozen=True):
+    """The first and the last of some lines, with their sizes in bytes."""
+
+    head: list[LogLine]
+    tail: list[LogLine]
+    head_size: int
+    tail_size: int
+
+
+def ends_of(lines: Sequence[LogLine], head_left: int) -> Ends:
     """Return what is kept of more lines of an attempt; no other line is looked at.
+
+    The line that passes a limit is kept.
 
     Args:
         lines: the lines.
-        head_left: how many bytes the attempt's head still takes; at first `KEPT`.
+        head_left: how many bytes the head of the attempt still takes: `KEPT` less the
+            head sizes until now.
 
     Returns:
-        The first lines, as long as the head takes more; of the others the last lines, up
-        to `KEPT` bytes; and what the head takes from now on. The line that passes either
-        limit is kept.
+        The first lines, up to `head_left` bytes; of the others the last lines, up to
+        `KEPT` bytes.
     """
-    first: list[LogLine] = []
-    while head_left > 0 and len(first) < len(lines):
-        first.append(_fit(lines[len(first)]))
-        head_left -= _size(first[-1])
-    last: list[LogLine] = []
-    tail_left = KEPT
-    while tail_left > 0 and len(first) + len(last) < len(lines):
-        last.append(_fit(lines[len(lines) - 1 - len(last)]))
-        tail_left -= _size(last[-1])
-    return first, last[::-1], head_left
+    head: list[LogLine] = []
+    head_size = 0
+    while head_size < head_left and len(head) < len(lines):
+        head.append(_fit(lines[len(head)]))
+        head_size += _size(head[-1])
+    tail: list[LogLine] = []
+    tail_size = 0
+    for index in range(len(lines) - 1, len(head) - 1, -1):
+        if tail_size >= KEPT:
+            break
+        tail.append(_fit(lines[index]))
+        tail_size += _size(tail[-1])
+    return Ends(head, tail[::-1], head_size, tail_size)
 
 
 def _fit(line: LogLine) -> LogLine:

@@ -85,7 +85,7 @@ class PlanStep(StepOptions, frozen=True, kw_only=True):
     #: Bytes in the longest name of the step and of the steps chained behind it.
     name_size: int
     bindings: tuple[Binding, ...]
-    #: See `waits_for`.
+    #: Earlier steps that the step waits for as a whole, besides the first `above`.
     needs: tuple[str, ...]
     above: int | None
     #: The fingerprint of its body's code.
@@ -135,18 +135,47 @@ class Plan(Struct, frozen=True, kw_only=True):
         return tuple(step.summary() for step in self.steps)
 
 
+def named_by(step: StepSummary | PlanStep) -> tuple[str, ...]:
+    """Return the steps that `step` names and waits for.
+
+    It waits for those in `needs` as a whole. Its `each`, where that is not in `needs`,
+    fans out itself: `step` waits for it item by item.
+    """
+    each = () if step.each is None or step.each in step.needs else (step.each,)
+    return (*step.needs, *each)
+
+
+def waits_for(
+    plan: Sequence[StepSummary | PlanStep], step: StepSummary | PlanStep
+) -> list[str]:
+    """Return all that a step of a plan waits for: what it names, then its barrier."""
+    barrier = [entry.name for entry in plan[: step.above or 0]]
+    return list(dict.fromkeys([*named_by(step), *barrier]))
+
+
+def awaited(step: StepSummary | PlanStep, places: Mapping[str, int]) -> str | None:
+    """Return the first of `places` that `waits_for` would list, without listing all.
+
+    Args:
+        step: the step that may wait.
+        places: some steps of its plan, in order, each with its place in the plan.
+    """
+    found = next((name for name in named_by(step) if name in places), None)
+    if found is None and places:
+        first, place = next(iter(places.items()))
+        found = first if place < (step.above or 0) else None
+    return found
+
+
 def downstream(plan: Sequence[StepSummary], names: Iterable[str]) -> set[str]:
     """Return `names` and every step that waits for one of them, however indirectly."""
     chosen = set(names)
-    first = len(plan)
-    for index, step in enumerate(plan):
-        behind = step.above is not None and first < step.above
-        needed = behind or step.each in chosen or not chosen.isdisjoint(step.needs)
-        if step.name in chosen or needed:
-            chosen.add(step.name)
-            if not step.always:
-                first = min(first, index)
-    return chosen
+    places: dict[str, int] = {}
+    for place, step in enumerate(plan):
+        if step.name in chosen or awaited(step, places) is not None:
+            # Steps that always run wait only for the end of those before them.
+            places[step.name] = len(plan) if step.always else place
+    return chosen | places.keys()
 
 
 def item_keys(step: PlanStep, items: Sequence[Any]) -> list[str]:

@@ -1,11 +1,11 @@
-"""Who starts next: what is ready stands in lines, and takes turns under the limits.
+"""Who starts next: what is ready stands in lanes, and takes turns under the limits.
 
-Tasks that take the same of the same limits, with the same priority, stand in one line,
+Tasks that take the same of the same limits, with the same priority, stand in one lane,
 in the order in which they start: the oldest first, of one age as they are declared. So
-only the first of a line has to be looked at. It is either among the `heads`, of which the
+only the first of a lane has to be looked at. It is either among the `heads`, of which the
 least is next, or held by the first limit that has no room for it, or whose room somebody
 before it is waiting for: who wants much is not overtaken for ever by those who want
-little. Ten thousand items behind a limit are one line, and cost as much as one.
+little. Ten thousand items behind a limit are one lane, and cost as much as one.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Limit:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.used = 0
-        #: The heads of lines that wait for room here, with how much; a heap.
+        #: The heads of lanes that wait for room here, with how much; a heap.
         self.held: list[tuple[Entry, int]] = []
 
 
-class Line:
+class Lane:
     """Tasks that start one after the other."""
 
     __slots__ = ("queue", "rank", "wants")
@@ -41,11 +41,11 @@ class Line:
 
 
 #: Rank, turn, place of its step and of it among the step's: the least starts first. Then
-#: the task and its line; no two are compared by these.
-Entry = tuple[int, int, int, int, str, Line]
+#: the task and its lane; no two are compared by these.
+Entry = tuple[int, int, int, int, str, Lane]
 
 
-class Ready:
+class ReadyQueue:
     """All tasks that are ready to start.
 
     Args:
@@ -54,7 +54,7 @@ class Ready:
 
     def __init__(self, limits: Mapping[str, int]) -> None:
         self._limits = {name: Limit(capacity) for name, capacity in limits.items()}
-        self._lines: dict[object, Line] = {}
+        self._lanes: dict[object, Lane] = {}
         self._heads: list[Entry] = []
         #: What became ready since the last turn, in any order.
         self._fresh: list[Entry] = []
@@ -62,21 +62,21 @@ class Ready:
         #: How many are ready, held or not.
         self.count = 0
 
-    def line_of(self, step: PlanStep) -> Line:
-        """Return the line in which the tasks of a step stand."""
+    def lane_of(self, step: PlanStep) -> Lane:
+        """Return the lane in which the tasks of a step stand."""
         own = None if step.limit is None else step.name
         alike = (step.priority, own, frozenset(step.uses.items()))
-        line = self._lines.get(alike)
-        if line is None:
+        lane = self._lanes.get(alike)
+        if lane is None:
             # Its own limit first: who waits there is not in the way of other steps.
             wants = [] if step.limit is None else [(Limit(step.limit), 1)]
             wants += [(self._limits[name], n) for name, n in step.uses.items()]
-            line = self._lines[alike] = Line(-step.priority, wants)
-        return line
+            lane = self._lanes[alike] = Lane(-step.priority, wants)
+        return lane
 
-    def add(self, task: str, line: Line, step: int, item: int) -> None:
+    def add(self, task: str, lane: Lane, step: int, item: int) -> None:
         """A task became ready: the `item`-th of the `step`-th step."""
-        self._fresh.append((line.rank, self._turn, step, item, task, line))
+        self._fresh.append((lane.rank, self._turn, step, item, task, lane))
         self.count += 1
 
     def take(self, free: int) -> list[str]:
@@ -87,30 +87,30 @@ class Ready:
         taken: list[str] = []
         while heads and len(taken) < free:
             head = heads[0]
-            line = head[5]
-            for limit, wanted in line.wants:
+            lane = head[5]
+            for limit, wanted in lane.wants:
                 is_full = limit.used + wanted > limit.capacity
                 if is_full or (limit.held and limit.held[0][0] < head):
                     self._hold(head, limit, wanted)
                     break
             else:
                 taken.append(head[4])
-                queue = line.queue
+                queue = lane.queue
                 queue.popleft()
                 if queue:
                     heapreplace(heads, queue[0])
                 else:
                     heappop(heads)
-                for limit, wanted in line.wants:
+                for limit, wanted in lane.wants:
                     limit.used += wanted
                     if limit.held:
                         self._wake(limit)
         self.count -= len(taken)
         return taken
 
-    def give_back(self, line: Line) -> None:
-        """A task of the line that was taken runs no longer."""
-        for limit, wanted in line.wants:
+    def give_back(self, lane: Lane) -> None:
+        """A task of the lane that was taken runs no longer."""
+        for limit, wanted in lane.wants:
             limit.used -= wanted
             if limit.held:
                 self._wake(limit)
@@ -120,13 +120,13 @@ class Ready:
         self.count = 0
         self._fresh.clear()
         self._heads.clear()
-        for line in self._lines.values():
-            line.queue.clear()
-            for limit, _ in line.wants:
+        for lane in self._lanes.values():
+            lane.queue.clear()
+            for limit, _ in lane.wants:
                 limit.held.clear()
 
     def _line_up(self) -> None:
-        """Put what is fresh at the end of its line: all that stands there is older."""
+        """Put what is fresh at the end of its lane: all that stands there is older."""
         self._fresh.sort()
         for entry in self._fresh:
             queue = entry[5].queue

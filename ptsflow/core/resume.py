@@ -246,7 +246,7 @@ def _accepted(plan: Plan, tasks: Iterable[TaskRecord]) -> set[str]:
     return {
         step.name
         for step in plan.steps
-        if is_accepted(step.summary(), failed[step.name], total[step.name])
+        if is_accepted(step, failed[step.name], total[step.name])
     }
 
 

@@ -1,25 +1,27 @@
-"""What may start now, what waits, and whether it is over: plain data, no clock, no I/O.
+"""Which tasks may start now, which wait, and whether the run is over.
 
 The schedule is told what happened (`settle`, `wait`, `expand`) and asked what is next
-(`take`). Every call costs in proportion to what it changes, never to the size of the
-container, so that the ten-thousandth item is scheduled as fast as the first.
+(`take`). A call costs in proportion to what it changes, never to the size of the
+container: the ten-thousandth item is scheduled as fast as the first.
 
 A step is *satisfied* when all its tasks are complete and its failures, if any, are
-accepted (`optional`, `tolerate`). What waits for a step that ends otherwise is never
-started; it stays pending, blocked. Steps that always run are started when nothing else
-can be, and wait for each other only to be over.
+accepted (`optional`, `tolerate`). A step that waits for one that settles otherwise is
+blocked: its tasks stay pending. Steps that always run start when nothing else can.
+`barriers` says which steps are open; here an open step's tasks start, item by item where
+the step is chained behind another fan-out.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterable, Sequence
 
-from ptsflow.core.counts import allowed_failures
+from ptsflow.core.barriers import Barriers
+from ptsflow.core.counts import is_accepted
 from ptsflow.core.model import Status
 from ptsflow.core.plan import Plan, PlanStep, item_name
-from ptsflow.core.ready_queue import Line, Ready
+from ptsflow.core.ready_queue import Lane, ReadyQueue
 
 
 class StepState:
@@ -31,29 +33,25 @@ class StepState:
         "index",
         "is_open",
         "items",
-        "line",
-        "open_needs",
+        "lane",
         "satisfied",
-        "settled",
         "step",
         "unsettled",
     )
 
-    def __init__(self, step: PlanStep, line: Line) -> None:
+    def __init__(self, step: PlanStep, lane: Lane) -> None:
         self.step = step
         #: Where its tasks stand when they are ready.
-        self.line = line
+        self.lane = lane
         #: The steps that fan out over it.
         self.followers: list[StepState] = []
         #: Names of its tasks; None until a fan-out's list is known.
         self.items: list[str] | None = None if step.each else [step.name]
         #: The place of each item among the step's, made when first asked for.
         self.index: dict[str, int] = {}
-        self.open_needs = len(step.needs) + (step.above is not None)
         self.is_open = False
         self.unsettled = 0 if step.each else 1
         self.failed = 0
-        self.settled = False
         self.satisfied = False
 
 
@@ -62,15 +60,15 @@ class Schedule:
 
     def __init__(self, plan: Plan, only: Iterable[str] | None = None) -> None:
         self.plan = plan
-        self._ready = Ready(plan.limits)
+        self._ready = ReadyQueue(plan.limits)
         self.steps = {
-            step.name: StepState(step, self._ready.line_of(step)) for step in plan.steps
+            step.name: StepState(step, self._ready.lane_of(step)) for step in plan.steps
         }
         #: Status of every task that is complete, by name.
         self.complete: dict[str, Status] = {}
-        #: Fan-out steps whose list is stored and whose items are not known yet.
+        #: Fan-out steps whose list is stored and not yet taken in by `expand`.
         self.to_expand: deque[str] = deque()
-        #: Items that have nothing to work on, as the item before them has no result.
+        #: Items to skip, because the item before them in the chain has no result.
         self.to_skip: deque[str] = deque()
         self.running: set[str] = set()
         self.is_finished = False
@@ -79,20 +77,14 @@ class Schedule:
         self._owner_of: dict[str, StepState] = {}
         self._waiting: list[tuple[int, str]] = []
         self._waits: dict[str, int] = {}
-        self._dependents: dict[str, list[StepState]] = defaultdict(list)
-        self._barriers: dict[int, list[StepState]] = defaultdict(list)
-        self._prefix = 0
+        self._barriers = Barriers(plan)
         self._always = False
         for state in self.steps.values():
             step = state.step
-            for name in step.needs:
-                self._dependents[name].append(state)
             if step.each is not None:
                 self.steps[step.each].followers.append(state)
             else:
                 self._owner_of[step.name] = state
-            if step.above is not None and step.above > 0:
-                self._barriers[step.above].append(state)
 
     # -- what is known at the start ------------------------------------------
 
@@ -100,14 +92,10 @@ class Schedule:
         """Begin with what earlier runs completed, and with what waits until when."""
         self.complete.update(complete)
         self._waits.update(waiting)
-        for state in self.steps.values():
-            step = state.step
-            if step.above == 0:
-                self._one_need_less(state)
-            elif state.open_needs == 0:
-                self._open(state)
-            if state.items is not None and step.name in complete:
-                self._count(state, step.name, complete[step.name])
+        self._open(self._barriers.at_start())
+        for name, state in self.steps.items():
+            if state.items is not None and name in complete:
+                self._count(state, name, complete[name])
 
     # -- what happens ---------------------------------------------------------
 
@@ -180,7 +168,7 @@ class Schedule:
             _, task = heapq.heappop(self._waiting)
             state = self._owner_of[task]
             place = self._index(state, task)
-            self._ready.add(task, state.line, state.step.index, place)
+            self._ready.add(task, state.lane, state.step.index, place)
         taken = self._ready.take(free)
         self.running.update(taken)
         return taken
@@ -202,13 +190,7 @@ class Schedule:
         if self._always or self.is_stopping:
             return False
         self._always = True
-        usual = self.plan.usual
-        for step in self.plan.steps[usual:]:
-            state = self.steps[step.name]
-            if step.above == usual:
-                self._open(state)
-        self._prefix = max(self._prefix, usual)
-        self._advance()
+        self._open(self._barriers.open_always())
         return True
 
     # -- how it ended -----------------------------------------------------------
@@ -259,8 +241,8 @@ class Schedule:
     def _leave(self, task: str, state: StepState) -> None:
         if task in self.running:
             self.running.remove(task)
-            if state.line.wants:
-                self._ready.give_back(state.line)
+            if state.lane.wants:
+                self._ready.give_back(state.lane)
 
     def _count(self, state: StepState, task: str, status: Status) -> None:
         state.unsettled -= 1
@@ -307,30 +289,22 @@ class Schedule:
             return
         due = self._waits.get(task)
         if due is None:
-            self._ready.add(task, state.line, state.step.index, place)
+            self._ready.add(task, state.lane, state.step.index, place)
         else:
             heapq.heappush(self._waiting, (due, task))
 
     def _accepts(self, state: StepState) -> bool:
-        step = state.step
-        if not state.failed or step.optional:
-            return True
-        if step.each is None or state.items == [step.name]:
-            return False
-        total = len(state.items or ())
-        return state.failed <= allowed_failures(step.tolerate, total)
+        step, items = state.step, state.items or ()
+        if items == [step.name]:  # A plain step, or a fan-out whose list was refused.
+            return not state.failed or step.optional
+        return is_accepted(step, state.failed, len(items))
 
     def _settle_step(self, state: StepState) -> None:
-        state.settled = True
-        state.satisfied = self._accepts(state)
         step = state.step
-        if state.satisfied:
-            for dependent in self._dependents[step.name]:
-                self._one_need_less(dependent)
-            if state.failed and not step.optional:
-                self._skip_behind(state)
-        if state.satisfied or step.always:
-            self._advance()
+        state.satisfied = self._accepts(state)
+        if state.satisfied and state.failed and not step.optional:
+            self._skip_behind(state)
+        self._open(self._barriers.settle(step, is_satisfied=state.satisfied))
 
     def _skip_behind(self, state: StepState) -> None:
         """The failed items of `state` are accepted: nothing comes for those behind."""
@@ -342,42 +316,19 @@ class Schedule:
                 if failed and item not in self.complete:
                     self.to_skip.append(item)
 
-    def _advance(self) -> None:
-        """Move the satisfied prefix of the plan on, and open the barriers it reaches."""
-        steps = self.plan.steps
-        while self._prefix < len(steps):
-            state = self.steps[steps[self._prefix].name]
-            if state.step.always and not self._always:
-                return
-            passed = state.settled if state.step.always else state.satisfied
-            if not passed:
-                return
-            self._prefix += 1
-            for waiting in self._barriers.get(self._prefix, ()):
-                if not waiting.step.always:
-                    self._one_need_less(waiting)
-                elif self._always:
-                    self._open(waiting)
-
-    def _one_need_less(self, state: StepState) -> None:
-        state.open_needs -= 1
-        if state.open_needs == 0 and not state.step.always:
-            self._open(state)
-
-    def _open(self, state: StepState) -> None:
-        if state.is_open:
-            return
-        state.is_open = True
-        step = state.step
-        if self.is_finished and not step.always:
-            return
-        if step.each is None:
-            if step.name not in self.complete:
-                self._make_ready(state, step.name)
-            return
-        if state.items is not None:
-            for place, item in enumerate(state.items):
-                if item not in self.complete:
-                    self._offer(state, item, place)
-        elif self.steps[step.each].step.each is None:
-            self.to_expand.append(step.name)
+    def _open(self, names: Iterable[str]) -> None:
+        for name in names:
+            state = self.steps[name]
+            step = state.step
+            state.is_open = True
+            if self.is_finished and not step.always:
+                continue
+            if step.each is None:
+                if name not in self.complete:
+                    self._make_ready(state, name)
+            elif state.items is not None:
+                for place, item in enumerate(state.items):
+                    if item not in self.complete:
+                        self._offer(state, item, place)
+            elif self.steps[step.each].step.each is None:
+                self.to_expand.append(name)

@@ -9,6 +9,7 @@ from msgspec import Struct
 from ptsflow.core.model import (
     StepSummary,
 )
+from ptsflow.core.plan import named_by, waits_for
 from ptsflow.display import format as fmt
 from ptsflow.display.format import Line, Piece
 
@@ -23,14 +24,15 @@ class Edge(Struct, frozen=True):
 def edges(plan: Sequence[StepSummary]) -> list[Edge]:
     """Return the edges; at a barrier, only from steps that no step above it waits for."""
     found: list[Edge] = []
-    for index, step in enumerate(plan):
-        named = list(dict.fromkeys([*step.needs, *([step.each] if step.each else [])]))
-        above = plan[: index if step.always else step.above or 0]
-        inside = {entry.name for entry in above}
-        waited_for = {edge.before for edge in found if edge.after in inside}
-        last = [entry.name for entry in above if entry.name not in waited_for]
-        listed = [*named, *(name for name in last if name not in named)]
-        found += [Edge(name, step.name) for name in listed]
+    for step in plan:
+        named = named_by(step)
+        listed = waits_for(plan, step)
+        waited_for = {edge.before for edge in found if edge.after in listed}
+        found += [
+            Edge(name, step.name)
+            for name in listed
+            if name in named or name not in waited_for
+        ]
     return found
 
 

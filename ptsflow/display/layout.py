@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ptsflow.core import counts
 from ptsflow.core.model import ContainerRecord, Status, TaskRecord
+from ptsflow.core.plan import awaited
 from ptsflow.display import as_json
 from ptsflow.display import format as fmt
 from ptsflow.display.format import SYMBOLS, Line, Piece
@@ -175,32 +176,23 @@ def _window(steps: Sequence[StepBoard], room: int) -> list[StepBoard | str]:
 
 
 class _Waits:
-    """Says which step another one waits for."""
+    """Says what a step waits for."""
 
     def __init__(self, steps: Sequence[StepBoard]) -> None:
-        self._open = {s.summary.name: s for s in steps if not _is_satisfied(s)}
-        self._places = {step.summary.name: i for i, step in enumerate(steps)}
-        self._first = next(iter(self._open), "")
+        self._steps = {step.summary.name: step for step in steps}
+        self._open = {
+            step.summary.name: place
+            for place, step in enumerate(steps)
+            if not counts.is_satisfied(step.summary, step.counts)
+        }
 
     def say(self, step: StepBoard) -> str:
         """Return `waiting for load`, or `blocked by load` where it failed, or nothing."""
-        summary = step.summary
-        named = (*summary.needs, *((summary.each,) if summary.each else ()))
-        found = next((name for name in named if name in self._open), "")
-        if not found and self._first:
-            above = self._places[self._first] < (summary.above or 0)
-            found = self._first if above else ""
-        if not found:
+        found = awaited(step.summary, self._open)
+        if found is None:
             return ""
-        failed = self._open[found].status is Status.FAILED
+        failed = self._steps[found].status is Status.FAILED
         return f"{'blocked by' if failed else 'waiting for'} {fmt.clean(found)}"
-
-
-def _is_satisfied(step: StepBoard) -> bool:
-    if step.total == 0:
-        return False
-    failed = step.counts[Status.FAILED]
-    return step.is_settled and counts.is_accepted(step.summary, failed, step.total)
 
 
 def _step_line(

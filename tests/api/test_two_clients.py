@@ -11,17 +11,17 @@ import ptsflow
 from ptsflow.client import Client, Container
 from ptsflow.core.model import Status
 from ptsflow.errors import ContainerNotFound, TaskExists, TaskNotFound
+from tests.api.client_processes import SIZE, ClientProcesses, started_processes
 from tests.api.conftest import shared_stores
-from tests.api.crew import SIZE, Crew, crew
 
 pytestmark = shared_stores
 
 COUNT = 20
 
 
-@pytest.fixture(scope="module", name="crew")
-def _crew() -> Iterator[Crew]:
-    with crew() as started:
+@pytest.fixture(scope="module", name="processes")
+def _processes() -> Iterator[ClientProcesses]:
+    with started_processes() as started:
         yield started
 
 
@@ -42,9 +42,9 @@ def add_own(container: Container, me: int) -> None:
 
 
 def test_tasks_added_at_once_are_all_there_in_order(
-    crew: Crew, container: Container, url: str
+    processes: ClientProcesses, container: Container, url: str
 ) -> None:
-    crew.do(add_own, url, container.name)
+    processes.do(add_own, url, container.name)
     names = [task.name.split() for task in container.get_tasks()]
     of_each = {
         str(me): [int(number) for whose, number in names if whose == str(me)]
@@ -66,9 +66,9 @@ def add_same(container: Container, me: int) -> list[str]:
 
 
 def test_of_tasks_of_one_name_added_at_once_one_is_added(
-    crew: Crew, container: Container, url: str
+    processes: ClientProcesses, container: Container, url: str
 ) -> None:
-    added = crew.do(add_same, url, container.name)
+    added = processes.do(add_same, url, container.name)
     winners = {name: me for me, names in enumerate(added) for name in names}
 
     assert Counter(flat(added)) == {f"task {n}": 1 for n in range(COUNT)}
@@ -91,10 +91,10 @@ def update_own_field(container: Container, me: int) -> list[object]:
 
 
 def test_fields_of_one_task_changed_at_once_are_all_kept(
-    crew: Crew, container: Container, url: str
+    processes: ClientProcesses, container: Container, url: str
 ) -> None:
     container.add_task("shared", task_data={"kept": True})
-    lost = crew.do(update_own_field, url, container.name)
+    lost = processes.do(update_own_field, url, container.name)
     (task,) = container.get_tasks()
 
     assert lost == [[]] * SIZE
@@ -114,11 +114,13 @@ def lease_all(container: Container, me: int) -> list[str]:
     return leased
 
 
-def test_each_task_is_leased_by_one(crew: Crew, container: Container, url: str) -> None:
+def test_each_task_is_leased_by_one(
+    processes: ClientProcesses, container: Container, url: str
+) -> None:
     for number in range(COUNT):
         # Half of them are never completed: their leases alone keep the others off.
         container.add_task(f"task {number}", task_data=number % 2 == 0)
-    leased = crew.do(lease_all, url, container.name)
+    leased = processes.do(lease_all, url, container.name)
     winner = {name: me for me, names in enumerate(leased) for name in names}
     tasks = container.get_tasks()
 
@@ -141,9 +143,9 @@ def add_or_delete(container: Container, me: int) -> list[str]:
 
 
 def test_what_was_added_is_there_or_was_deleted_by_one(
-    crew: Crew, container: Container, url: str
+    processes: ClientProcesses, container: Container, url: str
 ) -> None:
-    answers = crew.do(add_or_delete, url, container.name)
+    answers = processes.do(add_or_delete, url, container.name)
     left = [task.name for task in container.get_tasks()]
     expected = [f"{me} {number}" for me in range(2) for number in range(COUNT)]
 
@@ -163,10 +165,10 @@ def rename_to_one(container: Container, me: int) -> list[str]:
 
 
 def test_of_tasks_renamed_to_one_name_at_once_one_is_and_none_is_lost(
-    crew: Crew, container: Container, url: str
+    processes: ClientProcesses, container: Container, url: str
 ) -> None:
-    crew.do(add_own, url, container.name)
-    won = crew.do(rename_to_one, url, container.name)
+    processes.do(add_own, url, container.name)
+    won = processes.do(rename_to_one, url, container.name)
     tasks = container.get_tasks()
 
     assert Counter(flat(won)) == {f"task {n}": 1 for n in range(COUNT)}
@@ -187,11 +189,11 @@ def take_away(container: Container, me: int) -> list[str]:
 
 
 def test_of_those_who_rename_one_task_at_once_one_does(
-    crew: Crew, container: Container, url: str
+    processes: ClientProcesses, container: Container, url: str
 ) -> None:
     for number in range(COUNT):
         container.add_task(f"task {number}")
-    won = crew.do(take_away, url, container.name)
+    won = processes.do(take_away, url, container.name)
 
     assert sorted(flat(won)) == sorted(task.name for task in container.get_tasks())
     assert len(flat(won)) == COUNT
@@ -206,11 +208,11 @@ def complete_or_update(container: Container, me: int) -> None:
 
 
 def test_a_task_completed_stays_complete_whoever_writes_its_percentage(
-    crew: Crew, container: Container, url: str
+    processes: ClientProcesses, container: Container, url: str
 ) -> None:
     for number in range(COUNT):
         container.add_task(f"task {number}")
-    crew.do(complete_or_update, url, container.name)
+    processes.do(complete_or_update, url, container.name)
 
     assert {task.status for task in container.get_tasks()} == {Status.DONE}
     assert container.is_complete
@@ -235,9 +237,9 @@ def make_or_delete(container: Container, me: int) -> list[str]:
 
 
 def test_a_container_deleted_while_others_add_to_it_is_there_whole_or_not(
-    crew: Crew, container: Container, url: str
+    processes: ClientProcesses, container: Container, url: str
 ) -> None:
-    told = Counter(flat(crew.do(make_or_delete, url, container.name)))
+    told = Counter(flat(processes.do(make_or_delete, url, container.name)))
     with ptsflow.connect(url) as client:
         left = client.get_task_container(container.name)
         names = [] if left is None else [task.name for task in left.get_tasks()]

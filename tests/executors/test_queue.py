@@ -126,9 +126,10 @@ def test_what_is_kept_of_sent_ends_is_what_is_kept_of_all_lines(
     head_left = KEPT
     for begin in (0, count):
         lines = [LogLine(begin + number, "", text) for number in range(count)]
-        first, last, head_left = ends_of(lines, head_left)
+        ends = ends_of(lines, head_left)
+        head_left -= ends.head_size
         whole.add(lines)
-        sent.add(LoggedLines(Logged(count, first, last)))
+        sent.add(LoggedLines(Logged(count, ends.head, ends.tail)))
 
     assert sent.count == whole.count == 2 * count
     assert sent.take("t") == whole.take("t")

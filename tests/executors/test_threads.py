@@ -7,7 +7,11 @@ import time
 
 import pytest
 
+import ptsflow
+from ptsflow import Workflow, step
+from ptsflow.core.model import Status
 from ptsflow.errors import PtsflowError
+from ptsflow.events import Event, TaskChanged
 from ptsflow.executors.threads import ThreadPool
 
 
@@ -91,3 +95,34 @@ def test_that_there_is_no_thread_at_all_is_said_in_one_line() -> None:
         "no thread can be started for a body: can't start new thread; raise what limits "
         "the processes and threads of this user (ulimit -u)"
     )
+
+
+class Wide(Workflow):
+    """Six items."""
+
+    @step
+    def numbers(self) -> list[int]:
+        return list(range(6))
+
+    @step(each=numbers)
+    def item(self, number: int) -> None: ...
+
+
+def test_no_more_tasks_start_than_there_are_threads(refused: list[int]) -> None:
+    refused[0] = 2  # one renews the lease
+    running: set[str] = set()
+    others_at_start: list[int] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, TaskChanged) and event.after is not None:
+            if event.after.status is Status.RUNNING:
+                others_at_start.append(len(running))
+                running.add(event.after.name)
+            else:
+                running.discard(event.after.name)
+
+    report = ptsflow.run(Wide(), "memory:", jobs=4, listeners=[note])
+
+    assert report.ok
+    # The first four starts were recorded before the system refused a second thread.
+    assert others_at_start == [0, 0, 1, 2, 3, 0, 0]

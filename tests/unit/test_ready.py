@@ -12,7 +12,7 @@ import pytest
 from ptsflow import Workflow, step
 from ptsflow.core.model import Status
 from ptsflow.core.plan import Plan
-from ptsflow.core.ready_queue import Ready
+from ptsflow.core.ready_queue import ReadyQueue
 from ptsflow.core.scheduler import Schedule
 from ptsflow.workflow.compile import plan_of
 
@@ -48,8 +48,8 @@ class Turn:
 
 def play(plan: Plan, turns: list[Turn]) -> list[str]:
     """Return what starts in each turn; `a2` is the item 2 of step a."""
-    ready = Ready(plan.limits)
-    lines = {planned.name: ready.line_of(planned) for planned in plan.steps}
+    ready = ReadyQueue(plan.limits)
+    lines = {planned.name: ready.lane_of(planned) for planned in plan.steps}
     found: list[str] = []
     for turn in turns:
         for task in turn.ends:
@@ -181,8 +181,8 @@ def test_what_starts(plan: Plan, turns: list[Turn]) -> None:
 
 def test_it_counts_what_is_ready_held_or_not_and_can_forget_it() -> None:
     plan = planned({"db": 1}, a=ONE, b=ONE)
-    ready = Ready(plan.limits)
-    first, second = (ready.line_of(plan.by_name[name]) for name in "ab")
+    ready = ReadyQueue(plan.limits)
+    first, second = (ready.lane_of(plan.by_name[name]) for name in "ab")
     for item in range(3):
         ready.add(f"a{item}", first, 1, item)
     assert (ready.take(9), ready.count) == (["a0"], 2)

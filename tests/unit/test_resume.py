@@ -812,11 +812,11 @@ def test_2000_steps_and_100000_items_are_resumed_in_a_moment() -> None:
         for step in plan.steps[1:3]
         for n in range(50_000)
     ]
-    began = time.perf_counter()
+    began = time.process_time()
 
     resumption = resumed(plan, tasks)
     lines = forecast(plan, tasks, resumption)
 
     assert resumption.changes == []
     assert len(lines) == 102_001
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5

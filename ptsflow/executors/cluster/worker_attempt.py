@@ -73,8 +73,9 @@ class WorkerAttempt:
 
     def logged(self, _name: str, lines: Sequence[LogLine]) -> None:
         """Send the lines that the runner would keep."""
-        head, tail, self._head_left = ends_of(lines, self._head_left)
-        self._send(Logged(len(lines), head, tail))
+        ends = ends_of(lines, self._head_left)
+        self._head_left -= ends.head_size
+        self._send(Logged(len(lines), ends.head, ends.tail))
 
     def save(self, name: str, text: str) -> None:
         """Have processing data saved by the runner; it is durable when this returns.

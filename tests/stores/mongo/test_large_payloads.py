@@ -45,17 +45,6 @@ def test_a_payload_is_kept_apart_where_it_is_over_one_mib(
     assert next_one.result == _large("x")
 
 
-@pytest.mark.parametrize("text", ["é" * (INLINE_LIMIT // 2 + 1), "x" * INLINE_LIMIT])
-def test_the_size_of_a_payload_is_measured_in_bytes(
-    store: MongoStore, database: Database[Raw], text: str
-) -> None:
-    uid = filled(store)
-    store.commit(uid, [new("one", result=text)], fence=None)
-
-    apart = database["ptsflow_payloads"].count_documents({})
-    assert apart == (len(text.encode()) > INLINE_LIMIT)
-
-
 def test_a_replaced_payload_does_not_stay(
     store: MongoStore, database: Database[Raw]
 ) -> None:

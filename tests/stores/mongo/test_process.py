@@ -11,22 +11,13 @@ import mongoengine
 import pytest
 from pymongo.database import Database
 
-from ptsflow.core.model import ContainerRecord, TaskRecord
 from ptsflow.errors import StoreError
-from ptsflow.stores.mongo.documents import ContainerDocument, TaskDocument
 from ptsflow.stores.mongo.store import MongoStore
 from tests.stores.making import filled, names
 from tests.stores.mongo_fixtures import Raw
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.mongod
-
-
-def test_the_documents_declare_every_field_of_the_records() -> None:
-    assert set(TaskRecord.__struct_fields__) <= set(TaskDocument._fields)
-    assert set(ContainerRecord.__struct_fields__) - {"uid"} <= set(
-        ContainerDocument._fields
-    )
 
 
 def test_the_indexes_that_queries_go_by_are_there(

@@ -20,7 +20,7 @@ SIZE = 4
 _PATIENCE = 60
 
 
-class Crew:
+class ClientProcesses:
     """Some processes that wait for something to do together."""
 
     def __init__(self, ends: list[Connection]) -> None:
@@ -41,7 +41,7 @@ class Crew:
 
 
 @contextmanager
-def crew() -> Iterator[Crew]:
+def started_processes() -> Iterator[ClientProcesses]:
     """Start the processes, and end them."""
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(SIZE)
@@ -53,7 +53,7 @@ def crew() -> Iterator[Crew]:
     for process in processes:
         process.start()
     try:
-        yield Crew([here for here, _ in pipes])
+        yield ClientProcesses([here for here, _ in pipes])
     finally:
         for (here, there), process in zip(pipes, processes, strict=True):
             process.kill()
