@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 _END_KEPT = 16_384
 
 _current: ContextVar[Capture | None] = ContextVar("ptsflow_current", default=None)
-#: Whether log handlers run: what they print was kept as a log record already.
-_is_handled: ContextVar[bool] = ContextVar("ptsflow_is_handled", default=False)
+#: Whether a log handler runs: its record was kept, so what it prints is not kept again.
+_in_log_handler: ContextVar[bool] = ContextVar("ptsflow_in_log_handler", default=False)
 
 # A process that a body forks has no reporter, and may have inherited a held lock.
 os.register_at_fork(after_in_child=lambda: _current.set(None))
@@ -92,9 +92,9 @@ def lines_of(record: logging.LogRecord) -> list[LogLine]:
     return [LogLine(at, record.levelname, line) for line in text.split("\n")]
 
 
-def is_handled() -> bool:
-    """Whether log handlers run here: what they print was kept already."""
-    return _is_handled.get()
+def in_log_handler() -> bool:
+    """Return whether a log handler runs here, of which the record was kept already."""
+    return _in_log_handler.get()
 
 
 class StreamWrapper:
@@ -191,10 +191,10 @@ class LogHook:
 
         def call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
             # A later hook of somebody else may call this one long after `end`.
-            if _is_handled.get() or not self._is_live:
+            if _in_log_handler.get() or not self._is_live:
                 usual(logger, record)
                 return
-            token = _is_handled.set(True)
+            token = _in_log_handler.set(True)
             try:
                 self._keep(record)
                 # The level was lowered to INFO to keep such records. Handlers must not
@@ -203,7 +203,7 @@ class LogHook:
                     return
                 usual(logger, record)
             finally:
-                _is_handled.reset(token)
+                _in_log_handler.reset(token)
 
         def undo() -> None:
             if logging.Logger.callHandlers is call_handlers:
@@ -290,7 +290,7 @@ class _Tee(StreamWrapper):
     def write(self, text: str) -> int:
         count = super().write(text)
         capture = _current.get()
-        if capture is not None and self.is_live and not _is_handled.get():
+        if capture is not None and self.is_live and not _in_log_handler.get():
             capture.write(self, text)
         return count
 

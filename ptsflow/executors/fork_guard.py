@@ -19,13 +19,13 @@ from ptsflow.core.outcome import Outcome, Raised
 
 _EXIT = re.compile(r"SystemExit(?:: (\d+))?(?: \(|$)")
 
-#: The threads in which what is forked is an executor's worker.
+#: Set in threads that fork workers of an executor; such forks are no forks of a body.
 _forking_workers = threading.local()
 
 
 @contextlib.contextmanager
 def forking_workers() -> Iterator[None]:
-    """Declare that what this thread forks meanwhile is an executor's worker."""
+    """Declare that in this context the thread forks workers of an executor."""
     _forking_workers.is_here = True
     try:
         yield
@@ -34,7 +34,7 @@ def forking_workers() -> Iterator[None]:
 
 
 def is_forking_workers() -> bool:
-    """Whether what this thread forks is an executor's worker; also asked in the fork."""
+    """Return whether this thread forks workers of an executor; true in the worker too."""
     return getattr(_forking_workers, "is_here", False)
 
 

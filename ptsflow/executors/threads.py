@@ -1,7 +1,7 @@
 """Bodies in threads of the runner, and the pool of these threads.
 
-The thread that ends a body takes a turn at the loop and gets the next job back from it.
-In a chain of steps one thread does everything: no queue, no wake-up, no switch.
+The thread that ends a body turns the runner's loop and gets its next job from the loop.
+So a chain of steps stays in one thread: no queue, no wake-up, no switch.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class ThreadExecutor:
     def run(self, call: Call, must_not_begin: Callable[[], bool]) -> Outcome:
         """Make the attempt, unless it must not begin; return how it ended."""
         name = call.handle.name
-        # Register first: who stops the run and then finds no thread busy goes on as if
-        # no body ran, so a body that was not seen must see that it must not begin.
+        # Register before asking: if the run is stopped meanwhile, either the runner sees
+        # this thread as busy, or this thread sees that the body must not begin.
         self._running.add(name)
         try:
             if must_not_begin():
@@ -65,10 +65,10 @@ class ThreadPool(Generic[J]):
     def submit(self, jobs: list[J], wanted: int) -> int:
         """Hand over jobs; return how many threads there are.
 
-        Fewer than wanted if the system grants no more: these threads do all jobs.
+        If the system grants fewer threads than wanted, these threads do all jobs.
 
         Args:
-            jobs: what to do.
+            jobs: the jobs.
             wanted: how many threads are needed: as many as jobs are under way in all.
 
         Raises:
@@ -107,5 +107,6 @@ class ThreadPool(Generic[J]):
             following: J | None = job
             while following is not None:
                 following = self._work(following)
-        # Pass the end on: a body that ends late may have started more threads.
+        # Pass the None on to the next thread: how many threads there are is not known
+        # when `stop` is called, as a body that ends late may start more.
         self._queue.put(None)

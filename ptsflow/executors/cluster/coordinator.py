@@ -46,7 +46,7 @@ from ptsflow.version import VERSION
 from ptsflow.workflow.loading import refer
 from ptsflow.workflow.workflow import Workflow
 
-#: For how long one call of the backend makes one attempt after another, in seconds.
+#: How long one call of the backend makes one attempt after another, in seconds.
 _CALL_TIME = 1.0
 #: How long a call waits for its next attempt, in seconds.
 _NEXT_ATTEMPT_WAIT = 0.02
@@ -54,7 +54,7 @@ _NEXT_ATTEMPT_WAIT = 0.02
 _END_TIMEOUT = 5.0
 #: How long a backend may take to end, in seconds.
 _SHUTDOWN_TIMEOUT = 10.0
-#: How long after a backend could not be made that is tried again, in seconds.
+#: How long after a failure to make the backend again the next try is, in seconds.
 _PAUSE = 1.0
 #: The most handshakes at a time: others than cluster workers may connect.
 _MOST_HANDSHAKES = 64
@@ -153,7 +153,10 @@ class Coordinator:
                 other.lose(self._spec.why_ended(backend_call.future))
 
     def stop(self) -> None:
-        """End the run's cluster workers; bodies that still run are dead on return."""
+        """End the run on its cluster workers, which kill the bodies that still run.
+
+        Returns once the bodies are dead, or after `_END_TIMEOUT`.
+        """
         self._is_over.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -277,11 +280,11 @@ class Coordinator:
 def _import_path() -> list[str]:
     """Return the folders where this process finds modules that are not installed."""
     installed = {Path(prefix).resolve() for prefix in (sys.prefix, sys.base_prefix)}
-    places = [Path(entry).resolve() for entry in sys.path]
+    folders = [Path(entry).resolve() for entry in sys.path]
     return [
-        str(place)
-        for place in places
-        if place.is_dir() and not installed.intersection((place, *place.parents))
+        str(folder)
+        for folder in folders
+        if folder.is_dir() and not installed.intersection((folder, *folder.parents))
     ]
 
 

@@ -34,7 +34,7 @@ from ptsflow.host import container_lock
 from ptsflow.host.clock import since_boot
 from ptsflow.version import VERSION
 
-#: How long idle worker processes are kept for a next attempt, in seconds.
+#: How long the worker processes of a run are kept after its last call, in seconds.
 _IDLE_TIME = 10.0
 
 
@@ -144,7 +144,7 @@ class ServedRun:
         ).start()
 
     def _watch(self, control: MessageConnection) -> None:
-        """End this when the runner ends or has no call here; in a thread of its own."""
+        """End when the runner ends or sends no call; runs in a thread of its own."""
         with contextlib.suppress(OSError):
             while not control.poll(0.5) and not self._is_idle():
                 pass
@@ -222,13 +222,15 @@ class ServedRun:
 
 #: The secret of a run -> the run.
 _served_runs: dict[bytes, ServedRun] = {}
-_opening = threading.Lock()
+#: Held while `_served_runs` or `sys.path` changes.
+_process_lock = threading.Lock()
 
 
 @contextlib.contextmanager
 def _served(runner: tuple[str, int], secret: bytes, lock: str) -> Iterator[ServedRun]:
+    """Begin a call of a run, which is opened if need be; end the call on exit."""
     while True:
-        with _opening:
+        with _process_lock:
             run = _served_runs.get(secret)
             if run is None or run.is_over:
                 run = _served_runs[secret] = ServedRun(runner, secret, lock)
@@ -245,7 +247,7 @@ def _served(runner: tuple[str, int], secret: bytes, lock: str) -> Iterator[Serve
 
 
 def _forget(secret: bytes, run: ServedRun) -> None:
-    with _opening:
+    with _process_lock:
         if _served_runs.get(secret) is run:
             del _served_runs[secret]
 
@@ -257,8 +259,8 @@ def _end_all() -> None:
 
 
 def _after_fork() -> None:
-    global _opening  # noqa: PLW0603 - another thread of the parent may hold it
-    _opening = threading.Lock()
+    global _process_lock  # noqa: PLW0603 - another thread of the parent may hold it
+    _process_lock = threading.Lock()
     for run in _served_runs.values():
         run.close_in_fork()
     _served_runs.clear()
@@ -273,13 +275,13 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def _joined(path: Sequence[str]) -> list[str]:
-    """Return the import path of this process, followed by folders of the runner's."""
+    """Return the import path of this process, followed by the folders of the runner."""
     return [*sys.path, *(p for p in path if p not in sys.path and Path(p).is_dir())]
 
 
 @contextlib.contextmanager
 def _import_path(path: list[str]) -> Iterator[None]:
-    with _opening:
+    with _process_lock:
         before = list(sys.path)
         sys.path[:] = path
         try:

@@ -60,10 +60,10 @@ def find(reference: str) -> type[Workflow]:
 
 
 class _BodyStream(capture.StreamWrapper):
-    """A stream that drops what handlers print of a log record, which is kept already."""
+    """A stream that drops what log handlers print, as the log record is kept already."""
 
     def write(self, text: str) -> int:
-        return len(text) if capture.is_handled() else super().write(text)
+        return len(text) if capture.in_log_handler() else super().write(text)
 
 
 _streams = (_BodyStream(sys.stdout), _BodyStream(sys.stderr))
