@@ -194,7 +194,8 @@ _REFUSED = [
         ["rnu"],
         2,
         "ptsflow: there is no command 'rnu' (did you mean 'run'?); there are "
-        "cancel, graph, list, logs, mark, reset, retry, run, show, status; see ptsflow --help",
+        "cancel, graph, help, list, logs, mark, reset, retry, run, show, status, store; "
+        "see ptsflow --help",
         id="unknown command",
     ),
 ]
