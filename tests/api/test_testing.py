@@ -94,7 +94,7 @@ def test_a_retry_in_an_hour_takes_no_time() -> None:
     task = report.tasks[2]
 
     assert (report.ok, report.failed) == (False, ["load[b]"])
-    assert took < 1
+    assert took < 60
     assert clock.now == ManualClock().now + (1 + 1 + 1) * 3600_000
     assert (task.invoke_count, task.processing_data) == (4, 4)
     assert task.last_invoked_at == datetime(2020, 1, 1, 3, tzinfo=UTC)

@@ -12,6 +12,8 @@ from tests.cli.calling import Place, appears, flow
 
 #: Seconds within which a runner has heard of it, by the promise of the command.
 HEARD = 2.0
+#: Seconds in which a busy machine, too, ends the process then: far below the lease.
+SOON = 20.0
 
 
 def begun(place: Place, *options: str, gentle: bool = True) -> tuple[str, ...]:
@@ -30,14 +32,14 @@ def test_a_runner_that_is_asked_to_stop_lets_its_bodies_end(
     pid = stored.json("status")["owner"]["pid"]
     ended = stored.call("cancel", "slow")
     asked = time.monotonic()
-    runner.communicate(timeout=10)
+    runner.communicate(timeout=60)
     took = time.monotonic() - asked
     status = stored.json("status")
 
     assert ended.returncode == 0
     assert ended.stderr.startswith(f"slow: asked pid {pid} on ")
     assert ended.stderr.endswith(" to stop; --now does not wait for what runs\n")
-    assert took < HEARD
+    assert took < SOON
     assert runner.returncode == 0  # it was the last one
     assert (status["status"], status["owner"]) == ("done", None)
 
@@ -51,7 +53,7 @@ def test_a_runner_that_is_asked_to_stop_now_does_not_wait(stored: Place) -> None
     waits_still = runner.poll() is None
     ended = stored.call("cancel", "slow", "--now")
     asked = time.monotonic()
-    _, said = runner.communicate(timeout=10)
+    _, said = runner.communicate(timeout=60)
     took = time.monotonic() - asked
     tasks = {task["name"]: task for task in stored.json("status")["tasks"]}
     (stored.folder / "pid").with_suffix(".done").touch()
@@ -61,7 +63,7 @@ def test_a_runner_that_is_asked_to_stop_now_does_not_wait(stored: Place) -> None
     assert re.search(r"run by pid \d+ on \S+, asked to stop$", listed, re.MULTILINE)
     assert waits_still
     assert ended.stderr.endswith(" to stop at once\n")
-    assert took < HEARD
+    assert took < SOON
     assert runner.returncode == 143
     assert "stopping: waiting for 1 running; once more stops at once" in said
     assert (tasks["work"]["status"], tasks["quick"]["status"]) == ("pending", "done")
@@ -94,6 +96,6 @@ def test_a_word_left_for_one_runner_does_not_reach_the_next(place: Place) -> Non
     appears(place.folder / "pid")
     time.sleep(HEARD)
     (place.folder / "pid").with_suffix(".done").touch()
-    other.communicate(timeout=10)
+    other.communicate(timeout=60)
 
     assert other.returncode == 0

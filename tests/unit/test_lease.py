@@ -231,7 +231,7 @@ def test_who_waits_for_processes_of_an_earlier_run_can_be_stopped(
     after = store.container("Waits")
 
     assert caught.value.number == number
-    assert 0.5 <= took < 5
+    assert 0.5 <= took < 30
     assert after is not None
     assert (after.owner, after.status) == (None, Status.PENDING)
     assert [task.invoke_count for task in store.tasks(container.uid)] == [0]

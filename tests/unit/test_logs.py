@@ -285,7 +285,7 @@ def test_a_store_that_does_not_answer_holds_the_end_up_for_seconds_alone(
     took = time.monotonic() - begun
     kept.store.gate.set()
 
-    assert 0.25 < took < 2
+    assert 0.25 < took < 4  # by itself it would be five
 
 
 def test_what_waits_for_a_store_is_bounded_over_all_attempts(kept: Notices) -> None:

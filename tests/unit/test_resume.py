@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from types import FunctionType
 from typing import Any
@@ -16,6 +15,7 @@ from ptsflow.core.model import Cause, ContainerRecord, Status, TaskRecord
 from ptsflow.core.plan import Plan
 from ptsflow.core.resume import STRIDE, Resumption, finisher, new_task, resume
 from ptsflow.workflow.compile import plan_of
+from tests.support.cost import IN_PROPORTION, growth
 
 NOW, FENCE = 1_000_000, 7
 
@@ -802,21 +802,21 @@ def test_a_forecast_is_a_value() -> None:
 # -- what it costs -----------------------------------------------------------------------
 
 
-def test_2000_steps_and_100000_items_are_resumed_in_a_moment() -> None:
-    steps: dict[str, Mapping[str, Any] | None] = {f"s{n}": None for n in range(2_000)}
-    plan = planned(a=None, b={"each": "a"}, c={"each": "b"}, **steps)
-    first = left(plan, "a done")[0]
-    tasks = [first, *(new_task(plan.steps[n], fence=1) for n in range(3, 2_003))]
-    tasks += [
-        replace(new_task(step, fence=1, key=str(n), index=n), status=Status.DONE)
-        for step in plan.steps[1:3]
-        for n in range(50_000)
-    ]
-    began = time.process_time()
+def test_steps_and_items_are_resumed_in_proportion() -> None:
+    def resume(count: int) -> None:
+        steps: dict[str, Mapping[str, Any] | None] = {
+            f"s{n}": None for n in range(count)
+        }
+        plan = planned(a=None, b={"each": "a"}, c={"each": "b"}, **steps)
+        first = left(plan, "a done")[0]
+        tasks = [first, *(new_task(each, fence=1) for each in plan.steps[3:])]
+        tasks += [
+            replace(new_task(step, fence=1, key=str(n), index=n), status=Status.DONE)
+            for step in plan.steps[1:3]
+            for n in range(10 * count)
+        ]
+        resumption = resumed(plan, tasks)
+        assert resumption.changes == []
+        assert len(forecast(plan, tasks, resumption)) == 21 * count + 1
 
-    resumption = resumed(plan, tasks)
-    lines = forecast(plan, tasks, resumption)
-
-    assert resumption.changes == []
-    assert len(lines) == 102_001
-    assert time.process_time() - began < 5
+    assert growth(resume, 250) < IN_PROPORTION

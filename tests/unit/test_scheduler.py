@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import FunctionType
 from typing import Any
@@ -13,6 +12,7 @@ from ptsflow import Workflow, step
 from ptsflow.core.model import Status
 from ptsflow.core.scheduler import Schedule
 from ptsflow.workflow.compile import plan_of
+from tests.support.cost import IN_PROPORTION, growth
 
 DONE, FAILED, SKIPPED = Status.DONE, Status.FAILED, Status.SKIPPED
 Keys = Mapping[str, Sequence[str] | None]
@@ -803,31 +803,29 @@ def test_expanding_tells_every_item_of_the_chain() -> None:
 # -- what it costs ---------------------------------------------------------------------
 
 
-def test_2000_steps_cost_in_proportion() -> None:
-    flow = made(**{f"s{number}": None for number in range(2_000)})
-    began = time.perf_counter()
+def test_steps_cost_in_proportion() -> None:
+    def schedule(count: int) -> None:
+        flow = made(**{f"s{number}": None for number in range(count)})
+        waves = Play(flow).waves()
+        complete = {f"s{number}": DONE for number in range(count - 1)}
+        resumed = Play(flow, complete=complete).waves()
+        assert (len(waves), resumed) == (count, [f"s{count - 1}"])
 
-    waves = Play(flow).waves()
-    resumed = Play(
-        flow, complete={f"s{number}": DONE for number in range(1_999)}
-    ).waves()
-
-    assert (len(waves), resumed) == (2_000, ["s1999"])
-    assert time.perf_counter() - began < 5
+    assert growth(schedule, 500) < IN_PROPORTION
 
 
-def test_100000_items_cost_in_proportion() -> None:
+def test_items_cost_in_proportion() -> None:
     flow = made(a=None, b={"each": "a", "limit": 50}, c={"each": "b"}, d=None)
-    keys = [str(number) for number in range(50_000)]
-    began = time.perf_counter()
-    play = Play(flow, {"b": keys})
-    play.end(play.take())
-    started = 0
-    while taken := play.take(free=64).split():
-        started += len(taken)
-        for task in taken:
-            play.schedule.settle(task, DONE)
 
-    assert started == 100_001
-    assert play.schedule.succeeded()
-    assert time.perf_counter() - began < 10
+    def schedule(count: int) -> None:
+        play = Play(flow, {"b": [str(number) for number in range(count)]})
+        play.end(play.take())
+        started = 0
+        while taken := play.take(free=64).split():
+            started += len(taken)
+            for task in taken:
+                play.schedule.settle(task, DONE)
+        assert started == 2 * count + 1
+        assert play.schedule.succeeded()
+
+    assert growth(schedule, 5_000) < IN_PROPORTION

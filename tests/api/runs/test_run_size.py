@@ -1,48 +1,53 @@
-"""Thousands of steps and items take seconds."""
+"""What a run costs is in proportion to its steps and items."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import ptsflow
 from ptsflow import Workflow, step
+from tests.support.cost import IN_PROPORTION, growth
 
 
-def test_20_000_items_take_seconds(url: str) -> None:
-    class Wide(Workflow):
-        @step
-        def numbers(self) -> list[int]:
-            return list(range(20_000))
+class Wide(Workflow):
+    count: int
 
-        @step(each=numbers)
-        def use(self, number: int) -> int:
-            return number
+    @step
+    def numbers(self) -> list[int]:
+        return list(range(self.count))
 
-        @step
-        def total(self, use: list[int]) -> int:
-            return sum(use)
+    @step(each=numbers)
+    def use(self, number: int) -> int:
+        return number
 
-    began = time.monotonic()
-    report = ptsflow.run(Wide(), url, jobs=2)
-    took = time.monotonic() - began
-
-    assert report.result("total") == sum(range(20_000))
-    assert took < 40, "2 ms an item at the most"
+    @step
+    def total(self, use: list[int]) -> int:
+        return sum(use)
 
 
-def test_2_000_steps_take_seconds(url: str) -> None:
-    body: dict[str, Any] = {"__module__": __name__}
-    for number in range(2_000):
-        body[f"step_{number:04}"] = _numbered(number)
-    long = type("Long", (Workflow,), body)
-    began = time.monotonic()
-    report = ptsflow.run(long(), url)
-    took = time.monotonic() - began
+def test_items_cost_in_proportion(url: str, name: str) -> None:
+    rounds = iter(range(100))
 
-    assert report.ok
-    assert report.result("step_1999") == 1999
-    assert took < 20, "10 ms a step at the most"
+    def run(count: int) -> None:
+        report = ptsflow.run(Wide(count=count), url, f"{name} {next(rounds)}", jobs=2)
+        assert report.result("total") == sum(range(count))
+
+    assert growth(run, 500) < IN_PROPORTION
+
+
+def test_steps_cost_in_proportion(url: str, name: str) -> None:
+    rounds = iter(range(100))
+
+    def run(count: int) -> None:
+        body: dict[str, Any] = {"__module__": __name__}
+        for number in range(count):
+            body[f"step_{number:04}"] = _numbered(number)
+        long = type("Long", (Workflow,), body)
+        report = ptsflow.run(long(), url, f"{name} {next(rounds)}")
+        assert report.ok
+        assert report.result(f"step_{count - 1:04}") == count - 1
+
+    assert growth(run, 100) < IN_PROPORTION
 
 
 def _numbered(number: int) -> Any:

@@ -118,7 +118,7 @@ def test_a_server_that_is_not_there_is_named() -> None:
         f"MongoDB at 127.0.0.1:{port} cannot be reached: {THEIRS}; check that mongod "
         f"runs there and that the network lets it through"
     )
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4  # five seconds where the URL does not say
 
 
 def test_a_url_without_a_database_means_one_named_ptsflow(mongod_url: str) -> None:
