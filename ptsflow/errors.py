@@ -37,7 +37,6 @@ This is the bottom layer: it imports nothing of ptsflow.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -250,6 +249,8 @@ class Finish(Signal):
 
 def similar(name: str, known: Iterable[str]) -> str:
     """Return ` (did you mean 'x'?)` where something known is near `name`, else ""."""
+    import difflib  # noqa: PLC0415 - 1 ms, only for a refusal
+
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
 

@@ -6,7 +6,6 @@ Nothing here follows a name that was stored: a class is one that an annotation l
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import cached_property, lru_cache
@@ -70,7 +69,7 @@ def _kind_of(cls: type[Any]) -> Kind | None:
         kind = "namedtuple" if hasattr(cls, "_field_defaults") else None
     elif hasattr(cls, "model_dump") and hasattr(cls, "model_validate"):
         kind = "model"
-    elif dataclasses.is_dataclass(cls) and _is_plain(cls):
+    elif hasattr(cls, "__dataclass_fields__") and _is_plain(cls):
         kind = "dataclass"
     return kind
 
@@ -233,6 +232,8 @@ def _default(
 
 
 def _dataclass_fields(cls: type[Any]) -> Defaults:
+    import dataclasses  # noqa: PLC0415 - loaded already, as there is a dataclass
+
     return {
         field.name: _default(field.default, field.default_factory, dataclasses.MISSING)
         for field in dataclasses.fields(cls)
@@ -247,7 +248,7 @@ def _struct_fields(cls: type[Any]) -> Defaults:
 
 
 def _namedtuple_fields(cls: type[Any]) -> Defaults:
-    none: Any = dataclasses.MISSING
+    none: Any = object()
     return {
         name: _default(cls._field_defaults.get(name, none), none, none)
         for name in cls._fields

@@ -7,7 +7,6 @@ made from the stored attempt count, as if tenacity's own loop had come this far.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -182,6 +181,8 @@ def _wait(policy: Retry, state: RetryCallState) -> float:
     wait = wait_exponential(
         multiplier=policy.delay, exp_base=policy.backoff, max=policy.max_delay
     )(state)
+    import random  # noqa: PLC0415 - 1 ms, only on failure
+
     # Not for secrecy: so that many tasks that failed together do not come back together.
     return wait * random.uniform(1 - policy.jitter, 1 + policy.jitter)  # noqa: S311
 

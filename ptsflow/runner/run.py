@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from collections.abc import Callable, Sequence
 
 from ptsflow.client.client import Client, store_url
@@ -84,6 +83,8 @@ def run(  # noqa: PLR0913 - the names of DESIGN's interface
     try:
         return run_with(workflow, store, options)
     except Stopped as stopped:
+        import signal  # noqa: PLC0415 - 1 ms, only for a run that a signal ended
+
         if stopped.number == signal.SIGINT:
             raise KeyboardInterrupt from None
         raise SystemExit(128 + stopped.number) from None

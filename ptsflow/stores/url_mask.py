@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
-_USERINFO = re.compile(r"(?<=://)([^:@/?]*):.*@", re.DOTALL)
-_SECRET_OPTION = re.compile(
-    r"(?i)([?&;][^=&;]*(?:password|properties|secret|token|key)=)[^&;]*"
-)
+# Patterns are compiled when they are first used.
+_USERINFO = r"(?s)(?<=://)([^:@/?]*):.*@"
+_HIDDEN_OPTION = r"(?i)([?&;][^=&;]*(?:password|properties|secret|token|key)=)[^&;]*"
 
 
 def mask(url: str) -> str:
@@ -16,5 +15,5 @@ def mask(url: str) -> str:
     if "@" in options:
         # An unescaped "?" in a password: what follows it is no option.
         base, mark, options = url, "", ""
-    shown = _USERINFO.sub(r"\1:***@", base)
-    return shown + _SECRET_OPTION.sub(r"\1***", mark + options)
+    shown = re.sub(_USERINFO, r"\1:***@", base)
+    return shown + re.sub(_HIDDEN_OPTION, r"\1***", mark + options)

@@ -14,8 +14,9 @@ _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9} | {
     "MIB": 2**20,
     "GIB": 2**30,
 }
-_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMG]i?B|B)\s*", re.IGNORECASE)
+# Patterns are compiled when they are first used: most workflows have no use for them.
+_PART = r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)"
+_SIZE = r"(?i)\s*(\d+(?:\.\d+)?)\s*([KMG]i?B|B)\s*"
 
 
 def seconds(value: object) -> float | None:
@@ -27,8 +28,8 @@ def seconds(value: object) -> float | None:
     if is_number(value, 0, sys.float_info.max):
         found = float(value)
     elif isinstance(value, str):
-        parts = _PART.findall(value)
-        if parts and not _PART.sub("", value).strip():
+        parts = re.findall(_PART, value)
+        if parts and not re.sub(_PART, "", value).strip():
             found = sum(float(number) * _SECONDS[unit] for number, unit in parts)
     return found if found is not None and 0 < found < math.inf else None
 
@@ -41,6 +42,6 @@ def size(value: object) -> int | None:
     found: int | None = None
     if is_whole(value):
         found = value
-    elif isinstance(value, str) and (match := _SIZE.fullmatch(value)):
+    elif isinstance(value, str) and (match := re.fullmatch(_SIZE, value)):
         found = int(float(match[1]) * _BYTES[match[2].upper()])
     return found if found is not None and found > 0 else None

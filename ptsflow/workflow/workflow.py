@@ -7,7 +7,6 @@ starts that could not end.
 from __future__ import annotations
 
 import inspect
-import string
 from collections.abc import Callable, Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -296,6 +295,10 @@ def _check_template(cls: type[Workflow]) -> None:
             f"{cls.__name__}.container: expected a template such as "
             f'"import:{{hour}}", found {cls.container!r}'
         )
+    if not cls.container:
+        return
+    import string  # noqa: PLC0415 - 1 ms, only for a template
+
     try:
         fields = [field for _, field, _, _ in string.Formatter().parse(cls.container)]
     except ValueError as error:
