@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.mongod import Mongod, running
+from tests.support.mongod import Mongod, running
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from ptsflow.client import Client, Container
 from ptsflow.client.task import Task
 from ptsflow.stores import open_store
 from tests.stores.making import Ticker
-from tests.stores.mongo_fixtures import new_database_url, raw_database
+from tests.support.databases import new_database_url, raw_database
 
 _SERVERS = {"mongod": "mongod_database", "mongod-rs": "mongod_rs_database"}
 SERVERS = [pytest.param(kind, marks=pytest.mark.mongod) for kind in _SERVERS]

@@ -168,7 +168,7 @@ def store_of(kind: str, folder: Path) -> Iterator[tuple[Callable[[], str], Any]]
 
 @contextlib.contextmanager
 def _own_mongod() -> Iterator[str]:
-    from tests.mongod import running  # noqa: PLC0415 - only for this store
+    from tests.support.mongod import running  # noqa: PLC0415 - only for this store
 
     with running(replica_set=True) as server:
         yield server.url

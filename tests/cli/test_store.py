@@ -19,8 +19,8 @@ from tests.stores.golden.flow import JOURNAL
 from tests.stores.golden.restore import restore_mongo, restore_sqlite
 from tests.stores.later import later_version
 from tests.stores.making import LEASE, owner
-from tests.stores.mongo_fixtures import new_database_url, raw_database
 from tests.stores.test_golden import UNFINISHED
+from tests.support.databases import new_database_url, raw_database
 
 FLOW = Path(__file__).parents[1] / "stores/golden/flow.py"
 _RUN = ("run", f"{FLOW}:Golden", "-p", "day=2011-09-01T12:00:00Z")

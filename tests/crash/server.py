@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.mongod import Mongod, free_port, start_mongod
+from tests.support.mongod import Mongod, free_port, start_mongod
 
 
 class Server:

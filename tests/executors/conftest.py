@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.executors.dask_cluster import DaskCluster, dask_cluster
-from tests.stores.mongo_fixtures import new_database_url, raw_database
+from tests.support.databases import new_database_url, raw_database
 
 
 @pytest.fixture(params=["sqlite", pytest.param("mongod", marks=pytest.mark.mongod)])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stores.mongo_fixtures import new_database_url
+from tests.support.databases import new_database_url
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOW = """

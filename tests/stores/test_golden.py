@@ -20,7 +20,7 @@ from tests.stores.golden.flow import (
     journal,
 )
 from tests.stores.golden.restore import LAYOUTS, restore_mongo, restore_sqlite
-from tests.stores.mongo_fixtures import new_database_url, raw_database
+from tests.support.databases import new_database_url, raw_database
 
 DAY = datetime(2011, 9, 1, 12, tzinfo=UTC)
 UNFINISHED = "golden:20110901"

@@ -15,7 +15,7 @@ import ptsflow
 from ptsflow.stores.sqlite import layout
 from tests.stores.golden.flow import CONTINUED, JOURNAL, Golden
 from tests.stores.golden.restore import restore_mongo, restore_sqlite
-from tests.stores.mongo_fixtures import new_database_url, raw_database
+from tests.support.databases import new_database_url, raw_database
 
 DAY = datetime(2011, 9, 1, 12, tzinfo=UTC)
 LAYOUT = "layout2"

@@ -33,8 +33,8 @@ from tests.stores.golden.flow import CONTINUED, JOURNAL, Golden, journal
 from tests.stores.golden.restore import LAYOUTS, restore_mongo, restore_sqlite
 from tests.stores.later import later_version
 from tests.stores.making import LEASE, owner
-from tests.stores.mongo_fixtures import new_database_url, raw_database
 from tests.stores.test_golden import DAY, UNFINISHED
+from tests.support.databases import new_database_url, raw_database
 from tests.support.processes import ROOT
 
 Raw = dict[str, Any]

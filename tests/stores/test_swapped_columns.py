@@ -34,8 +34,8 @@ from ptsflow.stores.sqlite import rows
 from ptsflow.stores.sqlite.tasks import SqliteTasks
 from tests.stores import round_trips
 from tests.stores.making import Ticker
-from tests.stores.mongo_fixtures import Raw, new_database_url, raw_database
 from tests.stores.round_trips import Trip
+from tests.support.databases import Raw, new_database_url, raw_database
 
 Any_ = Callable[..., Any]
 

@@ -32,7 +32,7 @@ import pymongo
 from bson import json_util
 
 import ptsflow
-from tests.mongod import running
+from tests.support.mongod import running
 
 FLOW = Path(__file__).with_name("flow.py")
 DAY = datetime(2011, 9, 1, 12, tzinfo=UTC)

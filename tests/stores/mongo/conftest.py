@@ -8,9 +8,9 @@ import pytest
 from pymongo.database import Database
 
 from ptsflow.stores.mongo.store import MongoStore
-from tests.mongod import Mongod
-from tests.stores.mongo_fixtures import Raw, new_database_url, raw_database
-from tests.stores.tcp_proxy import TcpProxy
+from tests.stores.mongo.tcp_proxy import TcpProxy
+from tests.support.databases import Raw, new_database_url, raw_database
+from tests.support.mongod import Mongod
 
 
 @pytest.fixture(params=["mongod_url", "mongod_rs_url"])

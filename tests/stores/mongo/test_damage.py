@@ -11,7 +11,7 @@ from pymongo.database import Database
 from ptsflow.errors import StoreDamaged
 from ptsflow.stores.mongo.store import MongoStore
 from tests.stores.making import LEASE, chunk, ended, filled, held, one, owner, swap
-from tests.stores.mongo_fixtures import Raw
+from tests.support.databases import Raw
 from tests.support.wording import THEIRS, Message
 
 pytestmark = pytest.mark.mongod

@@ -13,10 +13,10 @@ from pymongo.database import Database
 from ptsflow.core.model import Progress, Stop
 from ptsflow.errors import StoreUnavailable
 from ptsflow.stores.mongo.store import MongoStore
-from tests.mongod import Mongod, free_port, running, start_mongod
 from tests.stores.making import LEASE, chunk, filled, held, names, new, one, owner, swap
-from tests.stores.mongo_fixtures import Raw, new_database_url
-from tests.stores.tcp_proxy import TcpProxy
+from tests.stores.mongo.tcp_proxy import TcpProxy
+from tests.support.databases import Raw, new_database_url
+from tests.support.mongod import Mongod, free_port, running, start_mongod
 
 pytestmark = pytest.mark.mongod
 

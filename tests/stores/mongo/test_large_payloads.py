@@ -11,7 +11,7 @@ from ptsflow.errors import Conflict, StoreDamaged, StoreError
 from ptsflow.stores.mongo.documents import INLINE_LIMIT
 from ptsflow.stores.mongo.store import MongoStore
 from tests.stores.making import drop, filled, held, new, one, swap
-from tests.stores.mongo_fixtures import Raw
+from tests.support.databases import Raw
 
 pytestmark = pytest.mark.mongod
 

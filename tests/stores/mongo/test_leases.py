@@ -13,7 +13,7 @@ from ptsflow.errors import ContainerBusy, LeaseLost
 from ptsflow.stores.mongo.changes import Committer
 from ptsflow.stores.mongo.store import MongoStore
 from tests.stores.making import LEASE, drop, filled, held, new, one, owner, swap
-from tests.stores.mongo_fixtures import Raw, listening
+from tests.support.databases import Raw, listening
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.mongod

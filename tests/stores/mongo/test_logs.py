@@ -8,7 +8,7 @@ from pymongo.database import Database
 
 from ptsflow.stores.mongo.store import MongoStore
 from tests.stores.making import chunk, filled
-from tests.stores.mongo_fixtures import Raw, listening
+from tests.support.databases import Raw, listening
 
 pytestmark = pytest.mark.mongod
 

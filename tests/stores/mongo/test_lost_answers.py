@@ -13,7 +13,6 @@ from ptsflow.core.model import Progress, Status, Stop
 from ptsflow.errors import Conflict, ContainerNotFound, LeaseLost, StoreUnavailable
 from ptsflow.stores.mongo.documents import INLINE_LIMIT
 from ptsflow.stores.mongo.store import MongoStore
-from tests.mongod import Mongod
 from tests.stores.making import (
     LEASE,
     attempt,
@@ -28,8 +27,9 @@ from tests.stores.making import (
     owner,
     swap,
 )
-from tests.stores.mongo_fixtures import Raw
-from tests.stores.tcp_proxy import TcpProxy
+from tests.stores.mongo.tcp_proxy import TcpProxy
+from tests.support.databases import Raw
+from tests.support.mongod import Mongod
 
 pytestmark = pytest.mark.mongod
 

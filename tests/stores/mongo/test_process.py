@@ -14,7 +14,7 @@ from pymongo.database import Database
 from ptsflow.errors import StoreError
 from ptsflow.stores.mongo.store import MongoStore
 from tests.stores.making import filled, names
-from tests.stores.mongo_fixtures import Raw
+from tests.support.databases import Raw
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.mongod

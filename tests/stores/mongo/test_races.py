@@ -14,7 +14,7 @@ from ptsflow.errors import Conflict, ContainerNotFound
 from ptsflow.stores.mongo.documents import INLINE_LIMIT
 from ptsflow.stores.mongo.store import MongoStore
 from tests.stores.making import LEASE, filled, held, new, one, owner, swap
-from tests.stores.mongo_fixtures import Raw
+from tests.support.databases import Raw
 
 pytestmark = pytest.mark.mongod
 

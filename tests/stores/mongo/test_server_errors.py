@@ -7,9 +7,9 @@ from pymongo.errors import WriteError
 
 from ptsflow.errors import StoreError, StoreFull, StoreUnavailable
 from ptsflow.stores.mongo.store import MongoStore
-from tests.mongod import Mongod
 from tests.stores.making import filled, held, one, swap
-from tests.stores.mongo_fixtures import new_database_url, raw_database
+from tests.support.databases import new_database_url, raw_database
+from tests.support.mongod import Mongod
 from tests.support.wording import THEIRS, Message
 
 pytestmark = pytest.mark.mongod

@@ -12,8 +12,8 @@ from pymongo import MongoClient
 from ptsflow.errors import StoreError, StoreUnavailable, StoreURLError
 from ptsflow.stores.mongo.store import MongoStore
 from ptsflow.stores.url_mask import mask
-from tests.mongod import Mongod, free_port, start_mongod
 from tests.stores.making import filled
+from tests.support.mongod import Mongod, free_port, start_mongod
 from tests.support.wording import THEIRS, Message
 
 pytestmark = pytest.mark.mongod

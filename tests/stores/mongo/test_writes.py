@@ -11,7 +11,7 @@ from ptsflow.core.model import Progress, Status, Stop, TaskRecord
 from ptsflow.stores.mongo.documents import INLINE_LIMIT
 from ptsflow.stores.mongo.store import MongoStore
 from tests.stores.making import LEASE, drop, ended, filled, held, new, one, swap
-from tests.stores.mongo_fixtures import listening, new_database_url, raw_database
+from tests.support.databases import listening, new_database_url, raw_database
 
 pytestmark = pytest.mark.mongod
 
