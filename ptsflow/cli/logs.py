@@ -121,7 +121,7 @@ def _runs(store: Store, record: ContainerRecord) -> bool:
     if found is None or found.uid != record.uid:
         return False
     now = store.now()
-    return fmt.is_held(seen(store, found, now), now)
+    return seen(store, found, now).is_leased(now)
 
 
 def _show(common: Common, entry: Entry) -> None:

@@ -51,7 +51,7 @@ def seen(store: Store, record: ContainerRecord, now: int) -> ContainerRecord:
     """
     if record.owner is not None and is_dead(record.owner):
         record = replace(record, owner=None)
-    worker = None if fmt.is_held(record, now) else still_working(store, record.uid)
+    worker = None if record.is_leased(now) else still_working(store, record.uid)
     if worker is None:
         return record
     return replace(record, owner=worker, leased_till=now + _MOMENT_MS)
@@ -122,7 +122,7 @@ def _changed(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
 
 def _remark(record: ContainerRecord, stands: Status, now: int) -> str:
     """Say who runs the container, or what to do next."""
-    if fmt.is_held(record, now):
+    if record.is_leased(now):
         return tables.run_by(record)
     if record.finish_reason is not None:
         return f"finished early: {record.finish_reason}"

@@ -22,7 +22,6 @@ from ptsflow.host.clock import Clock, system_clock
 from ptsflow.host.process_identity import is_dead, this_process
 from ptsflow.host.workdirs import Workdirs
 from ptsflow.stores.base import Store
-from ptsflow.stores.rules import is_leased
 
 #: The lease of an operation on a container, in milliseconds.
 _LEASE_MS = 30_000
@@ -177,7 +176,7 @@ def cancel(store: Store, container: ContainerRecord, how: Stop) -> bool:
     """
     if container.owner is None or is_dead(container.owner):
         return False
-    is_held = is_leased(container, store.now())
+    is_held = container.is_leased(store.now())
     return is_held and store.ask_to_stop(container.uid, container.fence, how)
 
 

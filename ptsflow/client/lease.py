@@ -25,7 +25,6 @@ from ptsflow.host.process_identity import (
     this_process,
 )
 from ptsflow.stores.base import Store
-from ptsflow.stores.rules import is_leased
 
 #: The lease under which a dead runner's container is released, in milliseconds.
 _MOMENT_MS = 30_000
@@ -109,7 +108,7 @@ def acquire(  # noqa: PLR0913 - three of them say how long
                 return claimed, asked_at
             continue
         # The runner at work on this host may have been overtaken, and so not be the owner.
-        outlived = worker if worker and not is_leased(seen, store.now()) else None
+        outlived = worker if worker and not seen.is_leased(store.now()) else None
         may_be_dead = outlived is None and holder is not None and is_elsewhere(holder)
         if first_seen is None:
             first_seen = (seen.fence, seen.leased_till)

@@ -148,6 +148,10 @@ class ContainerRecord(Struct, frozen=True, kw_only=True):
     started_at: int | None = None
     ended_at: int | None = None
 
+    def is_leased(self, now: int) -> bool:
+        """Whether somebody holds a lease of the container that has not ended."""
+        return self.owner is not None and (self.leased_till or 0) > now
+
 
 class TaskRecord(Struct, frozen=True, kw_only=True):
     """The state of one step, or of one item of a fan-out step, in a container."""

@@ -59,7 +59,7 @@ def container(
         "params": params(record),
         "counts": {str(status): count for status, count in by_status.items()},
         "eta_seconds": None if eta_ms is None else round(eta_ms / 1000, 1),
-        "owner": owner(record) if fmt.is_held(record, now) else None,
+        "owner": owner(record) if record.is_leased(now) else None,
     }
 
 
@@ -167,7 +167,7 @@ def stored_eta_ms(
 
     The run began from the tasks that had ended before it claimed the container.
     """
-    if record.owner is None or not fmt.is_held(record, now):
+    if record.owner is None or not record.is_leased(now):
         return None
     tasks = list(tasks)
     since = record.owner.since

@@ -282,11 +282,6 @@ def eta_ms(elapsed: float, gained: float, left: float) -> int | None:
     return round(elapsed * left / gained)
 
 
-def is_held(record: ContainerRecord, now: int) -> bool:
-    """Whether the container's lease is live."""
-    return record.owner is not None and (record.leased_till or 0) > now
-
-
 def plain_value(value: object) -> str:
     """Return a rendered value on one line; a text without quotes."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

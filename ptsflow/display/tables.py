@@ -107,7 +107,7 @@ def _container(
     complete = sum(n for status, n in by_status.items() if status.is_complete)
     status = counts.status_of(record, tallies)
     begun = record.started_at
-    end = now if fmt.is_held(record, now) else record.ended_at
+    end = now if record.is_leased(now) else record.ended_at
     return [
         Piece(fmt.clean(record.name), "name"),
         Piece(fmt.clean(record.workflow or "-")),
@@ -130,7 +130,7 @@ def stands(record: ContainerRecord, status: Status, now: int) -> Piece:
 def is_orphan(record: ContainerRecord, status: Status, now: int) -> bool:
     """Whether the container is recorded as running although its runner has died."""
     runs = status is Status.RUNNING and record.workflow is not None
-    return runs and not fmt.is_held(record, now)
+    return runs and not record.is_leased(now)
 
 
 def orphan(task: TaskRecord) -> TaskRecord:
@@ -150,7 +150,7 @@ def _percent(record: ContainerRecord, tallies: Sequence[Tally]) -> str:
 def _remark(
     record: ContainerRecord, by_status: Mapping[Status, int], status: Status, now: int
 ) -> str:
-    if fmt.is_held(record, now):
+    if record.is_leased(now):
         return run_by(record)
     if is_orphan(record, status, now):
         return "its runner is gone; run it again"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from ptsflow.core.model import ContainerRecord, Owner, Stop
-from ptsflow.stores.rules import is_held, is_leased, raise_lost
+from ptsflow.stores.rules import is_held, raise_lost
 
 #: What becomes of the container that is stored (None where there is none): a record to
 #: write over it, or None to leave it as it is.
@@ -79,7 +79,7 @@ def claimed(
     """Return the container as `owner` has it, or None where `owner` cannot have it."""
     if stored is None:
         return None
-    if is_leased(stored, now):
+    if stored.is_leased(now):
         if stored.owner is not None and stored.owner.id == owner.id:
             return stored
         if stored.fence != dead:

@@ -23,11 +23,6 @@ from ptsflow.errors import Conflict, ContainerBusy, ContainerNotFound, LeaseLost
 from ptsflow.host.clock import to_datetime
 
 
-def is_leased(stored: ContainerRecord, now: int) -> bool:
-    """Return whether somebody holds a lease that has not ended."""
-    return stored.owner is not None and (stored.leased_till or 0) > now
-
-
 def is_held(stored: ContainerRecord | None, fence: int) -> TypeGuard[ContainerRecord]:
     """Return whether the lease of that fence was neither taken nor given back."""
     return stored is not None and stored.fence == fence and stored.owner is not None
@@ -60,7 +55,7 @@ def check_writer(
             f"the container with the uid {uid} was deleted; get or create it again"
         )
     if fence is None:
-        if is_leased(stored, now):
+        if stored.is_leased(now):
             raise_busy(stored)
     elif not is_held(stored, fence):
         raise_lost(stored.name, fence, stored)
@@ -100,6 +95,13 @@ def raise_busy(stored: ContainerRecord) -> Never:
 def _moment(millis: int | None) -> str:
     moment = to_datetime(millis)
     return "-" if moment is None else moment.isoformat(timespec="seconds")
+
+
+def matches(before: TaskRecord | None, stored: TaskRecord | None) -> bool:
+    """Return whether what is stored is what a change starts from; None is no task."""
+    if before is None or stored is None:
+        return before is None
+    return before.version == stored.version and before.fence == stored.fence
 
 
 def recognise(

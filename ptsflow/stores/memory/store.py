@@ -15,11 +15,12 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
+from ptsflow.core.transitions import without_payloads
 from ptsflow.host.clock import Clock, system_clock
 from ptsflow.stores.leasing import Decide, Leasing
 from ptsflow.stores.memory.logs import MemoryLogs, SharedLines
-from ptsflow.stores.memory.tasks import Shelf, without_payloads
-from ptsflow.stores.rules import check_held, check_writer, is_held, is_leased
+from ptsflow.stores.memory.tasks import Shelf
+from ptsflow.stores.rules import check_held, check_writer, is_held
 
 
 class _Data:
@@ -94,7 +95,7 @@ class MemoryStore(Leasing):
         """Delete a container that nobody leases, with its tasks."""
         with self._data.lock:
             shelf = self._data.shelves.get(uid)
-            if shelf is None or is_leased(shelf.record, self.now()):
+            if shelf is None or shelf.record.is_leased(self.now()):
                 return False
             del self._data.shelves[uid]
         self.logs().forget(uid)

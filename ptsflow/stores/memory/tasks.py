@@ -17,7 +17,7 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
-from ptsflow.stores.rules import ledger_of, recognise
+from ptsflow.stores.rules import ledger_of, matches, recognise
 
 
 class Shelf:
@@ -99,7 +99,7 @@ class _Swaps:
         stored = self._get(before.name) if before else None
         taken = self._get(after.name) if after else None
         renames = before is None or (after is not None and after.name != before.name)
-        if not _matches(before, stored) or (renames and taken is not None):
+        if not matches(before, stored) or (renames and taken is not None):
             recognise(
                 self.shelf.record.name,
                 change,
@@ -169,16 +169,5 @@ def _pick(before: _Payload, after: _Payload, stored: _Payload) -> _Payload:
     return stored if after is UNSET or after is before else after
 
 
-def _matches(before: TaskRecord | None, stored: TaskRecord | None) -> bool:
-    if before is None or stored is None:
-        return before is None
-    return before.version == stored.version and before.fence == stored.fence
-
-
 def _place(task: TaskRecord) -> tuple[int, str]:
     return task.position, task.name
-
-
-def without_payloads(task: TaskRecord) -> TaskRecord:
-    """Return the task as it is read where payloads are not asked for."""
-    return replace(task, task_data=UNSET, processing_data=UNSET, result=UNSET)

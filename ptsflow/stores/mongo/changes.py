@@ -22,7 +22,7 @@ from ptsflow.core.model import LEDGER_LENGTH, Change, TaskRecord
 from ptsflow.errors import Conflict
 from ptsflow.stores.mongo.documents import Raw
 from ptsflow.stores.mongo.records import changed_fields, ledger_entry, new_task
-from ptsflow.stores.rules import recognise
+from ptsflow.stores.rules import matches, recognise
 
 #: What is asked of MongoDB for one or more changes.
 Request = InsertOne[Raw] | UpdateOne | UpdateMany | DeleteOne | DeleteMany
@@ -246,15 +246,9 @@ def expect_ready(
         at_before = tasks.get(before.name) if before else None
         at_after = tasks.get(after.name) if after else None
         renames = before is None or (after is not None and after.name != before.name)
-        if not _matches(before, at_before) or (renames and at_after is not None):
+        if not matches(before, at_before) or (renames and at_after is not None):
             recognise(container, change, fence, at_before=at_before, at_after=at_after)
         if before is not None:
             tasks.pop(before.name, None)
         if after is not None:
             tasks[after.name] = after
-
-
-def _matches(before: TaskRecord | None, stored: TaskRecord | None) -> bool:
-    if before is None or stored is None:
-        return before is None
-    return before.version == stored.version and before.fence == stored.fence

@@ -24,7 +24,7 @@ from ptsflow.core.model import (
 from ptsflow.errors import StoreError
 from ptsflow.host.clock import Clock, system_clock
 from ptsflow.stores.leasing import Decide, Leasing
-from ptsflow.stores.rules import is_held, is_leased
+from ptsflow.stores.rules import is_held
 from ptsflow.stores.sqlite import migrations
 from ptsflow.stores.sqlite.containers import SqliteContainers
 from ptsflow.stores.sqlite.database import Database
@@ -116,7 +116,7 @@ class SqliteStore(Leasing):
 
     def _delete(self, uid: str) -> bool:
         stored, _ = self._containers.get(uid)
-        if stored is None or is_leased(stored, self.now()):
+        if stored is None or stored.is_leased(self.now()):
             return False
         self._containers.remove(uid)
         return True
