@@ -18,7 +18,7 @@ from ptsflow.display import as_json, plain
 from ptsflow.display import format as fmt
 from ptsflow.display.format import Line
 from ptsflow.errors import ContainerNotFound, PtsflowError, TaskNotFound, similar
-from ptsflow.stores import mask, open_store
+from ptsflow.stores import mask, open_store, store_exists
 from ptsflow.stores.base import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -107,11 +107,8 @@ def open_existing(url: str, *, upgrade: bool = False) -> Store | None:
         url: where it is.
         upgrade: carry a file of an earlier layout over to this version's first.
     """
-    if url.partition(":")[0].lower() == "sqlite":
-        from ptsflow.stores.sqlite.file import path_of  # noqa: PLC0415 - lazily.
-
-        if not path_of(url).exists():
-            return None
+    if not store_exists(url):
+        return None
     return open_store(url, upgrade=upgrade, notice=say)
 
 

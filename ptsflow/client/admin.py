@@ -199,7 +199,7 @@ def _changing(
     The container is pending afterwards. Without changes, it stays as it was.
     """
     held, _ = acquire(store, container, this_process(clock), _LEASE_MS)
-    folders = Workdirs(store.url, held)
+    folders = Workdirs(store.work_root, held)
     changes: list[Change] = []
     try:
         yield held, changes

@@ -77,7 +77,7 @@ class Client:
             if record is None:
                 return False
             if self._store.delete(record.uid):
-                workdirs.forget(self._store.url, record)
+                workdirs.forget(self._store.work_root, record)
                 return True
             held = self._store.container(name)
             if held is not None and held.uid == record.uid:

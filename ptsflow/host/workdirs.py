@@ -26,24 +26,23 @@ _GONE = ".gone-"
 _DIGITS = frozenset("0123456789abcdef")
 
 
-def root_of(url: str) -> Path | None:
-    """Return the folder of a store's containers; None for a store in memory.
+def root_of(own: Path | None) -> Path | None:
+    """Return the folder that holds the folders of a store's containers.
 
     Args:
-        url: the store's, passwords masked.
+        own: the store's `work_root`; without one there is none.
     """
-    if url.startswith("memory:"):
-        return None
-    if given := os.environ.get(VARIABLE):
-        return Path(given).absolute()
-    if url.startswith("sqlite:"):
-        from ptsflow.stores.sqlite.file import path_of  # noqa: PLC0415 - SQLite alone
+    given = os.environ.get(VARIABLE)
+    return Path(given).absolute() if given and own is not None else own
 
-        path = path_of(url)
-        return path.with_name(f"{path.name}.work")
+
+def root_in_cache(url: str) -> Path:
+    """Return the `work_root` of a store that lies on another machine.
+
+    The user's cache is the place: its files can be made again.
+    """
     import platformdirs  # noqa: PLC0415 - rarely needed
 
-    # What is kept there can be made again: it is a cache.
     cache = platformdirs.user_cache_path("ptsflow")
     return cache / "work" / f"{crc32(url.encode()):08x}"
 
@@ -107,15 +106,18 @@ class Workdirs:
     """The folders of one container's tasks on this machine, for one thread at a time.
 
     Args:
-        url: the store's.
+        own_root: the store's `work_root`.
         container: whose tasks they are.
         short_lived: the steps whose folders go when their tasks are done.
     """
 
     def __init__(
-        self, url: str, container: ContainerRecord, short_lived: Collection[str] = ()
+        self,
+        own_root: Path | None,
+        container: ContainerRecord,
+        short_lived: Collection[str] = (),
     ) -> None:
-        root = root_of(url)
+        root = root_of(own_root)
         #: Removed in the end with all that is in it.
         self._borrowed: Path | None = None
         if root is None:
@@ -225,15 +227,15 @@ def _temporary() -> Path:
     return Path(base, f"ptsflow-{os.urandom(8).hex()}").absolute()
 
 
-def forget(url: str, container: ContainerRecord) -> list[str]:
+def forget(own_root: Path | None, container: ContainerRecord) -> list[str]:
     """Remove the folders of a container's tasks from this machine.
 
     Return a line for each that could not be removed.
 
     Args:
-        url: the store's, passwords masked.
+        own_root: the store's `work_root`.
         container: which one.
     """
-    workdirs = Workdirs(url, container)
+    workdirs = Workdirs(own_root, container)
     workdirs.sweep(())
     return workdirs.close()

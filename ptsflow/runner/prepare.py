@@ -126,7 +126,7 @@ def prepare(  # noqa: PLR0913 - both callers have them at hand
     for text in _unmet(plan, resumption, options.only):
         bus.emit(Notice(at=now, text=text))
     short_lived = {step.name for step in plan.steps if not step.keep_workdir}
-    workdirs = Workdirs(store.url, container, short_lived)
+    workdirs = Workdirs(store.work_root, container, short_lived)
     workdirs.sweep(stored)
     work = UnitOfWork(
         store=store,

@@ -110,7 +110,7 @@ def run_with(
         )
     url = store_url(store)
     opened = open_store(url, notice=_notice(options))
-    if opened.url.startswith("memory:"):
+    if opened.is_in_memory:
         return execute(
             workflow, plan, opened, options, lambda: contextlib.nullcontext(opened)
         )

@@ -1,21 +1,28 @@
 """Where containers and tasks are kept: opening the store that a URL names.
 
-A backend is imported when its URL is opened, so that a program that uses a file never
+An opener is imported when its URL is opened, so that a program that uses a file never
 loads MongoDB's drivers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 
 from ptsflow.errors import StoreUnavailable, StoreURLError
 from ptsflow.host.clock import Clock, system_clock
-from ptsflow.stores.base import Store
+from ptsflow.stores.base import Opener, Store
 from ptsflow.stores.url_mask import mask
 
-__all__ = ["Store", "mask", "open_store", "upgrade_store"]
+__all__ = ["Store", "mask", "open_store", "store_exists", "upgrade_store"]
 
-_EXPECTED = "expected sqlite:///FILE, mongodb://HOST/DATABASE or memory:"
+#: How the URLs of each kind of store are spelt, and the `Opener` that opens them.
+_OPENERS = {
+    "sqlite:///FILE": "ptsflow.stores.sqlite.opener:SqliteOpener",
+    "mongodb://HOST/DATABASE": "ptsflow.stores.mongo.opener:MongoOpener",
+    "mongodb+srv://HOST/DATABASE": "ptsflow.stores.mongo.opener:MongoOpener",
+    "memory:": "ptsflow.stores.memory.opener:MemoryOpener",
+}
 
 
 def open_store(
@@ -45,19 +52,16 @@ def open_store(
         StoreDamaged: what is there is not a store of this version.
         ContainerBusy: a runner may be at work in a file that must be upgraded.
     """
-    scheme = _scheme(url)
-    if scheme == "sqlite":
-        return _open_sqlite(url, clock, notice, upgrade=upgrade)
-    if scheme in _MONGO:
-        from ptsflow.stores.mongo.store import MongoStore  # noqa: PLC0415 - lazily.
+    return _opener(url).open(url, clock=clock, upgrade=upgrade, notice=notice)
 
-        its_own = None if clock is system_clock else clock
-        return MongoStore(url, clock=its_own, any_layout=not upgrade)
-    if url in {"memory:", "memory://"}:
-        from ptsflow.stores.memory.store import MemoryStore  # noqa: PLC0415 - lazily.
 
-        return MemoryStore(clock=clock)
-    raise StoreURLError(_unknown(url, scheme))
+def store_exists(url: str) -> bool:
+    """Return whether opening the store would make nothing, such as a file.
+
+    Raises:
+        StoreURLError: the URL is none of a store.
+    """
+    return _opener(url).exists(url)
 
 
 def upgrade_store(url: str) -> str | None:
@@ -70,50 +74,44 @@ def upgrade_store(url: str) -> str | None:
         ContainerBusy: a runner may be at work in the store.
         StoreError: the store does not exist, or cannot be opened; see `open_store`.
     """
-    lines: list[str] = []
-    if _scheme(url) in _MONGO:
-        from ptsflow.stores.mongo.migrations import upgrade  # noqa: PLC0415 - lazily.
-
-        lines += upgrade(url)
-    elif _scheme(url) == "sqlite":
-        from ptsflow.stores.sqlite.file import path_of  # noqa: PLC0415 - lazily.
-
-        if not path_of(url).exists():
-            raise StoreUnavailable(
-                f"there is no store at {url}; name the one to upgrade"
-            )
+    opener = _opener(url)
+    if not opener.exists(url):
+        raise StoreUnavailable(
+            f"there is no store at {mask(url)}; name the one to upgrade"
+        )
+    lines = list(opener.upgrade(url))
     open_store(url, notice=lines.append).close()
     return lines[0] if lines else None
 
 
-_MONGO = {"mongodb", "mongodb+srv"}
+def _opener(url: str) -> Opener:
+    """Return what opens the store of a URL.
+
+    Raises:
+        StoreURLError: the scheme is none of a store.
+    """
+    scheme = _scheme(url)
+    for spelling, place in _OPENERS.items():
+        if scheme == _scheme(spelling):
+            module, _, name = place.partition(":")
+            opener: Opener = getattr(import_module(module), name)
+            return opener
+    raise StoreURLError(_unknown(url, scheme))
 
 
 def _scheme(url: str) -> str:
     return url.partition(":")[0].lower() if ":" in url else ""
 
 
-def _open_sqlite(
-    url: str, clock: Clock, notice: Callable[[str], None] | None, *, upgrade: bool
-) -> Store:
-    if not upgrade:
-        from ptsflow.stores.sqlite.earlier import open_as_is  # noqa: PLC0415 - lazily.
-
-        return open_as_is(url, clock)
-    from ptsflow.stores.sqlite.store import SqliteStore  # noqa: PLC0415 - lazily.
-
-    return SqliteStore(url, clock=clock, notice=notice)
-
-
 def _unknown(url: str, scheme: str) -> str:
-    shown = mask(url)
+    *others, last = _OPENERS
+    expected = f"expected {', '.join(others)} or {last}"
     if not url:
-        return f"store URL: {_EXPECTED}, found nothing; give one of these"
-    if scheme == "memory":
-        return f"store URL {shown!r}: expected memory: alone; leave out the rest"
+        return f"store URL: {expected}, found nothing; give one of these"
+    shown = mask(url)
     if "://" in url:
-        return f"store URL {shown!r}: {_EXPECTED}, found {scheme!r}; use one of these"
+        return f"store URL {shown!r}: {expected}, found {scheme!r}; use one of these"
     return (
-        f"store URL {shown!r}: {_EXPECTED}, found no scheme; for a file, put "
-        "sqlite:/// before it"
+        f"store URL {shown!r}: {expected}, found no scheme; for a file, put sqlite:/// "
+        "before it"
     )

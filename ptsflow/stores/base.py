@@ -14,7 +14,8 @@ the database, and a power cut. Leases are measured on the store's clock alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from ptsflow.core.model import (
@@ -28,6 +29,30 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
+from ptsflow.host.clock import Clock
+
+
+class Opener(Protocol):
+    """How the stores of a scheme are opened; `stores/__init__.py` lists the openers."""
+
+    def open(
+        self,
+        url: str,
+        *,
+        clock: Clock,
+        upgrade: bool,
+        notice: Callable[[str], None] | None,
+    ) -> Store:
+        """Open the store that `url` names; see `open_store`."""
+
+    def exists(self, url: str) -> bool:
+        """Return whether opening the store would make nothing, such as a file."""
+
+    def upgrade(self, url: str) -> Sequence[str]:
+        """Carry a store over that opening leaves in an earlier layout.
+
+        Return one line about the upgrade, or none if there was nothing to do.
+        """
 
 
 class Store(Protocol):
@@ -38,6 +63,16 @@ class Store(Protocol):
     #: With a container's uid it names the container on this host: the same for all who
     #: open it, however they spell the URL, and for no other store's.
     identity: str
+
+    #: Whether its data ends with this process: its URL opens another store each time.
+    is_in_memory: bool
+
+    @property
+    def work_root(self) -> Path | None:
+        """The folder for files of its tasks, unless $PTSFLOW_WORK names another.
+
+        None if such files need not outlive the run.
+        """
 
     def now(self) -> int:
         """Return the store's time in milliseconds since the epoch."""

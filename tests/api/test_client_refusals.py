@@ -325,8 +325,8 @@ def test_an_empty_url_is_not_the_default(
     with pytest.raises(StoreURLError) as refused:
         ptsflow.connect("")
     assert str(refused.value) == (
-        "store URL: expected sqlite:///FILE, mongodb://HOST/DATABASE or memory:, found "
-        "nothing; give one of these"
+        "store URL: expected sqlite:///FILE, mongodb://HOST/DATABASE, "
+        "mongodb+srv://HOST/DATABASE or memory:, found nothing; give one of these"
     )
     assert list(tmp_path.iterdir()) == []
 

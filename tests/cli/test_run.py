@@ -168,7 +168,8 @@ _REFUSED = [
         ["run", "STEADY", "--store", "ftp://x"],
         2,
         "ptsflow: store URL 'ftp://x': expected sqlite:///FILE, "
-        "mongodb://HOST/DATABASE or memory:, found 'ftp'; use one of these",
+        "mongodb://HOST/DATABASE, mongodb+srv://HOST/DATABASE or memory:, found 'ftp'; "
+        "use one of these",
         id="bad URL",
     ),
     pytest.param(

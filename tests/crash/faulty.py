@@ -74,6 +74,8 @@ class FaultyStore:
     ) -> None:
         self.url = store.url
         self.identity = store.identity
+        self.is_in_memory = store.is_in_memory
+        self.work_root = store.work_root
         self._store = store
         self._fault = fault
         self._count = count or _Count()

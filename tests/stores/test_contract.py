@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from ptsflow.core.model import ContainerRecord, Progress, Status, StepSummary
 from ptsflow.errors import ContainerBusy, LeaseLost
+from ptsflow.host.workdirs import root_in_cache
 from ptsflow.stores.base import Store
 from tests.stores.making import (
     LEASE,
@@ -51,6 +53,25 @@ def test_a_sibling_is_the_same_store_to_whoever_names_its_containers(
     sibling.close()
 
     assert sibling.identity == store.identity
+
+
+def test_a_store_says_where_files_of_its_tasks_lie(
+    store: Store,
+    other: Store,
+    kind: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    roots = {
+        "memory": None,
+        "sqlite": tmp_path / "pts.db.work",
+        "mongod": root_in_cache(store.url),
+        "mongod-rs": root_in_cache(store.url),
+    }
+
+    assert store.work_root == other.work_root == roots[kind]
+    assert store.is_in_memory is other.is_in_memory is (kind == "memory")
 
 
 def test_a_container_is_made_once(store: Store, other: Store, clock: Ticker) -> None:

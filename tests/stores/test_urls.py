@@ -6,14 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from ptsflow import stores
 from ptsflow.errors import StoreURLError
-from ptsflow.stores import mask, open_store
+from ptsflow.host.clock import Clock
+from ptsflow.stores import mask, open_store, store_exists
+from ptsflow.stores.memory.opener import MemoryOpener
 from ptsflow.stores.memory.store import MemoryStore
 from ptsflow.stores.sqlite.store import SqliteStore
 from tests.stores.making import Ticker
 from tests.support.processes import python
 
-_EXPECTED = "expected sqlite:///FILE, mongodb://HOST/DATABASE or memory:"
+_EXPECTED = (
+    "expected sqlite:///FILE, mongodb://HOST/DATABASE, mongodb+srv://HOST/DATABASE or "
+    "memory:"
+)
 _NO_FILE = (
     "expected sqlite:///FILE, found no file; name one, or use memory: for what "
     "nothing need outlive"
@@ -169,6 +175,49 @@ def test_a_file_is_one_store_however_its_url_is_spelt(
 
     assert len(set(identities[:3])) == 1
     assert identities[3] != identities[0]
+
+
+class ToyOpener(MemoryOpener):
+    """Opens stores of a third kind."""
+
+    @staticmethod
+    def open(url: str, *, clock: Clock, **_: object) -> MemoryStore:
+        store = MemoryStore(clock=clock)
+        store.url = url
+        return store
+
+    @staticmethod
+    def exists(url: str) -> bool:
+        return "absent" not in url
+
+
+def test_a_third_kind_of_store_takes_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(stores._OPENERS, "toy://HOST", f"{__name__}:ToyOpener")
+
+    with pytest.raises(StoreURLError) as caught:
+        open_store("toys://here")
+    assert "memory: or toy://HOST, found 'toys'" in str(caught.value)
+    assert open_store("toy://here").url == "toy://here"
+    assert store_exists("toy://here")
+    assert not store_exists("toy://absent")
+
+
+@pytest.mark.parametrize(
+    ("url", "exists"),
+    [
+        ("sqlite:///{}/pts.db", True),
+        ("sqlite:///{}/absent.db", False),
+        ("mongodb://127.0.0.1:1/absent", True),
+        ("memory:", True),
+    ],
+)
+def test_a_store_exists_unless_opening_it_would_make_its_file(
+    url: str, tmp_path: Path, *, exists: bool
+) -> None:
+    open_store(f"sqlite:///{tmp_path}/pts.db").close()
+
+    assert store_exists(url.format(tmp_path)) is exists
+    assert [path.name for path in tmp_path.iterdir()] == ["pts.db"]
 
 
 def test_no_store_in_memory_is_another_one() -> None:

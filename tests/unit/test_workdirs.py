@@ -23,11 +23,20 @@ from ptsflow.core.model import (
     TaskRecord,
 )
 from ptsflow.host import workdirs
-from ptsflow.host.workdirs import Workdirs, gone, leftovers, root_of, task_folder
+from ptsflow.host.workdirs import (
+    Workdirs,
+    gone,
+    leftovers,
+    root_in_cache,
+    root_of,
+    task_folder,
+)
 
 CONTAINER = ContainerRecord(uid="1", name="nightly", created_at=1_577_836_800_000)
 TASK = TaskRecord(name="unpack[songs]", step="unpack", key="songs")
 SHORT = frozenset({"unpack"})
+#: The root that the store itself names.
+OWN = Path("/srv/pts.db.work")
 
 
 @pytest.fixture(autouse=True)
@@ -62,8 +71,7 @@ def made(held: Workdirs, *tasks: TaskRecord) -> list[Path]:
 
 
 def test_the_variable_names_the_root_of_all_stores(work: Path) -> None:
-    assert root_of("sqlite:///a.db") == work
-    assert root_of("mongodb://host/a") == work
+    assert root_of(OWN) == work
 
 
 def test_a_relative_root_is_of_the_folder_in_which_the_run_began(
@@ -72,27 +80,29 @@ def test_a_relative_root_is_of_the_folder_in_which_the_run_began(
     monkeypatch.setenv(workdirs.VARIABLE, "here")
     monkeypatch.chdir(tmp_path)
 
-    assert root_of("sqlite:///a.db") == tmp_path / "here"
+    assert root_of(OWN) == tmp_path / "here"
 
 
-def test_the_root_of_a_file_is_beside_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_without_the_variable_the_root_is_the_stores_own(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv(workdirs.VARIABLE)
-    monkeypatch.chdir(tmp_path)
 
-    assert root_of("sqlite:///.ptsflow/pts.db") == tmp_path / ".ptsflow/pts.db.work"
+    assert root_of(OWN) == OWN
+
+
+def test_a_store_in_memory_has_no_root_whatever_the_variable_says() -> None:
+    assert root_of(None) is None
 
 
 def test_the_root_of_a_server_is_in_the_cache_of_the_user(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.delenv(workdirs.VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    root = root_of("mongodb://host/a")
+    root = root_in_cache("mongodb://host/a")
 
     assert root == tmp_path / "ptsflow" / "work" / "cebb7ee1"
-    assert root != root_of("mongodb://host/b")
+    assert root != root_in_cache("mongodb://host/b")
 
 
 @pytest.mark.parametrize(
@@ -104,12 +114,11 @@ def test_the_root_of_a_server_is_in_the_cache_of_the_user(
     ],
 )
 def test_other_containers_have_other_folders(other: dict[str, str]) -> None:
-    url = "mongodb://host/a"
-    same = Workdirs(url, replace(CONTAINER, status=Status.DONE, fence=7))
-    folder = Workdirs(url, CONTAINER).path_of(TASK)
+    same = Workdirs(OWN, replace(CONTAINER, status=Status.DONE, fence=7))
+    folder = Workdirs(OWN, CONTAINER).path_of(TASK)
 
     assert same.path_of(TASK) == folder
-    assert Workdirs(url, replace(CONTAINER, **other)).path_of(TASK) != folder
+    assert Workdirs(OWN, replace(CONTAINER, **other)).path_of(TASK) != folder
 
 
 @pytest.mark.parametrize(
@@ -218,7 +227,7 @@ def test_what_does_not_have_our_shape_is_left_alone(name: str) -> None:
 
 
 def test_what_is_committed_lets_its_folder_go() -> None:
-    held = Workdirs("sqlite:///a.db", CONTAINER, SHORT)
+    held = Workdirs(OWN, CONTAINER, SHORT)
     other = replace(RUNNING, name="unpack[artists]")
     made(held, RUNNING, other)
     held.settle([Change(RUNNING, DONE)])
@@ -231,7 +240,7 @@ def test_what_is_committed_lets_its_folder_go() -> None:
 
 
 def test_the_folder_can_be_made_again_at_once() -> None:
-    held = Workdirs("sqlite:///a.db", CONTAINER, SHORT)
+    held = Workdirs(OWN, CONTAINER, SHORT)
     made(held, RUNNING)
     held.settle([Change(RUNNING, DONE)])
     (path,) = made(held, RUNNING)
@@ -241,7 +250,7 @@ def test_the_folder_can_be_made_again_at_once() -> None:
 
 
 def test_a_sweep_takes_what_a_runner_left_that_was_killed() -> None:
-    held = Workdirs("sqlite:///a.db", CONTAINER, SHORT)
+    held = Workdirs(OWN, CONTAINER, SHORT)
     failed = replace(FAILED, name="unpack[artists]")
     kept = replace(DONE, name="load", step="load")
     unknown = replace(DONE, name="unpack[gone]")
@@ -256,7 +265,7 @@ def test_a_sweep_takes_what_a_runner_left_that_was_killed() -> None:
 
 
 def test_an_empty_folder_of_a_container_goes_as_well(work: Path) -> None:
-    held = Workdirs("sqlite:///a.db", CONTAINER, SHORT)
+    held = Workdirs(OWN, CONTAINER, SHORT)
     made(held, RUNNING)
     held.settle([Change(RUNNING, DONE)])
     held.close()
@@ -268,7 +277,7 @@ def test_a_link_in_a_folder_is_not_followed(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "file").write_text("1")
-    held = Workdirs("sqlite:///a.db", CONTAINER, SHORT)
+    held = Workdirs(OWN, CONTAINER, SHORT)
     (path,) = made(held, RUNNING)
     (path / "link").symlink_to(precious)
     held.settle([Change(RUNNING, DONE)])
@@ -281,7 +290,7 @@ def test_a_link_in_a_folder_is_not_followed(tmp_path: Path) -> None:
 def test_a_link_in_place_of_a_folder_is_left_alone_and_told(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
-    held = Workdirs("sqlite:///a.db", CONTAINER, SHORT)
+    held = Workdirs(OWN, CONTAINER, SHORT)
     path = Path(held.path_of(TASK))
     path.parent.mkdir(parents=True)
     path.symlink_to(precious)
@@ -298,7 +307,7 @@ def test_a_link_in_place_of_a_folder_is_left_alone_and_told(tmp_path: Path) -> N
 def test_a_link_in_place_of_a_containers_folder_is_not_followed(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / task_folder(TASK)).mkdir(parents=True)
-    held = Workdirs("sqlite:///a.db", CONTAINER, SHORT)
+    held = Workdirs(OWN, CONTAINER, SHORT)
     held.folder.parent.mkdir()
     held.folder.symlink_to(elsewhere)
     held.sweep([])
@@ -311,7 +320,7 @@ def test_a_link_in_place_of_a_containers_folder_is_not_followed(tmp_path: Path) 
 def test_what_cannot_be_removed_is_told_and_no_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    held = Workdirs("sqlite:///a.db", CONTAINER, SHORT)
+    held = Workdirs(OWN, CONTAINER, SHORT)
     other = replace(RUNNING, name="unpack[artists]")
     first, second = made(held, RUNNING, other)
     rename = Path.rename
@@ -336,14 +345,14 @@ def test_what_could_be_set_aside_but_not_removed_is_told_and_goes_with_the_next_
     def refuse(_: Path) -> None:
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
-    held = Workdirs("sqlite:///a.db", CONTAINER, SHORT)
+    held = Workdirs(OWN, CONTAINER, SHORT)
     (path,) = made(held, RUNNING)
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "rmtree", refuse)
         held.settle([Change(RUNNING, DONE)])
         (notice,) = held.close()
     (aside,) = held.folder.iterdir()
-    later = Workdirs("sqlite:///a.db", CONTAINER, SHORT)
+    later = Workdirs(OWN, CONTAINER, SHORT)
     later.sweep([DONE])
 
     assert notice == (
@@ -355,13 +364,12 @@ def test_what_could_be_set_aside_but_not_removed_is_told_and_goes_with_the_next_
 
 
 def test_forgetting_a_container_leaves_the_others_and_what_is_not_ours() -> None:
-    url = "sqlite:///a.db"
-    first = Workdirs(url, CONTAINER)
-    second = Workdirs(url, replace(CONTAINER, uid="2"))
+    first = Workdirs(OWN, CONTAINER)
+    second = Workdirs(OWN, replace(CONTAINER, uid="2"))
     made(first, TASK)
     made(second, TASK)
     (first.folder / "mine").mkdir()
-    notices = workdirs.forget(url, CONTAINER)
+    notices = workdirs.forget(OWN, CONTAINER)
 
     assert notices == []
     assert names(first.folder) == ["mine"]
@@ -369,7 +377,7 @@ def test_forgetting_a_container_leaves_the_others_and_what_is_not_ours() -> None
 
 
 def test_of_a_store_in_memory_all_goes_at_the_end(work: Path) -> None:
-    held = Workdirs("memory:", CONTAINER)
+    held = Workdirs(None, CONTAINER)
     (path,) = made(held, TASK)
     assert path.is_relative_to(work)
     held.close()
@@ -378,13 +386,13 @@ def test_of_a_store_in_memory_all_goes_at_the_end(work: Path) -> None:
 
 
 def test_two_runs_in_memory_have_nothing_in_common() -> None:
-    one, two = (Workdirs("memory:", CONTAINER) for _ in range(2))
+    one, two = (Workdirs(None, CONTAINER) for _ in range(2))
 
     assert one.path_of(TASK) != two.path_of(TASK)
 
 
 def test_no_folder_and_no_thread_is_made_where_no_body_asked(work: Path) -> None:
-    held = Workdirs("sqlite:///a.db", CONTAINER, SHORT)
+    held = Workdirs(OWN, CONTAINER, SHORT)
     held.sweep([DONE])
     held.settle([Change(RUNNING, DONE)])
 

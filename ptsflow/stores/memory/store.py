@@ -39,6 +39,8 @@ class MemoryStore(Leasing):
     """Containers and tasks in dictionaries, under one lock."""
 
     url = "memory:"
+    is_in_memory = True
+    work_root = None
 
     def __init__(self, *, clock: Clock = system_clock) -> None:
         self._clock = clock

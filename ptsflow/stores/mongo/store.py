@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from bson import ObjectId
 from msgspec import Struct
@@ -27,6 +28,7 @@ from ptsflow.core.model import (
     TaskRecord,
 )
 from ptsflow.errors import Conflict, ContainerNotFound, StoreDamaged, StoreUnavailable
+from ptsflow.host import workdirs
 from ptsflow.host.clock import Clock
 from ptsflow.stores.mongo import migrations
 from ptsflow.stores.mongo.changes import (
@@ -65,6 +67,8 @@ class MongoStore:
             runners to stop.
     """
 
+    is_in_memory = False
+
     def __init__(
         self, url: str, *, clock: Clock | None = None, any_layout: bool = False
     ) -> None:
@@ -88,6 +92,11 @@ class MongoStore:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def work_root(self) -> Path:
+        """The folder for files of its tasks on this machine: in the user's cache."""
+        return workdirs.root_in_cache(self.url)
 
     def now(self) -> int:
         """Return the server's time, or the given clock's."""

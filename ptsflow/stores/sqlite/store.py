@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from functools import partial
+from pathlib import Path
 
 from ptsflow.core.model import (
     Attempt,
@@ -45,6 +46,8 @@ class SqliteStore(Leasing):
         upgrade: What else becomes of a file of an earlier layout.
     """
 
+    is_in_memory = False
+
     def __init__(
         self,
         url: str,
@@ -68,6 +71,12 @@ class SqliteStore(Leasing):
         self._write = database.write
         self._containers = SqliteContainers(database)
         self._tasks = SqliteTasks(database, self._containers, clock)
+
+    @property
+    def work_root(self) -> Path:
+        """The folder for files of its tasks: beside the store's file."""
+        path = self._database.path
+        return path.with_name(f"{path.name}.work")
 
     def now(self) -> int:
         """Return the clock's time."""

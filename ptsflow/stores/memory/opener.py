@@ -1,0 +1,38 @@
+"""Opening a store in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ptsflow.errors import StoreURLError
+from ptsflow.host.clock import Clock
+from ptsflow.stores.memory.store import MemoryStore
+from ptsflow.stores.url_mask import mask
+
+
+class MemoryOpener:
+    """Opens an empty store in this process's memory each time."""
+
+    @staticmethod
+    def open(
+        url: str, *, clock: Clock, upgrade: bool, notice: Callable[[str], None] | None
+    ) -> MemoryStore:
+        """Return a new store; it has this version's layout."""
+        del upgrade, notice
+        if url not in {"memory:", "memory://"}:
+            raise StoreURLError(
+                f"store URL {mask(url)!r}: expected memory: alone; leave out the rest"
+            )
+        return MemoryStore(clock=clock)
+
+    @staticmethod
+    def exists(url: str) -> bool:
+        """Return True: opening such a store leaves nothing behind."""
+        del url
+        return True
+
+    @staticmethod
+    def upgrade(url: str) -> Sequence[str]:
+        """Do nothing: no store in memory is older than this version."""
+        del url
+        return ()

@@ -1,0 +1,33 @@
+"""Opening a MongoDB database of whatever layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ptsflow.host.clock import Clock, system_clock
+from ptsflow.stores.mongo import migrations
+from ptsflow.stores.mongo.store import MongoStore
+
+
+class MongoOpener:
+    """Opens the database that a `mongodb:` or `mongodb+srv:` URL names."""
+
+    @staticmethod
+    def open(
+        url: str, *, clock: Clock, upgrade: bool, notice: Callable[[str], None] | None
+    ) -> MongoStore:
+        """Return a store; a database of an earlier layout is refused if it must change."""
+        del notice
+        its_own = None if clock is system_clock else clock
+        return MongoStore(url, clock=its_own, any_layout=not upgrade)
+
+    @staticmethod
+    def exists(url: str) -> bool:
+        """Return True: a database comes into being with its first document."""
+        del url
+        return True
+
+    @staticmethod
+    def upgrade(url: str) -> Sequence[str]:
+        """Carry the database over to this version's layout; return a line if it was not."""
+        return migrations.upgrade(url)

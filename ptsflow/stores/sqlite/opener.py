@@ -1,0 +1,35 @@
+"""Opening a SQLite file of whatever layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ptsflow.host.clock import Clock
+from ptsflow.stores.sqlite.file import path_of
+from ptsflow.stores.sqlite.store import SqliteStore
+
+
+class SqliteOpener:
+    """Opens the file that a `sqlite:` URL names."""
+
+    @staticmethod
+    def open(
+        url: str, *, clock: Clock, upgrade: bool, notice: Callable[[str], None] | None
+    ) -> SqliteStore:
+        """Return a store; a file of an earlier layout is upgraded if `upgrade` says so."""
+        if upgrade:
+            return SqliteStore(url, clock=clock, notice=notice)
+        from ptsflow.stores.sqlite.earlier import open_as_is  # noqa: PLC0415 - rarely used.
+
+        return open_as_is(url, clock)
+
+    @staticmethod
+    def exists(url: str) -> bool:
+        """Return whether the file exists; opening the store would make it."""
+        return path_of(url).exists()
+
+    @staticmethod
+    def upgrade(url: str) -> Sequence[str]:
+        """Do nothing: opening the file upgrades it."""
+        del url
+        return ()
