@@ -1,7 +1,7 @@
 """Why a value is refused: what is wrong, where inside the value, and what to do.
 
-A `Misfit` is raised where the trouble is, knowing nothing of the way there. Each level
-of the value that it passes on its way out adds its own part of the path.
+A `Misfit` is raised at the place that does not fit, without the path to that place. Each
+level of the value that the error passes on its way out adds its part of the path.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def check_text(text: str) -> None:
 
 
 def write(value: object) -> dict[str, Any] | None:
-    """Return the tagged tree of a value, or None where this is not its place."""
+    """Return the tagged tree of a value, or None if its type is none of these."""
     writer = _WRITERS.get(type(value))
     return None if writer is None else writer(value)
 

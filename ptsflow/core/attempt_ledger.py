@@ -1,8 +1,8 @@
 """Which attempts of a task are over, and how they ended: pure, from its records.
 
-An attempt that ended well is told by the task's record itself, so that it costs nothing
-more. All others are added to the ledger that the store keeps of the task; so is the last
-good one when its record is about to forget it.
+The record of a task tells its last attempt if that ended well, so such an attempt costs no
+write of its own. The store keeps every other attempt in the task's ledger; a good one is
+added to the ledger when the record is about to forget it.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def complete(task: TaskRecord, kept: Iterable[Attempt]) -> list[Attempt]:
     """
     found = {attempt.number: attempt for attempt in kept}
     told = last(task)
-    # What a person marked as done did not end well by itself.
+    # If a person marked the task as done, the ledger says how its last attempt ended.
     if told is not None and told.number not in found:
         found[told.number] = told
     return [found[number] for number in sorted(found)]

@@ -58,7 +58,7 @@ def percentage(plan: Sequence[StepSummary], tallies: Iterable[Tally]) -> float:
 def status_of(container: ContainerRecord, tallies: Iterable[Tally]) -> Status:
     """Return what became of a container.
 
-    Of a workflow it is what its runner said, else what its tasks say.
+    The runner of a workflow recorded it; in a client's container the tasks make it.
     """
     numbers = count_by_status(tallies)
     is_open = any(n for status, n in numbers.items() if not status.is_complete)

@@ -1,8 +1,8 @@
 """What bodies log and print, on its way to the store and back.
 
 A body may print without end, so the first and the last `KEPT` bytes of an attempt are
-kept. A chunk's number is the place of its first line in the attempt: whoever reads sees
-from the numbers alone how many lines were left out in between.
+kept. A chunk's number is the place of its first line in the attempt: the numbers alone
+tell a reader how many lines were left out between two chunks.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Writing(Struct, frozen=True):
 class Window:
     """The head and the tail of one attempt's lines.
 
-    Head lines wait to be written, and are forgotten then; so are the lines of the tail,
-    but what was written of it is known by number and size, to be dropped later.
+    Lines wait here until they are written, and are forgotten then. The window remembers
+    number and size of the tail's written chunks, to drop them when newer lines come.
     """
 
     __slots__ = (
@@ -63,7 +63,7 @@ class Window:
         self._head_size = 0
         self._head_left = KEPT
         self._head_lines = 0
-        # Lists: of a hundred thousand tasks that printed a line, each has a window.
+        # A list is small while it is empty, and every task that prints has a window.
         self._tail: list[LogLine] = []
         self._tail_size = 0
         #: Number and size of the tail's chunks in the store.
@@ -98,7 +98,7 @@ class Window:
         """Leave lines out."""
         self.count += count
         self._head_left = 0
-        # What waits must be without gaps: the tail begins anew after this one.
+        # Waiting lines must have no gap: the tail begins anew behind what is left out.
         self._tail.clear()
         self._tail_size = 0
 
@@ -118,7 +118,7 @@ class Window:
         while self._written and self._written_size - self._written[0][1] >= KEPT:
             last, size = self._written.pop(0)
             self._written_size -= size
-        # From the head on: also what could not be dropped before.
+        # The range begins behind the head: an earlier trim may not have reached the store.
         trim = None if last is None else (self._head_lines, last)
         return Writing(chunks, trim)
 

@@ -53,8 +53,8 @@ class Cause(StrEnum):
     FINISH = "finish"
     #: Its step is no longer part of the workflow.
     REMOVED = "removed"
-    #: Not skipped but failed: it may run at most once, and whether it did its work
-    #: before the runner died only a person can say.
+    #: The task failed: it may run at most once, its runner died, and only a person can
+    #: say whether it did its work.
     UNKNOWN = "unknown"
 
 
@@ -105,9 +105,9 @@ class StepSummary(Struct, frozen=True, kw_only=True):
     """What screens need to know of a step, kept so that they need no user code."""
 
     name: str
-    #: The names of steps that it waits for.
+    #: The earlier steps that the step waits for as a whole.
     needs: tuple[str, ...] = ()
-    #: It waits for so many first steps of the plan besides; None where for no others.
+    #: The step also waits for the first `above` steps of the plan; None for no barrier.
     above: int | None = None
     #: The step whose items it fans out over.
     each: str | None = None
@@ -125,7 +125,7 @@ class StepSummary(Struct, frozen=True, kw_only=True):
 class ContainerRecord(Struct, frozen=True, kw_only=True):
     """The named, persisted run of a workflow."""
 
-    #: Given by the store; a deleted container's is never used again.
+    #: The store gives it; the uid of a deleted container is never used again.
     uid: str
     name: str
     #: Class name of the workflow, or None for a container that only clients use.
@@ -138,7 +138,7 @@ class ContainerRecord(Struct, frozen=True, kw_only=True):
     finish_reason: str | None = None
     #: The TARGET that it was last run by, if from the command line.
     target: str | None = None
-    #: Grows with every claim; a write with an old one is refused.
+    #: The fence grows with every claim; a write with an old fence is refused.
     fence: int = 0
     owner: Owner | None = None
     leased_till: int | None = None

@@ -77,7 +77,7 @@ def apply_outcome(
     match outcome:
         case Returned(result):
             return transitions.succeed(task, now=now, result=result, **_code(step))
-        case Finished(_) if step.always:  # there is no rest for it to finish
+        case Finished(_) if step.always:  # No other step is left to finish.
             return transitions.succeed(
                 task, now=now, result=transitions.NULL, **_code(step)
             )
@@ -139,7 +139,7 @@ def ledger_entry(task: TaskRecord, outcome: Outcome, *, now: int) -> Attempt | N
 
 
 def interrupted(task: TaskRecord, step: PlanStep, *, now: int) -> TaskRecord:
-    """Return what a running task becomes whose end is not waited for."""
+    """Return what a running task becomes if the run ends without waiting for it."""
     if not step.at_most_once:
         return transitions.interrupt(task, now=now)
     return transitions.lose(

@@ -1,11 +1,11 @@
-"""Who starts next: what is ready stands in lanes, and takes turns under the limits.
+"""Which of the ready tasks start next: they stand in lanes and take turns under limits.
 
-Tasks that take the same of the same limits, with the same priority, stand in one lane,
-in the order in which they start: the oldest first, of one age as they are declared. So
-only the first of a lane has to be looked at. It is either among the `heads`, of which the
-least is next, or held by the first limit that has no room for it, or whose room somebody
-before it is waiting for: who wants much is not overtaken for ever by those who want
-little. Ten thousand items behind a limit are one lane, and cost as much as one.
+Tasks of the same priority that use as much of the same limits stand in one lane, in the
+order in which they start: the oldest first, tasks of one age as declared. So only the
+head of a lane is looked at. A head either stands among `heads`, of which the least starts
+next, or is held by a limit: the first one without room for it, or one for whose room an
+earlier head waits. So a task that uses much is not overtaken for ever by tasks that use
+little. Ten thousand items behind a limit are one lane, and cost as much as one item.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Lane:
         self.queue: deque[Entry] = deque()
 
 
-#: Rank, turn, place of its step and of it among the step's: the least starts first. Then
-#: the task and its lane; no two are compared by these.
+#: Rank, turn, index of the step, index of the item: the least entry starts first. The task
+#: and its lane follow; they never decide the order.
 Entry = tuple[int, int, int, int, str, Lane]
 
 
@@ -56,10 +56,10 @@ class ReadyQueue:
         self._limits = {name: Limit(capacity) for name, capacity in limits.items()}
         self._lanes: dict[object, Lane] = {}
         self._heads: list[Entry] = []
-        #: What became ready since the last turn, in any order.
+        #: The tasks that became ready since the last `take`, in any order.
         self._fresh: list[Entry] = []
         self._turn = 0
-        #: How many are ready, held or not.
+        #: How many tasks are ready, with those whose lane is held.
         self.count = 0
 
     def lane_of(self, step: PlanStep) -> Lane:
@@ -68,7 +68,7 @@ class ReadyQueue:
         alike = (step.priority, own, frozenset(step.uses.items()))
         lane = self._lanes.get(alike)
         if lane is None:
-            # Its own limit first: who waits there is not in the way of other steps.
+            # The step's own limit comes first: a head that it holds blocks no other step.
             wants = [] if step.limit is None else [(Limit(step.limit), 1)]
             wants += [(self._limits[name], n) for name, n in step.uses.items()]
             lane = self._lanes[alike] = Lane(-step.priority, wants)
@@ -109,14 +109,14 @@ class ReadyQueue:
         return taken
 
     def give_back(self, lane: Lane) -> None:
-        """A task of the lane that was taken runs no longer."""
+        """A task of the lane runs no longer: free what it used."""
         for limit, wanted in lane.wants:
             limit.used -= wanted
             if limit.held:
                 self._wake(limit)
 
     def clear(self) -> None:
-        """Forget all that is ready; what was taken still counts."""
+        """Forget all ready tasks; what running tasks use stays used."""
         self.count = 0
         self._fresh.clear()
         self._heads.clear()
@@ -126,7 +126,7 @@ class ReadyQueue:
                 limit.held.clear()
 
     def _line_up(self) -> None:
-        """Put what is fresh at the end of its lane: all that stands there is older."""
+        """Put the fresh tasks at the end of their lanes: all that stand there are older."""
         self._fresh.sort()
         for entry in self._fresh:
             queue = entry[5].queue
@@ -137,18 +137,18 @@ class ReadyQueue:
         self._turn += 1
 
     def _hold(self, head: Entry, limit: Limit, wanted: int) -> None:
-        """Have the first of the heads wait for room."""
+        """Make the first of the heads wait for room in a limit."""
         heappop(self._heads)
         heappush(limit.held, (head, wanted))
         for other, _ in head[5].wants:
-            # What it leaves there may be enough for another.
+            # Heads that waited behind this one in its other limits may start now.
             if other is not limit and other.held:
                 self._wake(other)
 
     def _wake(self, limit: Limit) -> None:
-        """Let the first that waits for room here try again, where there is enough.
+        """Let the first head that a limit holds try again, if there is room for it.
 
-        When it has started, or waits elsewhere, the next one is woken.
+        That head wakes the next one when it starts, or when another limit holds it.
         """
         head, wanted = limit.held[0]
         if limit.used + wanted <= limit.capacity:

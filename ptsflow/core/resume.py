@@ -1,7 +1,7 @@
-"""What a new run makes of what earlier runs left: pure, from plan and stored tasks.
+"""What a run starts from, given what earlier runs left: from plan and stored tasks.
 
-Nothing that is done is repeated, but for what a person asked for (`again`, a changed
-`version=`) and the steps that always run, which belong to every run that has work.
+A task that is done is not repeated, unless a person asked for it (`again`, a changed
+`version=`). Steps that always run belong to every run that has work, and run in each.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def resume(
         for step in plan.steps[plan.usual :]:
             task = after[step.name]
             if task is not None and task.status in (Status.DONE, Status.SKIPPED):
-                # From what is stored: a change is one version on.
+                # A change moves the version by one, so the stored record is reset.
                 again_from = stored.get(step.name, task)
                 after[step.name] = transitions.reset(again_from, fence=container.fence)
     changes = [
@@ -77,8 +77,8 @@ def resume(
         if (before := stored.get(name)) is not task
     ]
     return Resumption(
-        # What depends on a step comes before it: where a store does not keep a batch
-        # together, the cause of the changes is still there after a part of them.
+        # Dependents come first: if a store writes only a part of the batch, the task that
+        # causes the other changes is still there, and the next run makes them.
         changes=changes[::-1],
         tasks={name: task for name, task in after.items() if task is not None},
         removed=sorted(
@@ -98,8 +98,8 @@ def new_task(
 ) -> TaskRecord:
     """Return the first record of a step, or of one of its items.
 
-    It already has what its first attempt will most likely write: a row that does not
-    grow later needs no room made for it.
+    The record already has the values that its first attempt will most likely write: a row
+    that does not grow is written in place.
     """
     return TaskRecord(
         name=step.name if key is None else item_name(step.name, key),
@@ -127,7 +127,7 @@ def unknown(task: TaskRecord) -> str:
 
 
 class _Before:
-    """What is stored, asked what becomes of it."""
+    """The stored tasks, and what each of them becomes."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class _Before:
         self._fence = container.fence
         self._now = now
         self._repeated = _repeated(plan, self._stored.values(), again)
-        # A finish holds until something is to run again, or its mark was taken off.
+        # A finish holds unless steps are to run again, or its mark was taken off.
         self._is_finished = not self._repeated and finisher(stored.values()) is not None
         #: Steps of a complete container whose failures, if any, were accepted.
         self._passed = set[str]()

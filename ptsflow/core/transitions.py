@@ -144,7 +144,7 @@ def postpone(task: TaskRecord, *, now: int, due: int, why: str) -> TaskRecord:
 
 
 def interrupt(task: TaskRecord, *, now: int) -> TaskRecord:
-    """A person stopped the run; the next one starts it again."""
+    """A person stopped the run; the next run starts the task again."""
     _expect(task, "interrupt", Status.RUNNING)
     return _ended(
         task,
@@ -158,7 +158,7 @@ def interrupt(task: TaskRecord, *, now: int) -> TaskRecord:
 def crash(
     task: TaskRecord, *, now: int, fence: int, max_retries: int, error: str
 ) -> TaskRecord:
-    """It was found running under a runner that is gone; the attempt counts.
+    """The task was found running and its runner is gone; the attempt counts.
 
     One crash alone never fails a task, not even one that may not be retried: what was
     not recorded as finished is run again. A second one in the same budget can.
@@ -172,7 +172,7 @@ def crash(
 def lose(
     task: TaskRecord, *, now: int, fence: int, code_version: str, error: str
 ) -> TaskRecord:
-    """It may run at most once and was interrupted: whether it did its work is unknown."""
+    """The task may run at most once and its runner died: what it did is unknown."""
     _expect(task, "lose", Status.RUNNING)
     text = cut(error, ERROR_LIMIT)
     return _ended(
@@ -187,7 +187,7 @@ def lose(
 
 
 def settle(task: TaskRecord, *, now: int, fence: int) -> TaskRecord:
-    """A person says that it did its work; it hands on None."""
+    """A person says that the task did its work; it hands on None."""
     _expect(task, "settle", Status.FAILED)
     return replace(
         task,
@@ -209,7 +209,7 @@ def save(task: TaskRecord, *, processing_data: str) -> TaskRecord:
 
 
 def check_out(task: TaskRecord, *, now: int, lease_ms: int) -> TaskRecord:
-    """A client works on it until its lease ends."""
+    """A client works on the task until its lease ends."""
     _expect(task, "check_out", *_STARTABLE, Status.RUNNING)
     return replace(
         task,
@@ -225,7 +225,7 @@ def check_out(task: TaskRecord, *, now: int, lease_ms: int) -> TaskRecord:
 def skip(
     task: TaskRecord, *, now: int, fence: int, cause: Cause, why: str
 ) -> TaskRecord:
-    """It is not needed."""
+    """The task is not needed."""
     _expect(task, "skip", *_STARTABLE, Status.RUNNING)
     began = task.status is Status.RUNNING
     return replace(
@@ -244,7 +244,7 @@ def skip(
 
 
 def reopen(task: TaskRecord, *, fence: int) -> TaskRecord:
-    """A new run tries it again with a fresh budget; what it saved on the way stays."""
+    """A new run tries the task again with a fresh budget; what it saved stays."""
     _expect(task, "reopen", *_REOPENABLE)
     return replace(
         task,
@@ -266,7 +266,7 @@ def reopen(task: TaskRecord, *, fence: int) -> TaskRecord:
 
 
 def reset(task: TaskRecord, *, fence: int) -> TaskRecord:
-    """A person wants it run again from nothing; only the count of invocations stays."""
+    """A person wants the task run again from nothing; its count of invocations stays."""
     return replace(
         task,
         status=Status.PENDING,
@@ -290,7 +290,7 @@ def reset(task: TaskRecord, *, fence: int) -> TaskRecord:
 
 
 def progressed(task: TaskRecord, percentage: float, text: str) -> TaskRecord:
-    """It is further than it was; the version stays, as progress is no decision."""
+    """The task made progress; its version stays, as progress is no decision."""
     return replace(
         task, percentage_complete=percentage, status_text=cut(text, TEXT_LIMIT)
     )

@@ -49,17 +49,17 @@ class Watch:
         self.began = self.heard = since_boot()
 
     def begin(self) -> None:
-        """The attempt begins only now: what ran it had to be waited for."""
+        """Start both clocks: the attempt had to wait for a worker, and begins only now."""
         self._overdue = ""
         self.began = self.heard = since_boot()
 
     def hear(self) -> None:
-        """It gave a sign of life; if it was overdue, it stays so."""
+        """The body gave a sign of life; an overdue attempt stays overdue."""
         self._overdue = self._why()
         self.heard = since_boot()
 
     def excuse(self) -> None:
-        """That nothing was heard until now had other reasons than its silence."""
+        """Restart the stall clock: the runner waited for the store, the body was not silent."""
         self.heard = since_boot()
 
     def overdue(self) -> str:
@@ -80,7 +80,7 @@ class Watch:
         return ""
 
 
-#: Of an attempt without limits.
+#: The watch of an attempt without limits.
 UNWATCHED = Watch()
 
 
@@ -203,7 +203,7 @@ class TaskHandle:
         Raises:
             Fail: it does.
         """
-        # What an earlier attempt saved may name one, too.
+        # Data that an earlier attempt saved may name such a file, too.
         may_name_one = self._has_workdir or self.saved is not None
         # The last two parts: the path may be relative, or have no links any more.
         own = "/".join(self.folder.split("/")[-2:]) if may_name_one else ""
@@ -261,7 +261,7 @@ class TaskHandle:
         text = codec.encode(data, what=f"the checkpoint of {self.name}")
         self.watch.hear()
         self.reporter.save(self.name, text)
-        self.watch.excuse()  # it waited for the store
+        self.watch.excuse()  # The body waited for the store.
         self.saved = text
 
 

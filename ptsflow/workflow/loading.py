@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from ptsflow.errors import LoadError, similar
 
-#: Whether a process that makes attempts imports the workflow just now: a run that is
-#: begun meanwhile is a script's that does so whenever it is imported.
+#: True while a worker process imports the workflow's module. A run that begins meanwhile
+#: belongs to a script that calls `run` whenever it is imported.
 is_for_bodies = False
 
 

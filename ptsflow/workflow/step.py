@@ -1,7 +1,7 @@
 """`@step`: marks a method as a step, and leaves it a method.
 
-The decorator only records what was declared; whether it makes sense in its class is
-seen when the class is made (`workflow`).
+The decorator checks each option by itself. The steps of a class are checked against each
+other when the class is made (`workflow`).
 """
 
 from __future__ import annotations
@@ -132,8 +132,8 @@ def step(function: Any = None, /, **given: Any) -> Any:
 
     Options:
         after: wait only for this step, or for these; `()` starts at once.
-        each: fan out: a task for every element of that step's stored list. Of a step
-            that fans out itself: item by item behind it.
+        each: fan out: a task for every element of that step's stored list. If that step
+            fans out itself, each item follows the item before it, without a barrier.
         parallel: adjacent parallel steps start together.
         always: runs last, whatever happened.
         optional: its failure does not fail the run; what follows receives None.
@@ -143,7 +143,7 @@ def step(function: Any = None, /, **given: Any) -> Any:
         tolerate: how many items may fail: a number, or a share such as "2%".
         weight: its share in the percentage of the container.
         version: change it to have the step, and what depends on it, run again.
-        at_most_once: found running after a crash, it is not repeated: a person says
+        at_most_once: a task found running after a crash is not repeated: a person says
             with `ptsflow mark` whether it did its work.
         executor: where its bodies run: "thread", "process" or "dask".
         timeout: the longest that an attempt may take, in seconds or as "2h".
@@ -151,7 +151,7 @@ def step(function: Any = None, /, **given: Any) -> Any:
         memory: the most memory that an attempt in a process may ask for, as "2GB".
         uses: what it takes of the class's `limits` while it runs: `{"db": 2}`, or "db"
             for one.
-        priority: of what is ready, the higher starts first.
+        priority: of the tasks that are ready, those of higher priority start first.
         keep_workdir: leave `task.workdir` there when the task is done.
 
     Raises:

@@ -1,7 +1,6 @@
 """`Workflow`: the base of users' classes; collects their steps and parameters.
 
-Everything that is wrong with a class is said when the class is made, so that nothing
-starts that could not end.
+A class with a wrong declaration is refused when the class is made, before anything starts.
 """
 
 from __future__ import annotations
@@ -180,10 +179,10 @@ _FIXED = (
 
 
 def fresh(workflow: Workflow) -> Callable[[], Workflow]:
-    """Return what gives each attempt a workflow object of its own where that matters.
+    """Return a function that gives an attempt its workflow object.
 
-    A list among the parameters could be changed by one body and seen so by another; a
-    resumed run would not know.
+    If a parameter can be changed, as a list can, every attempt gets an object of its own:
+    otherwise a body would see what another one changed, and on a resumed run it would not.
     """
     if all(isinstance(value, _FIXED) for value in workflow.parameters.values()):
         return lambda: workflow
