@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Sequence
 
 from ptsflow.client import Client
-from ptsflow.client.fields import check_name
 from ptsflow.client.lease import acquire
 from ptsflow.core.outcome import Raised
 from ptsflow.events import Listener
@@ -27,11 +26,10 @@ from ptsflow.host.process_identity import this_process
 from ptsflow.runner.event_bus import Bus
 from ptsflow.runner.loop import Loop
 from ptsflow.runner.mailbox import Mailbox, TaskOutcome
-from ptsflow.runner.options import Options, check_options, names_of
-from ptsflow.runner.prepare import check_fits, prepare
+from ptsflow.runner.options import RunOptions, names_of
+from ptsflow.runner.planned_run import plan_run
 from ptsflow.runner.report import Report
-from ptsflow.runner.run import planned
-from ptsflow.runner.session import conclude, let_go
+from ptsflow.runner.session import HeldRun
 from ptsflow.stores.memory.store import MemoryStore
 from ptsflow.workflow.workflow import Workflow
 
@@ -90,39 +88,22 @@ def run_inline(  # noqa: PLR0913 - the options of run that make sense here
         KeyboardInterrupt: Ctrl-C; what ran is recorded as interrupted.
     """
     clock = clock or ManualClock()
-    plan = planned(workflow)
-    options = Options(
+    options = RunOptions(
+        container=container,
         jobs=1,
         clock=clock,
         from_step=from_step,
         only=names_of(only),
-        listeners=tuple(listeners),
     )
-    check_options(plan, options)
+    planned = plan_run(workflow, options)
     store = MemoryStore(clock=clock) if client is None else client.store
-    name = workflow.container_name if container is None else container
-    check_name(name, "container")
-    seen, _ = store.create(name)
-    check_fits(seen, plan, workflow.encoded_parameters(), fresh=False)
-    claimed, _ = acquire(store, seen, this_process(clock), 60_000)
-    bus = Bus(options.listeners)
-    loop: Loop | None = None
-    try:
-        loop = prepare(
-            workflow,
-            plan,
-            store,
-            claimed,
-            options,
-            bus=bus,
-            mailbox=Mailbox(claimed.name),
-            deadline=lambda: math.inf,
-        )
+    seen, _ = store.create(planned.container)
+    planned.check_fits(seen)
+    claimed, _ = acquire(store, seen, this_process(clock), options.lease_ms)
+    with HeldRun(planned, store, claimed, Bus(listeners, clock)) as held:
+        loop = held.prepare(Mailbox(claimed.name), lambda: math.inf)
         _drive(loop, clock)
-    except BaseException:
-        let_go(store, claimed, loop)
-        raise
-    return conclude(loop, None, options, lambda: contextlib.nullcontext(store))
+        return held.conclude(loop, None, lambda: contextlib.nullcontext(store))
 
 
 def _drive(loop: Loop, clock: ManualClock) -> None:

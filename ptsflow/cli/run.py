@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import click
 from msgspec import Struct
-from msgspec.structs import replace
 
 from ptsflow.cli.listeners import configured_listeners
 from ptsflow.cli.shared import (
@@ -44,13 +43,12 @@ from ptsflow.errors import (
 )
 from ptsflow.events import Event
 from ptsflow.host.clock import system_clock
-from ptsflow.runner.options import Options, check_options
-from ptsflow.runner.prepare import asked_again, check_fits
+from ptsflow.runner.options import RunOptions
+from ptsflow.runner.planned_run import PlannedRun, plan_run
 from ptsflow.runner.report import Stopped
-from ptsflow.runner.run import run_with
+from ptsflow.runner.run import run_planned
 from ptsflow.stores import open_store
 from ptsflow.workflow import units
-from ptsflow.workflow.compile import plan_of
 from ptsflow.workflow.loading import load
 from ptsflow.workflow.parameters import parse
 from ptsflow.workflow.workflow import Workflow
@@ -176,7 +174,7 @@ def run(common: Common, /, **given: Any) -> int:
     request = Request(**given)
     kind: type[Workflow] = load(request.target, Workflow)
     workflow = kind(**parameters(kind, request.param))
-    options = Options(
+    options = RunOptions(
         container=request.container,
         jobs=request.jobs,
         lease=request.lease,
@@ -189,10 +187,10 @@ def run(common: Common, /, **given: Any) -> int:
         timeout=_timeout(request.timeout),
         target=request.target,
     )
-    check_options(plan_of(kind), options)
+    planned = plan_run(workflow, options)
     if request.dry_run:
-        return _dry_run(common, workflow, options)
-    return _run(common, request, workflow, options)
+        return _dry_run(common, planned)
+    return _run(common, request, planned)
 
 
 def _timeout(text: str | None) -> float | None:
@@ -243,14 +241,14 @@ def _value(kind: type[Workflow], name: str, texts: list[str]) -> Any:
 # -- running ----------------------------------------------------------------
 
 
-def _run(common: Common, request: Request, workflow: Workflow, options: Options) -> int:
+def _run(common: Common, request: Request, planned: PlannedRun) -> int:
     board = Board()
     configured = configured_listeners()
     with Client(open_store(common.url, notice=say)) as client:
         try:
             with _screen(board, quiet=request.quiet) as screen:
-                listening = replace(options, listeners=(board, screen, *configured))
-                code = _outcome(run_with(workflow, client, listening).ok)
+                report = run_planned(planned, client, [board, screen, *configured])
+                code = _outcome(report.ok)
         except Stopped as stopped:
             code = _TIMED_OUT if stopped.number == SIGALRM else 128 + stopped.number
         except (LeaseLost, StoreError) as error:
@@ -309,15 +307,13 @@ def _next(common: Common, request: Request, record: ContainerRecord | None) -> N
 # -- dry run ----------------------------------------------------------------
 
 
-def _dry_run(common: Common, workflow: Workflow, options: Options) -> int:
-    plan = plan_of(type(workflow))
-    name = options.container or workflow.container_name
-    encoded = workflow.encoded_parameters()
+def _dry_run(common: Common, planned: PlannedRun) -> int:
+    plan, options, name = planned.plan, planned.options, planned.container
     store = open_existing(common.url)
     with contextlib.closing(store) if store else contextlib.nullcontext():
         record = store.container(name) if store else None
         if record is not None:
-            check_fits(record, plan, encoded, fresh=options.fresh)
+            planned.check_fits(record)
         tasks = []
         if store is not None and record is not None and not options.fresh:
             tasks = store.tasks(record.uid)
@@ -326,7 +322,7 @@ def _dry_run(common: Common, workflow: Workflow, options: Options) -> int:
         record or ContainerRecord(uid="", name=name),
         tasks,
         now=system_clock(),
-        again=asked_again(plan, tasks, options),
+        again=planned.asked_again(tasks),
         only=options.only,
     )
     if common.json:

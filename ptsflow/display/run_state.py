@@ -21,7 +21,14 @@ from ptsflow.core.model import (
 )
 from ptsflow.core.transitions import progressed, without_payloads
 from ptsflow.display import format as fmt
-from ptsflow.events import Event, Progressed, RunEnded, RunStarted, TaskChanged
+from ptsflow.events import (
+    Event,
+    Progressed,
+    RunEnded,
+    RunEnding,
+    RunStarted,
+    TaskChanged,
+)
 
 #: The most failed tasks that are kept with their errors; further ones are counted.
 KEPT_FAILED = 10
@@ -111,6 +118,7 @@ class Board:
         self.steps: dict[str, StepBoard] = {}
         self.started_at = 0
         self.ended_at: int | None = None
+        self.ending: RunEnding | None = None
         #: Steps that were complete when the run began.
         self.done_earlier = 0
         #: Tasks that this run started, and how many attempts followed their first.
@@ -134,9 +142,10 @@ class Board:
                     self._remove(before)
                 case Progressed(progress=progress):
                     self._progress(progress)
-                case RunEnded(container=container):
-                    self.container = container
+                case RunEnded() if self.container is not None:
+                    self.container = event.container
                     self.ended_at = event.at
+                    self.ending = event.how
                 case _:
                     pass
 

@@ -22,7 +22,10 @@ from ptsflow.display import as_json
 from ptsflow.display import format as fmt
 from ptsflow.display.format import SYMBOLS, Line, Piece
 from ptsflow.display.run_state import Board
+from ptsflow.events import RunEnding
 
+#: How a run ends by an error; None is for a run that has not told of its end.
+_BY_ERROR = (None, RunEnding.LEASE_LOST, RunEnding.STORE)
 #: The most items with one forecast that are named; further ones are counted.
 SHOWN = 20
 
@@ -66,7 +69,7 @@ def _verdict(board: Board, container: ContainerRecord) -> str:
         return f"finished early ({fmt.clean(container.finish_reason)})"
     if container.status in (Status.DONE, Status.FAILED):
         return str(container.status)
-    return "stopped" if board.ended_at is not None else "ended"
+    return "ended" if board.ending in _BY_ERROR else "stopped"
 
 
 def _failures(board: Board) -> list[Line]:

@@ -33,7 +33,7 @@ class Placement:
     """The executors of a run, each made when its first attempt begins.
 
     Args:
-        workflow: the workflow object of the run.
+        kind: the class of the workflow.
         plan: its plan.
         container: the container that the run holds.
         store: the store's identity.
@@ -44,7 +44,7 @@ class Placement:
 
     def __init__(  # noqa: PLR0913 - made in one place
         self,
-        workflow: Workflow,
+        kind: type[Workflow],
         plan: Plan,
         container: ContainerRecord,
         *,
@@ -56,7 +56,7 @@ class Placement:
         #: How many bodies may run at a time.
         self.jobs = jobs or default_jobs()
         self._jobs_not_given = jobs is None
-        self._workflow = workflow
+        self._kind = kind
         self._container = container
         self._store = store
         self._on_room = on_room
@@ -119,16 +119,14 @@ class Placement:
             return executor
 
     def _make(self, name: ExecutorName) -> Executor:
-        workflow, container = self._workflow, self._container
+        kind, container, lock = self._kind, self._container, self._lock_file()
         if name == "process":
             from ptsflow.executors.processes import pool  # noqa: PLC0415 - rarely needed
 
-            return pool.begin(workflow, container.name, self._lock_file())
+            return pool.begin(kind, container, lock)
         from ptsflow.executors.cluster import coordinator  # noqa: PLC0415 - rarely needed
 
-        return coordinator.begin(
-            name, workflow, container.name, self._store, container.uid
-        )
+        return coordinator.begin(name, kind, container, lock)
 
     def _make_room(self, room: int) -> None:
         """Run as many bodies at a time as the cluster can, unless a number was given."""

@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 from ptsflow.core.model import Stop
 from ptsflow.errors import LeaseLost
-from ptsflow.events import Notice
 from ptsflow.executors import capture
 from ptsflow.host.clock import since_boot
 from ptsflow.runner import signals
@@ -158,7 +157,7 @@ class Driver:
             return
         if self._signals and not loop.is_stopping():
             loop.stop()
-            loop.bus.emit(Notice(at=loop.clock(), text=self._stopping()))
+            loop.bus.notice(self._stopping())
         if self._mailbox.progress:
             self._pass_on_progress()
         self._threads.launch(loop.turn())

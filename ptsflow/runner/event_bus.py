@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 
 from ptsflow.core.attempt_ledger import ended_by
 from ptsflow.core.model import Change, ContainerRecord
 from ptsflow.errors import one_line
 from ptsflow.events import AttemptEnded, Event, Listener, Notice, TaskChanged
+from ptsflow.host.clock import Clock, system_clock
 
 
 class Bus:
-    """The listeners of one run; false where there are none, so that no event is made."""
+    """The listeners of one run; false where there are none, so that no event is made.
 
-    def __init__(self, listeners: Sequence[Listener]) -> None:
+    Args:
+        listeners: called with every event, in this order.
+        clock: tells the time of notices.
+    """
+
+    def __init__(
+        self, listeners: Sequence[Listener], clock: Clock = system_clock
+    ) -> None:
         self._listeners = list(listeners)
+        self._clock = clock
+        # The log writer tells notices from its own thread. Reentrant: a listener that
+        # raises is told of while its event is handed out.
+        self._lock = threading.RLock()
 
     def __bool__(self) -> bool:
         return bool(self._listeners)
 
     def emit(self, event: Event) -> None:
         """Hand out an event; drop a listener that raises, and tell the others of it."""
+        with self._lock:
+            for notice in self._hand_out(event):
+                self.emit(notice)
+
+    def notice(self, text: str) -> None:
+        """Tell a person something, in one line."""
+        if self:
+            self.emit(Notice(at=self._clock(), text=text))
+
+    def _hand_out(self, event: Event) -> list[Notice]:
+        """Return what is to be told of the listeners that raised."""
         notices = []
         for listener in list(self._listeners):
             try:
@@ -32,8 +56,7 @@ class Bus:
                         "the run goes on without it"
                     )
                     notices.append(Notice(at=event.at, text=text))
-        for notice in notices:
-            self.emit(notice)
+        return notices
 
     def _drop(self, listener: Listener) -> bool:
         """Return whether the listener was still there."""

@@ -8,7 +8,7 @@ commit; only then do bodies start.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -34,7 +34,7 @@ from ptsflow.runner.mailbox import Mailbox, TaskOutcome
 from ptsflow.runner.unit_of_work import UnitOfWork
 from ptsflow.stores.base import Store
 from ptsflow.workflow.handle import TaskHandle, Watch
-from ptsflow.workflow.workflow import Workflow, fresh
+from ptsflow.workflow.workflow import Workflow
 
 
 class Loop:
@@ -44,7 +44,7 @@ class Loop:
     `fail` and `abandon`.
 
     Args:
-        workflow: the workflow object; each attempt gets a copy of it.
+        copy_of_workflow: returns the workflow object for an attempt.
         plan: its plan.
         work: the tasks of the container.
         mailbox: where bodies hand in what they have.
@@ -55,7 +55,7 @@ class Loop:
     def __init__(
         self,
         *,
-        workflow: Workflow,
+        copy_of_workflow: Callable[[], Workflow],
         plan: Plan,
         work: UnitOfWork,
         mailbox: Mailbox,
@@ -73,7 +73,7 @@ class Loop:
         self.schedule = Schedule(plan, only)
         self.is_over = False
         self.failure: BaseException | None = None
-        self._copy_of_workflow = fresh(workflow)
+        self._copy_of_workflow = copy_of_workflow
         owner = work.container.owner
         self._ran_by = "" if owner is None else owner.process
         self._arguments = Arguments(plan, self.schedule, self.tasks, work.read)

@@ -1,4 +1,4 @@
-"""How to run: what a run may be told, and what of it makes no sense."""
+"""The options of a run, and which of them make no sense."""
 
 from __future__ import annotations
 
@@ -8,40 +8,51 @@ from msgspec import Struct
 
 from ptsflow.core.plan import Executor, Plan
 from ptsflow.errors import UsageError, similar
-from ptsflow.events import Listener
 from ptsflow.host.clock import Clock, system_clock
 from ptsflow.workflow.step_options import check_executor
 
-#: The shortest lease, in seconds: six renewals must fit into it.
+#: The shortest lease in seconds: six renewals must fit into it.
 SHORTEST_LEASE = 5
 
 
-class Options(Struct, frozen=True, kw_only=True):
-    """How to run."""
+class RunOptions(Struct, frozen=True, kw_only=True):
+    """The options of a run, as `ptsflow.run` and the command line take them."""
 
+    #: The container's name; None for the workflow's own.
     container: str | None = None
+    #: How many bodies run at a time; None if no number was given.
     jobs: int | None = None
+    #: In seconds.
     lease: float = 60
+    #: Seconds to wait while another live runner holds the container.
     wait: float = 0
+    #: Whether all that is stored is forgotten first.
     fresh: bool = False
+    #: The step that is run again, with all steps that wait for it.
     from_step: str | None = None
+    #: The only steps that are run; None for all.
     only: tuple[str, ...] | None = None
     #: Whether steps whose code changed since they ran are run again.
     changed: bool = False
+    #: Where bodies run whose step does not say it; None for the workflow's own choice.
     executor: Executor | None = None
     #: Seconds after which the run is stopped.
     timeout: float | None = None
-    #: What the command line was given, kept so that others can run it again.
+    #: TARGET as the command line was given it; kept, so that others can run it again.
     target: str | None = None
-    listeners: tuple[Listener, ...] = ()
     clock: Clock = system_clock
+
+    @property
+    def lease_ms(self) -> int:
+        """The lease in milliseconds."""
+        return round(self.lease * 1000)
 
 
 def names_of(only: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return the steps to run alone.
+    """Return `only` as a tuple.
 
     Raises:
-        UsageError: it is one text, which would be taken letter by letter.
+        UsageError: `only` is one str, whose letters would be taken for steps.
     """
     if isinstance(only, str):
         raise UsageError(
@@ -50,11 +61,11 @@ def names_of(only: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if only is None else tuple(only)
 
 
-def check_options(plan: Plan, options: Options) -> None:
+def check_options(plan: Plan, options: RunOptions) -> None:
     """Refuse options that make no sense for the plan.
 
     Raises:
-        UsageError: one does not.
+        UsageError: an option is out of its range, or names a step that there is not.
     """
     lease, jobs = options.lease, options.jobs
     if not SHORTEST_LEASE <= lease <= 24 * 3600:
@@ -75,7 +86,7 @@ def check_options(plan: Plan, options: Options) -> None:
             )
 
 
-def _check_executor(plan: Plan, options: Options) -> None:
+def _check_executor(plan: Plan, options: RunOptions) -> None:
     if options.executor is None:
         return
     wrong = check_executor(options.executor)

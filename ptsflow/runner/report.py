@@ -1,4 +1,4 @@
-"""What `ptsflow.run` returns: how it went, and the tasks with their results."""
+"""`Report`: how a run went, and the tasks of its container with their results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ptsflow.stores.base import Store
 
 
 class Report:
-    """How a run ended. Tasks and results are read from the store when asked for.
+    """How a run ended. Tasks and results are read from the store when they are asked for.
 
     Attributes:
         ok: whether the container is complete, or all that was asked for is.
@@ -53,16 +53,17 @@ class Report:
         return [task_of(record, hints.get(record.step, Any)) for record in records]
 
     def result(self, step: str) -> Any:
-        """Return what a step handed on: of a fan-out, the results of its done items.
+        """Return the result of a step; of a fan-out step, the results of its done items.
 
-        A task's own name, such as `download[songs.tbz]`, gives that item's.
+        Args:
+            step: the step's name, or the name of one item, such as `download[songs.tbz]`.
 
         Raises:
             TaskNotFound: there is no such step or task.
         """
         planned = self._plan.by_name.get(step)
         fans_out = planned is not None and planned.each is not None
-        # Not all that are stored: an earlier run may have had other items.
+        # The store may also have items of earlier runs, which the list has no more.
         names = self._done_items(step) if fans_out else [step]
         with self._opened() as store:
             tasks = store.tasks(self._record.uid, names, payloads=True)
@@ -84,9 +85,20 @@ class Report:
 
 
 class Stopped(BaseException):
-    """A signal ended the run; the state is recorded, running again continues."""
+    """A signal ended the run. The state is recorded, and the next run continues.
+
+    Not an `Exception`, as KeyboardInterrupt is none.
+    """
 
     def __init__(self, number: int, report: Report) -> None:
         super().__init__(number)
         self.number = number
         self.report = report
+
+    def for_caller(self) -> KeyboardInterrupt | SystemExit:
+        """Return what `ptsflow.run` raises: SystemExit has 128 and the signal's number."""
+        import signal  # noqa: PLC0415 - 1 ms, only for a run that a signal ended
+
+        if self.number == signal.SIGINT:
+            return KeyboardInterrupt()
+        return SystemExit(128 + self.number)

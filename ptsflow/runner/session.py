@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import math
+import signal
 from collections.abc import Callable
+from types import TracebackType
+from typing import Self
 
 from msgspec.structs import replace
 
 from ptsflow.client import lease
-from ptsflow.client.fields import check_name
-from ptsflow.client.lease import acquire
 from ptsflow.core.model import ContainerRecord, Status
-from ptsflow.core.plan import Plan
-from ptsflow.errors import LeaseLost
-from ptsflow.events import Notice, RunEnded, RunEnding
+from ptsflow.core.scheduler import Schedule
+from ptsflow.errors import LeaseLost, PtsflowError, StoreError, one_line
+from ptsflow.events import RunEnded, RunEnding
 from ptsflow.host import container_lock
 from ptsflow.host.clock import since_boot
 from ptsflow.host.process_identity import this_process
@@ -24,96 +25,74 @@ from ptsflow.runner.heartbeat import Heartbeat
 from ptsflow.runner.log_writer import LogWriter
 from ptsflow.runner.loop import Loop
 from ptsflow.runner.mailbox import Mailbox
-from ptsflow.runner.options import Options
-from ptsflow.runner.prepare import check_fits, prepare
+from ptsflow.runner.planned_run import PlannedRun
+from ptsflow.runner.prepare import prepare
 from ptsflow.runner.report import Report, Stopped
 from ptsflow.stores.base import Store
-from ptsflow.workflow.workflow import Workflow
 
 #: Opens the store once more, for a report that is read after the run.
 Reopen = Callable[[], contextlib.AbstractContextManager[Store]]
 
 
-def execute(
-    workflow: Workflow, plan: Plan, store: Store, options: Options, reopen: Reopen
-) -> Report:
+def execute(planned: PlannedRun, store: Store, bus: Bus, reopen: Reopen) -> Report:
     """Run a workflow in its container; return how it went.
 
     Raises:
         Stopped: a signal ended it.
         PtsflowError: as `ptsflow.run` says.
     """
-    bus = Bus(options.listeners)
-    name = workflow.container_name if options.container is None else options.container
-    check_name(name, "container")
-    encoded = workflow.encoded_parameters()
+    options = planned.options
     stop_at = since_boot() + (math.inf if options.timeout is None else options.timeout)
-    seen = _create(store, name)
-    check_fits(seen, plan, encoded, fresh=options.fresh)
-    lease_ms = round(options.lease * 1000)
-
-    def notice(text: str) -> None:
-        bus.emit(Notice(at=options.clock(), text=text))
-
-    claimed, asked_at = acquire(
+    claimed, asked_at = lease.acquire(
         store,
-        seen,
+        _container_of(planned, store),
         this_process(options.clock),
-        lease_ms,
+        options.lease_ms,
         wait=options.wait,
-        notice=notice,
+        notice=bus.notice,
         until=stop_at,
     )
-    log_writer = LogWriter(store.logs, claimed.uid, notice)
+    log_writer = LogWriter(store.logs, claimed.uid, bus.notice)
     mailbox = Mailbox(claimed.name, log_writer.add)
     heartbeat = Heartbeat(
         store,
         claimed,
-        lease_ms,
+        options.lease_ms,
         asked_at=asked_at,
         on_lost=mailbox.lose_lease,
         on_stop=mailbox.ask_to_stop,
     )
-    heartbeat.start()
-    loop: Loop | None = None
-    try:
-        check_fits(claimed, plan, encoded, fresh=options.fresh)
+    with contextlib.ExitStack() as stack:
+        stack.callback(heartbeat.stop)
+        held = stack.enter_context(HeldRun(planned, store, claimed, bus))
+        heartbeat.start()
+        planned.check_fits(claimed)
         container_lock.wait_alone(
             container_lock.file_of(store.identity, claimed.uid),
-            notice,
+            bus.notice,
             lambda: (
                 mailbox.has_news or since_boot() >= min(heartbeat.deadline, stop_at)
             ),
         )
-        loop = prepare(
-            workflow,
-            plan,
-            store,
-            claimed,
-            options,
-            bus=bus,
-            mailbox=mailbox,
-            deadline=lambda: heartbeat.deadline,
-        )
-        ended = _drive(Driver(loop, stop_at=stop_at), loop)
-        return conclude(loop, ended, options, reopen)
-    except BaseException:
-        let_go(store, claimed, loop)
-        raise
-    finally:
-        log_writer.stop()
-        heartbeat.stop()
+        loop = held.prepare(mailbox, lambda: heartbeat.deadline)
+        try:
+            ended = _drive(Driver(loop, stop_at=stop_at), loop)
+        finally:
+            log_writer.stop()
+        return held.conclude(loop, ended, reopen)
 
 
-def _create(store: Store, name: str) -> ContainerRecord:
-    # One that is made and then not run would look as if it were complete.
+def _container_of(planned: PlannedRun, store: Store) -> ContainerRecord:
+    """Return the container, which is made if there is none, unless it does not fit."""
+    # Check $TMPDIR first: a container without tasks counts as complete.
     container_lock.check_folder()
-    container, _ = store.create(name)
+    container, _ = store.create(planned.container)
+    planned.check_fits(container)
     return container
 
 
 def _drive(driver: Driver, loop: Loop) -> int | None:
-    """Run the loop, and let nobody of this host begin while its bodies may run."""
+    """Run the loop; until its bodies have ended, no run of this host begins them again."""
     mark = lease.mark(loop.store, loop.container)
     try:
         return driver.run()
@@ -121,68 +100,152 @@ def _drive(driver: Driver, loop: Loop) -> int | None:
         driver.when_idle(mark.remove)
 
 
-def let_go(store: Store, claimed: ContainerRecord, loop: Loop | None) -> None:
-    """Give the lease of a run back that broke off, if nothing of it runs any more.
+class HeldRun:
+    """A run that holds its container.
 
-    Where bodies still run in this process, nobody may begin them beside it: the lease is
-    left to end, or to be taken over when this process has.
+    On every way out the container is given back, and then `RunEnded` is told.
+
+    Args:
+        planned: the run.
+        store: keeps the container.
+        container: the container as it was claimed.
+        bus: the listeners.
     """
-    if loop is None or not loop.schedule.running:
-        with contextlib.suppress(Exception):
-            store.release(_at_rest(claimed if loop is None else loop.container))
-    if loop is not None:
-        loop.work.workdirs.close()
 
+    def __init__(
+        self, planned: PlannedRun, store: Store, container: ContainerRecord, bus: Bus
+    ) -> None:
+        self._planned = planned
+        self._store = store
+        self._container = container
+        self._bus = bus
+        self._loop: Loop | None = None
+        self._is_given_back = False
+        self._is_ok = False
 
-def _at_rest(record: ContainerRecord) -> ContainerRecord:
-    is_running = record.status is Status.RUNNING
-    return replace(record, status=Status.PENDING) if is_running else record
+    def __enter__(self) -> Self:
+        return self
 
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        if not self._is_given_back:
+            self._let_go()
+        if not self._bus:
+            return
+        how, text = RunEnding.DONE if self._is_ok else RunEnding.FAILED, ""
+        if error is not None:
+            how, text = _ending_by(error)
+        at = self._planned.options.clock()
+        self._bus.emit(RunEnded(at=at, container=self._container, how=how, error=text))
 
-def conclude(loop: Loop, ended: int | None, options: Options, reopen: Reopen) -> Report:
-    """Record how the container stands, give the lease back, and report."""
-    for text in loop.work.workdirs.close():
-        loop.bus.emit(Notice(at=loop.clock(), text=text))
-    schedule = loop.schedule
-    complete = schedule.succeeded()
-    failed = [t for t in loop.tasks.values() if t.has_failed and schedule.knows(t.name)]
-    failed.sort(key=lambda task: task.position)
-    if complete:
-        status = Status.DONE
-    elif ended is not None or not schedule.failed_steps():
-        status = Status.PENDING
-    else:
-        status = Status.FAILED
-    record = replace(
-        loop.container,
-        status=status,
-        ended_at=loop.clock(),
-        owner=None,
-        leased_till=None,
-    )
-    if not loop.work.patiently(lambda: loop.store.release(record)):
-        raise LeaseLost(
-            f"container {record.name!r}: another runner took it over at the end; "
-            "what was recorded is safe, run again"
+    def prepare(self, mailbox: Mailbox, deadline: Callable[[], float]) -> Loop:
+        """Make the loop of the run, as `prepare` does."""
+        self._loop = prepare(
+            self._planned,
+            self._store,
+            self._container,
+            bus=self._bus,
+            mailbox=mailbox,
+            deadline=deadline,
         )
-    ok = complete or (
-        options.only is not None
-        and not schedule.failed_steps()
-        and all(schedule.steps[name].satisfied for name in options.only)
-    )
-    is_stopped = ended is not None and not complete
-    if loop.bus:
-        how = RunEnding.DONE if ok else RunEnding.FAILED
-        how = RunEnding.STOPPED if is_stopped else how
-        loop.bus.emit(RunEnded(at=loop.clock(), container=record, how=how))
-    report = Report(
-        ok=ok,
-        record=record,
-        failed=[task.name for task in failed],
-        plan=loop.plan,
-        done_items=schedule.done_items,
-        opened=reopen,
-    )
-    if ended is not None and not complete:
-        raise Stopped(ended, report)
-    return report
+        return self._loop
+
+    def conclude(self, loop: Loop, ended: int | None, reopen: Reopen) -> Report:
+        """Record how the container stands, give the lease back, and report.
+
+        Args:
+            loop: the loop, which is over.
+            ended: the signal that ended it, if one did.
+            reopen: opens the store for the report.
+
+        Raises:
+            Stopped: the signal ended the run before the container was complete.
+            LeaseLost: another runner took the container over.
+        """
+        for text in loop.work.workdirs.close():
+            self._bus.notice(text)
+        schedule = loop.schedule
+        is_complete = schedule.succeeded()
+        if is_complete:
+            status = Status.DONE
+        elif ended is not None or not schedule.failed_steps():
+            status = Status.PENDING
+        else:
+            status = Status.FAILED
+        record = replace(loop.container, status=status, ended_at=loop.clock())
+        if not loop.work.patiently(lambda: self._give_back(record)):
+            raise LeaseLost(
+                f"container {record.name!r}: another runner took it over at the end; "
+                "what was recorded is safe, run again"
+            )
+        self._is_ok = is_complete or self._is_done_as_asked(schedule)
+        tasks = loop.tasks.values()
+        failed = [t for t in tasks if t.has_failed and schedule.knows(t.name)]
+        failed.sort(key=lambda task: task.position)
+        report = Report(
+            ok=self._is_ok,
+            record=self._container,
+            failed=[task.name for task in failed],
+            plan=loop.plan,
+            done_items=schedule.done_items,
+            opened=reopen,
+        )
+        if ended is not None and not is_complete:
+            raise Stopped(ended, report)
+        return report
+
+    def _is_done_as_asked(self, schedule: Schedule) -> bool:
+        only = self._planned.options.only
+        return (
+            only is not None
+            and not schedule.failed_steps()
+            and all(schedule.steps[name].satisfied for name in only)
+        )
+
+    def _give_back(self, record: ContainerRecord) -> bool:
+        record = replace(record, owner=None, leased_till=None)
+        self._is_given_back = self._store.release(record)
+        if self._is_given_back:
+            self._container = record
+        return self._is_given_back
+
+    def _let_go(self) -> None:
+        """Give back the container of a run that broke off, if no body runs any more.
+
+        While bodies run in this process, no other run may begin them: the lease is left
+        to end, or to be taken over when this process has ended.
+        """
+        loop = self._loop
+        if loop is not None:
+            self._container = loop.container
+        if loop is None or not loop.schedule.running:
+            record = self._container
+            if record.status is Status.RUNNING:
+                record = replace(record, status=Status.PENDING)
+            with contextlib.suppress(Exception):
+                self._give_back(record)
+        if loop is not None:
+            loop.work.workdirs.close()
+
+
+def _ending_by(error: BaseException) -> tuple[RunEnding, str]:
+    """Return how a run ended that an error or a signal ended, and the error in one line."""
+    match error:
+        case Stopped(number=signal.SIGALRM):
+            return RunEnding.TIMEOUT, "stopped by its timeout"
+        case Stopped(number=number):
+            return RunEnding.STOPPED, f"stopped by {signal.Signals(number).name}"
+        case KeyboardInterrupt() | SystemExit():
+            return RunEnding.STOPPED, f"stopped by {type(error).__name__}"
+        case LeaseLost():
+            return RunEnding.LEASE_LOST, str(error)
+        case StoreError():
+            return RunEnding.STORE, str(error)
+        case PtsflowError():
+            return RunEnding.REFUSED, str(error)
+        case _:
+            return RunEnding.BUG, one_line(error)

@@ -20,7 +20,7 @@ from ptsflow.core.model import (
 )
 from ptsflow.core.resume import Resumption
 from ptsflow.errors import LeaseLost
-from ptsflow.events import Notice, Progressed
+from ptsflow.events import Progressed
 from ptsflow.host.clock import Clock, since_boot
 from ptsflow.host.workdirs import Workdirs
 from ptsflow.runner.event_bus import Bus, tell_changes
@@ -82,7 +82,7 @@ class UnitOfWork:
             ask,
             self.container.name,
             deadline=self.deadline,
-            notice=lambda text: self.bus.emit(Notice(at=self.clock(), text=text)),
+            notice=self.bus.notice,
         )
 
     def read(self, names: Iterable[str]) -> list[TaskRecord]:

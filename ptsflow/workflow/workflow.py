@@ -178,7 +178,7 @@ _FIXED = (
 )
 
 
-def fresh(workflow: Workflow) -> Callable[[], Workflow]:
+def fresh(workflow: Workflow, encoded: Mapping[str, str]) -> Callable[[], Workflow]:
     """Return a function that gives an attempt its workflow object.
 
     If a parameter can be changed, as a list can, every attempt gets an object of its own:
@@ -186,7 +186,6 @@ def fresh(workflow: Workflow) -> Callable[[], Workflow]:
     """
     if all(isinstance(value, _FIXED) for value in workflow.parameters.values()):
         return lambda: workflow
-    encoded = workflow.encoded_parameters()
     return lambda: type(workflow).from_encoded(encoded)
 
 

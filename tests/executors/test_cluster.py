@@ -28,8 +28,10 @@ import ptsflow
 from ptsflow.errors import UsageError
 from ptsflow.executors.cluster import coordinator, queue, worker
 from ptsflow.executors.cluster.backends import Backend, BackendSpec, backend_spec
+from ptsflow.executors.processes.messages import Setting
 from ptsflow.host import container_lock
 from ptsflow.version import VERSION
+from ptsflow.workflow.loading import refer
 from tests.executors.beside import Beside, check_one_body_each, errors_of, tasks_of
 from tests.executors.cluster_flows import (
     Fragile,
@@ -258,11 +260,11 @@ def test_an_backend_that_fails_has_lost_the_attempt(
 # -- who may connect ---------------------------------------------------------------
 
 
-def test_who_does_not_know_the_secret_is_told_nothing(journal: str) -> None:
+def test_who_does_not_know_the_secret_is_told_nothing() -> None:
     backend = Listening()
     spec = BackendSpec(lambda: backend, "the backend", "the worker")
     begun = coordinator.Coordinator(
-        Gated(journal=journal), "tested", Path("x.lock"), spec
+        refer(Gated), Setting("tested", {}), Path("x.lock"), spec
     )
     try:
         told = worker.serve(begun._address, b"guessed", "x.lock", "token")

@@ -79,7 +79,7 @@ def placement_of(
 ) -> Placement:
     """Return the placement of a run."""
     return Placement(
-        workflow,
+        type(workflow),
         plan_of(type(workflow)),
         ContainerRecord(uid="uid", name="c", created_at=0),
         store="store",

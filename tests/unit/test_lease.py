@@ -26,9 +26,10 @@ from ptsflow.host import container_lock
 from ptsflow.host.clock import since_boot, system_clock
 from ptsflow.host.process_identity import this_process
 from ptsflow.runner.heartbeat import Heartbeat
-from ptsflow.runner.options import Options
+from ptsflow.runner.options import RunOptions
+from ptsflow.runner.planned_run import plan_run
 from ptsflow.runner.report import Stopped
-from ptsflow.runner.run import run_with
+from ptsflow.runner.run import run_planned
 from ptsflow.stores.memory.store import MemoryStore
 from tests.support.processes import state_of
 from tests.support.waiting import until
@@ -225,8 +226,9 @@ def test_who_waits_for_processes_of_an_earlier_run_can_be_stopped(
     began = time.monotonic()
     with container_lock.file_of(store.identity, container.uid).open("w") as left:
         fcntl.flock(left, fcntl.LOCK_SH)
+        planned = plan_run(Waits(), RunOptions(timeout=timeout))
         with pytest.raises(Stopped) as caught:
-            run_with(Waits(), Client(store), Options(timeout=timeout))
+            run_planned(planned, Client(store), ())
     took = time.monotonic() - began
     after = store.container("Waits")
 

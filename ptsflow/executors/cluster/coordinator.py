@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+from ptsflow.core.model import ContainerRecord
 from ptsflow.core.outcome import Interrupted, Outcome
 from ptsflow.errors import WorkerLost
 from ptsflow.executors.attempt import Call
@@ -39,11 +40,10 @@ from ptsflow.executors.cluster.messages import (
     read_call,
 )
 from ptsflow.executors.cluster.queue import LOOK_EVERY, AttemptQueue, QueuedAttempt
-from ptsflow.executors.processes.messages import Setting
-from ptsflow.host import container_lock
+from ptsflow.executors.processes.messages import Setting, setting_of
 from ptsflow.host.clock import since_boot
 from ptsflow.version import VERSION
-from ptsflow.workflow.loading import refer
+from ptsflow.workflow.loading import Reference, refer
 from ptsflow.workflow.workflow import Workflow
 
 #: How long one call of the backend makes one attempt after another, in seconds.
@@ -62,44 +62,43 @@ _MOST_HANDSHAKES = 64
 
 def begin(
     executor: str | Callable[[], Any],
-    workflow: Workflow,
-    container: str,
-    store: str,
-    uid: str,
+    kind: type[Workflow],
+    container: ContainerRecord,
+    lock: Path,
 ) -> Coordinator:
     """Start to listen for the cluster workers of a run.
 
     Args:
         executor: "dask", `dask://HOST:PORT`, or a function that makes a backend.
-        workflow: the workflow of the run.
-        container: the container's name.
-        store: the store's identity.
-        uid: the container's uid.
+        kind: the class of the workflow.
+        container: the container that the run holds.
+        lock: the lock file; on each host the worker processes hold a file of its name.
 
     Raises:
         LoadError: another process could not find the workflow's class.
         UsageError: the backend is unknown, or cannot be reached.
         ExtraMissing: the backend is not installed.
     """
-    lock = container_lock.file_of(store, uid)
-    return Coordinator(workflow, container, lock, backend_spec(executor))
+    return Coordinator(refer(kind), setting_of(container), lock, backend_spec(executor))
 
 
 class Coordinator:
     """The cluster workers of one run, from the runner's side.
 
     Args:
-        workflow: the workflow of the run.
-        container: the container's name.
+        reference: the workflow class, as `loading.refer` wrote it.
+        setting: what every worker process is told first.
         lock: the lock file; on each host the worker processes hold a file of its name.
         backend: the backend that calls the cluster workers.
     """
 
     def __init__(
-        self, workflow: Workflow, container: str, lock: Path, backend: BackendSpec
+        self,
+        reference: Reference,
+        setting: Setting,
+        lock: Path,
+        backend: BackendSpec,
     ) -> None:
-        setting = Setting(container, workflow.encoded_parameters())
-        reference = refer(type(workflow))
         self._description = RunDescription(VERSION, reference, setting, _import_path())
         self._lock = lock
         self._spec = backend

@@ -8,12 +8,14 @@ lost when a worker process is killed.
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
 from msgspec import Struct
 from msgspec.msgpack import Decoder, Encoder
 
 from ptsflow import errors
+from ptsflow.core.model import ContainerRecord
 from ptsflow.core.outcome import Outcome
 
 
@@ -59,6 +61,11 @@ class Setting(Message, frozen=True, tag=True, array_like=True):
     container: str
     #: Parameter -> JSON text.
     parameters: dict[str, str]
+
+
+def setting_of(container: ContainerRecord) -> Setting:
+    """Return the setting of the run that holds the container."""
+    return Setting(container.name, json.loads(container.params or "{}"))
 
 
 class Assignment(Message, frozen=True, tag=True, array_like=True):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from msgspec.json import encode
 
+from ptsflow.core.model import ContainerRecord
 from ptsflow.core.outcome import Outcome
 from ptsflow.executors import attempt
 from ptsflow.executors.attempt import Call
@@ -36,6 +37,7 @@ from ptsflow.executors.processes.messages import (
     WorkerReady,
     pack,
     read_report,
+    setting_of,
 )
 from ptsflow.executors.processes.output import Output, OutputLines
 from ptsflow.executors.processes.transport import assignment, save
@@ -56,19 +58,18 @@ _FORK_SERVER = (
 )
 
 
-def begin(workflow: Workflow, container: str, lock: Path) -> Processes:
+def begin(kind: type[Workflow], container: ContainerRecord, lock: Path) -> Processes:
     """Start the processes in which the bodies of a run will run.
 
     Args:
-        workflow: the workflow of the run.
-        container: the container's name.
+        kind: the class of the workflow.
+        container: the container that the run holds.
         lock: the container's lock file (see `host.container_lock`).
 
     Raises:
         LoadError: another process could not find the workflow's class.
     """
-    setting = Setting(container, workflow.encoded_parameters())
-    return Processes(refer(type(workflow)), setting, lock)
+    return Processes(refer(kind), setting_of(container), lock)
 
 
 class Processes:
