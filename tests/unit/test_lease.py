@@ -55,13 +55,13 @@ def test_a_store_that_refuses_at_once_is_not_asked_without_a_pause() -> None:
     record, _ = store.create("box")
     claimed, asked_at = acquire(store, record, this_process(system_clock), LEASE_MS)
     lost: queue.SimpleQueue[str] = queue.SimpleQueue()
-    keeper = Heartbeat(store, claimed, LEASE_MS, asked_at=asked_at, on_lost=lost.put)
-    keeper.start()
+    heartbeat = Heartbeat(store, claimed, LEASE_MS, asked_at=asked_at, on_lost=lost.put)
+    heartbeat.start()
     why = lost.get(timeout=10)
-    keeper.stop()
+    heartbeat.stop()
 
     assert why == "its lease could not be renewed in time"
-    assert since_boot() >= keeper.deadline
+    assert since_boot() >= heartbeat.deadline
     assert 2 <= store.asked <= 20
 
 
