@@ -10,12 +10,13 @@ from msgspec.structs import replace
 
 import ptsflow
 from ptsflow import Finish, Status, TaskHandle, Workflow, step
-from ptsflow.client import Client, Container, admin
+from ptsflow.client import Client, admin
 from ptsflow.core.model import Change, ContainerRecord
 from ptsflow.errors import ContainerBusy, ContainerNotFound, TaskNotFound
 from ptsflow.host.process_identity import this_process
 from ptsflow.stores.base import Store
 from ptsflow.testing import ManualClock, run_inline
+from tests.support.containers import container_of
 
 #: What the bodies of the workflow below do, by name of the task; else they succeed.
 Bodies = dict[str, BaseException]
@@ -92,12 +93,6 @@ def record_of(client: Client, name: str) -> ContainerRecord:
     record = client.store.container(name)
     assert record is not None
     return record
-
-
-def container_of(client: Client, name: str) -> Container:
-    container = client.get_task_container(name)
-    assert container is not None
-    return container
 
 
 # -- reset ---------------------------------------------------------------------------

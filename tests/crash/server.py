@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.mongod import Mongod, free_port, start_mongod
+from tests.support.mongod import Mongod, start_mongod
+from tests.support.processes import free_port
 
 
 class Server:

@@ -8,18 +8,10 @@ from typing import Any
 import ptsflow
 from ptsflow import Workflow
 from ptsflow.client import connect
-from ptsflow.client.task import Task
 from tests.executors.cluster_flows import entries
 
 #: The error of an attempt whose worker is gone.
 LOST = r"the Dask worker [\w.-]+:\d+ was lost"
-
-
-def tasks_of(url: str) -> dict[str, Task]:
-    with connect(url) as client:
-        container = client.get_task_container("tested")
-        assert container is not None
-        return {task.name: task for task in container.get_tasks()}
 
 
 def errors_of(url: str) -> list[tuple[str, str]]:

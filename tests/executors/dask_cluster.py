@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.processes import environment, free_port, parent_of
+
 #: How long a part of it may take to start, in seconds.
 _START = 40.0
 
@@ -87,7 +86,7 @@ class DaskCluster:
         self._count += 1
         log = self.folder / f"{arguments[0]}-{self._count}.log"
         options = ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0"]
-        env = os.environ | {"PYTHONPATH": f"{ROOT}", "TMPDIR": f"{self.folder}"}
+        env = environment(TMPDIR=self.folder)
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "dask", *arguments, *options],
@@ -98,13 +97,6 @@ class DaskCluster:
                 cwd=self.folder,
             )
         return process, log
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _until_written(log: Path, words: str, process: subprocess.Popen[bytes]) -> None:
@@ -132,26 +124,6 @@ def dask_cluster(folder: Path, *, threads: int = 1) -> Iterator[DaskCluster]:
         cluster.stop()
 
 
-# -- processes ----------------------------------------------------------------------
-
-
-def parent_of(pid: int) -> int:
-    """Return the parent of a process; 0 if it is gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return int(stat.rpartition(")")[2].split()[1])
-
-
 def worker_of(pid: int) -> int:
     """Return the cluster worker of a worker process: the parent of its fork server."""
     return parent_of(parent_of(pid))
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"

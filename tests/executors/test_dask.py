@@ -24,7 +24,6 @@ from tests.executors.beside import (
     Beside,
     check_one_body_each,
     errors_of,
-    tasks_of,
 )
 from tests.executors.cluster_flows import (
     Fragile,
@@ -39,7 +38,6 @@ from tests.executors.cluster_flows import (
 )
 from tests.executors.dask_cluster import (
     DaskCluster,
-    is_alive,
     worker_of,
 )
 from tests.executors.flows import LimitedOne, One, StalledOne, TimedOne
@@ -54,6 +52,8 @@ from tests.executors.test_outcomes import (
     check_failed,
     outcome,
 )
+from tests.support.containers import tasks_of
+from tests.support.processes import left_of
 
 pytest.importorskip("distributed")
 
@@ -173,7 +173,7 @@ def test_a_killed_worker_costs_its_attempts_alone(
     assert len(hit) == 2
     assert report.ok
     assert report.result("total") == 6
-    tasks = tasks_of(url)
+    tasks = tasks_of(url, "tested")
     for entry in started:
         assert tasks[entry.task].invoke_count == (2 if entry in hit else 1)
     errors = errors_of(url)
@@ -207,12 +207,10 @@ def test_bodies_go_with_their_worker(
     pids = [entry.pid for entry in until(journal, "start", 2)]
     for worker in cluster.workers:
         cluster.kill(worker)
-    deadline = time.monotonic() + 2
-    while any(map(is_alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    left = left_of(pids)
     report = run.report()
 
-    assert not any(map(is_alive, pids))
+    assert left == []
     assert not report.ok
     assert [re.sub(LOST, "lost", error) for _, error in errors_of(url)] == ["lost"] * 2
 
@@ -230,20 +228,17 @@ def test_a_worker_that_stands_still_is_not_waited_for(
     os.kill(worker, signal.SIGSTOP)
     try:
         begun = time.monotonic()
-        while tasks_of(url)["work"].status is Status.RUNNING:
+        while tasks_of(url, "tested")["work"].status is Status.RUNNING:
             assert time.monotonic() < begun + 10
             time.sleep(0.1)
     finally:
         os.kill(worker, signal.SIGCONT)
-    continued = time.monotonic()
-    while is_alive(pid) and time.monotonic() < continued + 10:
-        time.sleep(0.02)
-    gone = time.monotonic()
+    left = left_of([pid])
     was_over = run.is_over()
     open_gate(journal)
     report = run.report()
 
-    assert gone - continued < 2
+    assert left == []
     assert not was_over
     assert not report.ok
     assert [re.sub(LOST, "lost", error) for _, error in errors_of(url)] == ["lost"]
@@ -256,7 +251,9 @@ def test_a_killed_scheduler_ends_the_run_and_a_new_one_continues_it(
     until(journal, "start", 4)
     cluster.kill(cluster.scheduler)
     report = run.report()
-    states = {task.status for task in tasks_of(url).values() if task.name != "total"}
+    states = {
+        task.status for task in tasks_of(url, "tested").values() if task.name != "total"
+    }
     errors = errors_of(url)
     cluster.mend()
     open_gate(journal)
@@ -308,7 +305,7 @@ def test_what_is_missing_on_a_worker_is_named(
     import far_flow  # type: ignore[import-not-found] # noqa: PLC0415 - written above
 
     report = ptsflow.run(far_flow.Far(), url, "tested", executor=cluster.address)
-    error = tasks_of(url)["work"].error
+    error = tasks_of(url, "tested")["work"].error
 
     assert not report.ok
     assert error is not None

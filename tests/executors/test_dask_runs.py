@@ -23,7 +23,6 @@ from tests.executors.beside import (
     Beside,
     check_one_body_each,
     errors_of,
-    tasks_of,
 )
 from tests.executors.cluster_flows import (
     Gated,
@@ -34,11 +33,10 @@ from tests.executors.cluster_flows import (
     until,
 )
 from tests.executors.dask_cluster import (
-    ROOT,
     DaskCluster,
-    free_port,
-    is_alive,
 )
+from tests.support.containers import tasks_of
+from tests.support.processes import PTSFLOW, environment, free_port, is_alive, left_of
 from tests.support.wording import THEIRS, Message
 
 pytest.importorskip("distributed")
@@ -80,7 +78,9 @@ def test_as_many_are_handed_out_as_the_cluster_has_threads_and_four_more(
     run = Beside(workflow(journal=journal, items=12), url, cluster.address, jobs)
     until(journal, "start", min(4, expected))
     time.sleep(0.5)
-    running = [t for t in tasks_of(url).values() if t.status is Status.RUNNING]
+    running = [
+        t for t in tasks_of(url, "tested").values() if t.status is Status.RUNNING
+    ]
     open_gate(journal)
 
     assert run.report().ok
@@ -93,13 +93,10 @@ def test_as_many_are_handed_out_as_the_cluster_has_threads_and_four_more(
 def start_runner(
     folder: Path, cluster: DaskCluster, *words: str, journal: str
 ) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "ptsflow", "run", *words]
+    command = [*PTSFLOW, "run", *words]
     command += ["-p", f"journal={journal}", "-c", "tested", "-q", "-j", "6"]
-    env = os.environ | {
-        "PYTHONPATH": f"{ROOT}",
-        "TMPDIR": f"{cluster.folder}",
-        "PTSFLOW_STORE": f"sqlite:///{folder}/pts.db",
-    }
+    url = f"sqlite:///{folder}/pts.db"
+    env = environment(TMPDIR=cluster.folder, PTSFLOW_STORE=url)
     command += ["--executor", cluster.address]
     with (folder / "stderr").open("ab") as output:
         return subprocess.Popen(command, cwd=folder, env=env, stderr=output)
@@ -125,7 +122,7 @@ def test_a_stopped_run_starts_nothing_that_waits_for_a_worker(
     until(journal, "start", 4)
     runner.send_signal(signal.SIGINT)
     code = runner.wait(timeout=20)
-    tasks = [t for t in tasks_of(url).values() if t.name.startswith("work[")]
+    tasks = [t for t in tasks_of(url, "tested").values() if t.name.startswith("work[")]
     open_gate(journal)
     again = start_runner(tmp_path, cluster, *words, journal=journal).wait(timeout=30)
 
@@ -151,7 +148,9 @@ def test_a_second_signal_ends_bodies_at_once(
 
     assert code == 130
     assert living == []
-    assert Status.RUNNING not in {task.status for task in tasks_of(url).values()}
+    assert Status.RUNNING not in {
+        task.status for task in tasks_of(url, "tested").values()
+    }
 
 
 def test_no_body_outlives_a_killed_runner_and_none_overlaps_its_repetition(
@@ -164,13 +163,11 @@ def test_no_body_outlives_a_killed_runner_and_none_overlaps_its_repetition(
     runner.wait()
     killed = time.monotonic()
     again = start_runner(tmp_path, cluster, GATED, journal=journal)
-    while any(map(is_alive, pids)) and time.monotonic() < killed + 10:
-        time.sleep(0.01)
-    gone = time.monotonic()
+    left = left_of(pids)
     open_gate(journal)
     code = again.wait(timeout=30)
 
-    assert gone - killed < 2
+    assert left == []
     assert code == 0
     restarted = [e for e in entries(journal) if e.pid not in pids]
     assert min(entry.at for entry in restarted) >= killed

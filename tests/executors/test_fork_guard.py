@@ -6,21 +6,19 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from ptsflow.client import connect
 from ptsflow.executors.processes.fork_client import (
     RUNNER_SIGNALS,
     ForkClient,
     how_ended,
 )
 from ptsflow.executors.processes.messages import Setting
-from tests.executors.test_fork_server import awaited, is_alive
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.containers import tasks_of
+from tests.support.processes import environment, left_of, python
+from tests.support.waiting import awaited
 
 FLOW = """
 import os, signal, sys, time
@@ -120,30 +118,16 @@ ORPHANS = """
 def command(folder: Path, flow: str, executor: str) -> list[str]:
     (folder / "flow.py").write_text(FLOW + flow)
     url = f"sqlite:///{folder}/pts.db"
-    begin = [sys.executable, "-m", "ptsflow", "run", "flow.py", "-c", "c", "-q"]
+    begin = ["-m", "ptsflow", "run", "flow.py", "-c", "c", "-q"]
     return [*begin, "--store", url, "--executor", executor]
-
-
-def env_of(folder: Path) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
 
 
 def results(folder: Path, flow: str, executor: str) -> dict[str, object]:
     """Run a workflow, and return what its steps returned."""
-    done = subprocess.run(
-        command(folder, flow, executor),
-        cwd=folder,
-        env=env_of(folder),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = python(*command(folder, flow, executor), cwd=folder, TMPDIR=folder)
     assert done.returncode == 0, done.stderr
-    with connect(f"sqlite:///{folder}/pts.db") as client:
-        container = client.get_task_container("c")
-        assert container is not None
-        return {task.name: task.result for task in container.get_tasks()}
+    tasks = tasks_of(f"sqlite:///{folder}/pts.db", "c")
+    return {name: task.result for name, task in tasks.items()}
 
 
 @pytest.mark.parametrize("executor", ["process", "thread"])
@@ -178,17 +162,16 @@ def test_a_body_can_be_interrupted_by_all_signals(tmp_path: Path) -> None:
 
 def test_a_fork_of_the_runner_does_not_keep_its_bodies_alive(tmp_path: Path) -> None:
     runner = subprocess.Popen(
-        command(tmp_path, ORPHANS, "thread"), cwd=tmp_path, env=env_of(tmp_path)
+        [sys.executable, *command(tmp_path, ORPHANS, "thread")],
+        cwd=tmp_path,
+        env=environment(TMPDIR=tmp_path),
     )
     try:
         fork, *pids = [int(pid) for pid in awaited(tmp_path / "pids").split()]
     finally:
         runner.kill()
         runner.wait()
-    deadline = time.monotonic() + 10
-    while any(map(is_alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    left = [pid for pid in pids if is_alive(pid)]
+    left = left_of(pids)
     for pid in [fork, *left]:
         os.kill(pid, signal.SIGKILL)
 
@@ -234,15 +217,7 @@ def test_sigterm_for_all_of_a_service_leaves_forked_workers_to_their_runner(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "flow.py").write_text(f"{FLOW}    pass\n{ENGINE}")
-    done = subprocess.run(
-        [sys.executable, "flow.py"],
-        cwd=tmp_path,
-        env=env_of(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = python("flow.py", cwd=tmp_path, TMPDIR=tmp_path)
 
     assert (done.stdout, done.stderr) == ("True\n", "")
 

@@ -6,19 +6,17 @@ import os
 import signal
 import socket
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 import ptsflow
-from ptsflow.client import connect
 from ptsflow.client.task import Task
 from ptsflow.executors.processes.fork_client import ForkClient
 from tests.executors.flows import Orphaned
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.containers import tasks_of
+from tests.support.processes import PTSFLOW, environment, left_of, python
+from tests.support.waiting import awaited
 
 SCRIPT = """
 import os
@@ -49,20 +47,9 @@ RUN = 'ptsflow.run(Flow(), "sqlite:///pts.db", container="c")\n'
 def run_script(folder: Path, text: str) -> dict[str, Task]:
     """Run a script, and return the tasks that it left."""
     (folder / "script.py").write_text(text)
-    env = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
-    done = subprocess.run(
-        [sys.executable, "script.py"],
-        cwd=folder,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("script.py", cwd=folder, TMPDIR=folder)
     assert (done.returncode, done.stderr) == (0, "")
-    with connect(f"sqlite:///{folder}/pts.db") as client:
-        container = client.get_task_container("c")
-        assert container is not None
-        return {task.name: task for task in container.get_tasks()}
+    return tasks_of(f"sqlite:///{folder}/pts.db", "c")
 
 
 def test_a_fork_server_that_died_is_replaced(
@@ -71,10 +58,7 @@ def test_a_fork_server_that_died_is_replaced(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     url = f"sqlite:///{tmp_path}/pts.db"
     report = ptsflow.run(Orphaned(), url)
-    with connect(url) as client:
-        container = client.get_task_container(report.container)
-        assert container is not None
-        tasks = {task.name: task for task in container.get_tasks()}
+    tasks = tasks_of(url, report.container)
 
     assert report.ok
     assert tasks["kills"].invoke_count == 2
@@ -88,13 +72,8 @@ def test_a_death_with_the_fork_server_says_how_that_ended(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     url = f"sqlite:///{tmp_path}/pts.db"
     report = ptsflow.run(Orphaned(times=2), url)
-    with connect(url) as client:
-        container = client.get_task_container(report.container)
-        assert container is not None
-        task = container.get_task("kills")
 
-    assert task is not None
-    assert task.error == (
+    assert tasks_of(url, report.container)["kills"].error == (
         "the process ended with the fork server that began it, which was killed by SIGKILL"
     )
 
@@ -172,9 +151,9 @@ def test_a_fork_server_that_was_stopped_does_not_outlive_its_runner(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "flow.py").write_text(SLOW)
-    env = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    env = environment(TMPDIR=tmp_path)
     url = f"sqlite:///{tmp_path}/pts.db"
-    command = [sys.executable, "-m", "ptsflow", "run", "flow.py", "--store", url, "-q"]
+    command = [*PTSFLOW, "run", "flow.py", "--store", url, "-q"]
     runner = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
     try:
         pids = [int(pid) for pid in awaited(tmp_path / "pids").split()]
@@ -183,30 +162,8 @@ def test_a_fork_server_that_was_stopped_does_not_outlive_its_runner(
     finally:
         runner.kill()
         runner.wait()
-    deadline = time.monotonic() + 10
-    while any(map(is_alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    left = [pid for pid in pids if is_alive(pid)]
+    left = left_of(pids)
     for pid in left:
         os.kill(pid, signal.SIGKILL)
 
     assert left == []
-
-
-def awaited(path: Path) -> str:
-    """Return the text of a file, once it is there."""
-    deadline = time.monotonic() + 20
-    while not path.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return path.read_text()
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process is there, and not only waits for its parent to look."""
-    try:
-        return (
-            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-        )
-    except OSError:
-        return False

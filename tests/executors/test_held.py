@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.processes import PTSFLOW, environment, python
+from tests.support.waiting import awaited
+
 LEASE = 5
 FLOW = f"""
 import ctypes, os, time
@@ -40,35 +42,12 @@ class Held(Workflow):
 """
 
 
-PTSFLOW = [sys.executable, "-m", "ptsflow"]
 RUN = ["run", "flow.py", "-q", "--lease", str(LEASE), "--executor"]
 
 
-def environment(folder: Path) -> dict[str, str]:
-    return os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "TMPDIR": str(folder),
-        "PTSFLOW_STORE": f"sqlite:///{folder}/pts.db",
-    }
-
-
 def call(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PTSFLOW, *words],
-        cwd=folder,
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-
-
-def await_body(folder: Path) -> None:
-    until = time.monotonic() + 20
-    while not (folder / "begun").exists():
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    url = f"sqlite:///{folder}/pts.db"
+    return python("-m", "ptsflow", *words, cwd=folder, TMPDIR=folder, PTSFLOW_STORE=url)
 
 
 @pytest.mark.parametrize(("executor", "code"), [("process", 0), ("thread", 75)])
@@ -111,10 +90,10 @@ def test_a_stopped_runner_with_processes_is_left_alone(tmp_path: Path) -> None:
     with subprocess.Popen(
         [*PTSFLOW, *RUN, "process"],
         cwd=tmp_path,
-        env=environment(tmp_path),
+        env=environment(TMPDIR=tmp_path, PTSFLOW_STORE=f"sqlite:///{tmp_path}/pts.db"),
         stderr=subprocess.DEVNULL,
     ) as first:
-        await_body(tmp_path)
+        awaited(tmp_path / "begun")
         first.send_signal(signal.SIGSTOP)
         time.sleep(LEASE + 0.5)
         second = call(tmp_path, *RUN, "process")
@@ -164,10 +143,10 @@ def test_a_body_that_still_runs_as_its_process_exits_is_left_alone(
     with subprocess.Popen(
         [sys.executable, "flow.py"],
         cwd=tmp_path,
-        env=environment(tmp_path),
+        env=environment(TMPDIR=tmp_path, PTSFLOW_STORE=f"sqlite:///{tmp_path}/pts.db"),
         stderr=subprocess.PIPE,
     ) as first:
-        await_body(tmp_path)
+        awaited(tmp_path / "begun")
         first.send_signal(signal.SIGINT)
         time.sleep(0.3)
         first.send_signal(signal.SIGINT)

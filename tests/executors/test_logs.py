@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from contextlib import closing, redirect_stdout
 from pathlib import Path
@@ -16,8 +14,7 @@ from ptsflow.core.log_window import KEPT, merged
 from ptsflow.core.model import LogLine
 from ptsflow.stores import open_store
 from tests.executors.flows import Dying, One, Telling, Whose
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.processes import python
 
 
 @pytest.fixture
@@ -113,14 +110,7 @@ def test_what_the_workflows_own_handlers_print_is_shown_and_kept_once(
 ) -> None:
     (tmp_path / "flow.py").write_text(CONFIGURED)
     command = ["run", "flow.py", "-c", "c", "--store", url, "-q"]
-    done = subprocess.run(
-        [sys.executable, "-m", "ptsflow", *command],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("-m", "ptsflow", *command, cwd=tmp_path)
 
     kept = [("INFO", "loaded"), ("WARNING", "slow"), ("", "printed")]
     assert told(lines_of(url, "work")) == kept
@@ -133,10 +123,8 @@ def test_what_the_workflows_own_handlers_print_is_shown_and_kept_once(
 def test_of_a_flood_the_head_and_the_tail_are_kept(
     executor: str, url: str, tmp_path: Path
 ) -> None:
-    begun = time.monotonic()
     with (tmp_path / "shown").open("w") as shown, redirect_stdout(shown):
         ptsflow.run(One(act="prints_100_mb"), url, executor=executor, container="c")
-    took = time.monotonic() - begun
     lines = lines_of(url, "tested")
 
     (gap,) = (line.text for line in lines if line.text.startswith("["))
@@ -144,7 +132,6 @@ def test_of_a_flood_the_head_and_the_tail_are_kept(
     assert gap == f"[{1001 - len(lines)} lines were left out here]"
     assert {len(line.text) for line in lines if line.text != gap} == {3999}
     assert 2 * KEPT - 10_000 < size < 2 * KEPT + 20_000
-    assert took < 10
     # What a thread prints is seen where it was seen before.
     seen = (tmp_path / "shown").stat().st_size
     assert seen == (100_000_000 if executor == "thread" else 0)

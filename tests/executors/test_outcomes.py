@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 import resource
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import ptsflow
-from ptsflow.client import connect
 from ptsflow.client.task import Task
 from ptsflow.core.plan import Executor
 from tests.executors.flows import LimitedOne, One, StalledOne, TimedOne
+from tests.support.containers import tasks_of
+from tests.support.processes import python
 
 MEMORY = r"; peak memory \d+ MB"
 LINE = r"\(flows.py:\d+ in \w+\)"
@@ -77,10 +76,7 @@ def outcome(
 ) -> dict[str, Task]:
     """Run it, and return its tasks."""
     report = ptsflow.run(flow, url, executor=executor, container="tested")
-    with connect(url) as client:
-        container = client.get_task_container("tested")
-        assert container is not None
-        tasks = {task.name: task for task in container.get_tasks()}
+    tasks = tasks_of(url, "tested")
     assert report.container == "tested"
     is_accepted = isinstance(flow, LimitedOne)  # its failure is optional
     assert report.ok == (is_accepted or tasks["tested"].status.value == "done")
@@ -170,22 +166,11 @@ def test_what_a_body_prints_does_not_pile_up_in_the_runner(url: str) -> None:
 def test_a_thread_that_kills_its_process_costs_a_run_and_cannot_loop_for_ever(
     act: str, code: int, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "ptsflow", "run", "tests.executors.flows:One"]
+    command = ["-m", "ptsflow", "run", "tests.executors.flows:One", "-q"]
     store = f"sqlite:///{tmp_path}/pts.db"
-    codes = [
-        subprocess.run(
-            [*command, "-p", f"act={act}", "-c", "tested", "--store", store, "-q"],
-            cwd=Path(__file__).parents[2],
-            capture_output=True,
-            timeout=60,
-            check=False,
-        ).returncode
-        for _ in range(3)
-    ]
-    with connect(store) as client:
-        container = client.get_task_container("tested")
-        assert container is not None
-        tasks = {task.name: task for task in container.get_tasks()}
+    command += ["-p", f"act={act}", "-c", "tested", "--store", store]
+    codes = [python(*command).returncode for _ in range(3)]
+    tasks = tasks_of(store, "tested")
 
     assert codes == [code, code, 1]
     check_failed(tasks["tested"], r"the runner died while it ran \(attempt 2\)")

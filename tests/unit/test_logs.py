@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +17,7 @@ from ptsflow.core.model import LogChunk, LogLine
 from ptsflow.errors import StoreUnavailable
 from ptsflow.runner import log_writer
 from ptsflow.runner.log_writer import LogWriter
+from tests.support.waiting import until
 
 #: More than the lines of a body that may be kept: the rest of a chunk, and of a line.
 SLACK = 16 * 1024 + 4 * LINE_LIMIT + 100
@@ -202,13 +203,6 @@ class Notices:
 @pytest.fixture
 def kept() -> Notices:
     return Notices(Kept())
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_without_lines_there_is_no_thread_and_no_connection(kept: Notices) -> None:

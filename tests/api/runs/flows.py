@@ -14,11 +14,11 @@ import pytest
 
 import ptsflow
 from ptsflow import Status, TaskHandle, Workflow, step
-from ptsflow.client import Client, Container
 from ptsflow.core.model import Change, Progress
 from ptsflow.events import Event, TaskChanged
 from ptsflow.runner.report import Report
 from ptsflow.stores.base import Store
+from tests.support.containers import container_of
 
 #: Seconds after which something that should have happened will not.
 PATIENCE = 20
@@ -126,12 +126,6 @@ def run_until(
 
     with pytest.raises(KeyboardInterrupt):
         ptsflow.run(flow, url, name, listeners=[stop], **options)
-
-
-def container_of(client: Client, name: str) -> Container:
-    container = client.get_task_container(name)
-    assert container is not None
-    return container
 
 
 def task_of(url: str, name: str, task: str) -> ptsflow.Task:

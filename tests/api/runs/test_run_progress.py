@@ -12,7 +12,8 @@ from ptsflow import TaskHandle, Workflow, step
 from ptsflow.client import Client
 from ptsflow.stores.base import Store
 from tests.api.conftest import main_stores
-from tests.api.runs.flows import PATIENCE, Counting, container_of, task_of
+from tests.api.runs.flows import PATIENCE, Counting, task_of
+from tests.support.containers import container_of
 
 
 def test_10_000_calls_of_progress_a_second_are_a_write_a_second(

@@ -14,12 +14,12 @@ from ptsflow import Retry, RetryLater, Status, TaskHandle, Workflow, step
 from ptsflow.errors import ContainerBusy
 from tests.api.runs.flows import (
     PATIENCE,
-    container_of,
     run_until,
     send,
     task_of,
     until_cancelled,
 )
+from tests.support.containers import container_of
 
 HOUR = 3600.0
 

@@ -16,7 +16,8 @@ from ptsflow.stores.mongo.store import MongoStore
 from tests.stores.making import LEASE, chunk, filled, held, names, new, one, owner, swap
 from tests.stores.mongo.tcp_proxy import TcpProxy
 from tests.support.databases import Raw, new_database_url
-from tests.support.mongod import Mongod, free_port, running, start_mongod
+from tests.support.mongod import Mongod, running, start_mongod
+from tests.support.processes import free_port
 
 pytestmark = pytest.mark.mongod
 

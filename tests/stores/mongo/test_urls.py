@@ -13,7 +13,8 @@ from ptsflow.errors import StoreError, StoreUnavailable, StoreURLError
 from ptsflow.stores.mongo.store import MongoStore
 from ptsflow.stores.url_mask import mask
 from tests.stores.making import filled
-from tests.support.mongod import Mongod, free_port, start_mongod
+from tests.support.mongod import Mongod, start_mongod
+from tests.support.processes import free_port
 from tests.support.wording import THEIRS, Message
 
 pytestmark = pytest.mark.mongod
