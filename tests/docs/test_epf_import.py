@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -23,12 +23,13 @@ import pytest
 import ptsflow
 from ptsflow.client import Client
 from ptsflow.client.task import Task
-from ptsflow.core.model import LogLine, Status, TaskRecord
+from ptsflow.core.model import Status, TaskRecord
 from ptsflow.errors import Fail, RetryLater
 from ptsflow.events import Event, TaskChanged
 from ptsflow.testing import run_inline
 from ptsflow.workflow.handle import TaskHandle
 from tests.support.processes import PTSFLOW, ROOT, environment
+from tests.support.reports import Reports, handle_of
 
 HOUR = "20250301T09"
 HOUR_BEFORE = "20250301T08"
@@ -101,30 +102,6 @@ def posted(hour: str, scale: float = SCALE) -> dict[str, list[tuple[Any, ...]]]:
         table.name: sorted(table.rows, key=lambda row: row[1:3])
         for table in feed_example.tables(hour, scale)
     }
-
-
-class Saved(list[str]):
-    """Takes the reports of a step that is called as a plain method."""
-
-    def progressed(self, name: str, percentage: float, text: str) -> None:
-        """Note nothing."""
-
-    def save(self, name: str, text: str) -> None:  # noqa: ARG002 - a Reporter's
-        self.append(text)
-
-    def logged(self, name: str, lines: Sequence[LogLine]) -> None:
-        """Keep nothing."""
-
-
-def handle(saved: Saved, folder: Path, *, cancelled: bool = False) -> TaskHandle:
-    return TaskHandle(
-        "c",
-        TaskRecord(name="t", step="t", version=1, fence=1),
-        saved=None,
-        reporter=saved,
-        cancelled=lambda: cancelled,
-        folder=str(folder / "workdir"),
-    )
 
 
 # ---- Killed, with a feed that fails ---------------------------------------------
@@ -416,24 +393,28 @@ def test_how_far_an_archive_is_fetched_is_noted_on_the_way(
 ) -> None:
     monkeypatch.setattr(example, "CHUNK", 1000)
     monkeypatch.setattr(example, "SAVE_EVERY", 3000)
-    work, saved = import_of(feed, tmp_path), Saved()
+    work, reports = import_of(feed, tmp_path), Reports()
     character = work.check()[0]
     assert 9000 < character.size < 12000
-    work.download(character, handle(saved, tmp_path))
+    work.download(character, handle_of(reports, folder=f"{tmp_path}/workdir"))
 
-    assert saved == ["3000", "6000", "9000", str(character.size)]
+    sizes = [text for _, text in reports.saved]
+    assert sizes == ["3000", "6000", "9000", str(character.size)]
 
 
 def test_an_archive_that_is_fetched_when_the_run_is_stopped_goes_on_from_there(
     tmp_path: Path, feed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(example, "CHUNK", 1000)
-    work, saved = import_of(feed, tmp_path), Saved()
+    work, reports = import_of(feed, tmp_path), Reports()
     character = work.check()[0]
     with pytest.raises(RetryLater, match="stopped at 1,000 of "):
-        work.download(character, handle(saved, tmp_path, cancelled=True))
+        work.download(
+            character,
+            handle_of(reports, cancelled=lambda: True, folder=f"{tmp_path}/workdir"),
+        )
 
-    assert saved == ["1000"]
+    assert reports.saved == [("task", "1000")]
 
 
 def test_an_archive_that_is_posted_anew_and_shorter_is_fetched_from_its_beginning(
@@ -456,7 +437,7 @@ def test_an_archive_that_is_posted_anew_and_shorter_is_fetched_from_its_beginnin
 
 @pytest.fixture
 def task(tmp_path: Path) -> TaskHandle:
-    return handle(Saved(), tmp_path)
+    return handle_of(Reports(), folder=f"{tmp_path}/workdir")
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 import tenacity
 
 from ptsflow import Fail, Finish, Retry, RetryLater, Skip, TaskHandle, Workflow, step
-from ptsflow.core.model import LogLine, TaskRecord
+from ptsflow.core.model import TaskRecord
 from ptsflow.core.outcome import (
     Finished,
     Interrupted,
@@ -25,6 +25,7 @@ from ptsflow.core.outcome import (
 from ptsflow.core.retry import LONGEST_WAIT
 from ptsflow.executors.attempt import Call, Element, Value, Values, run
 from ptsflow.workflow.compile import plan_of
+from tests.support.reports import Reports, handle_of
 from tests.support.wording import THEIRS, Message
 
 NOW = 1_000_000
@@ -368,26 +369,7 @@ def test_a_strategy_that_raises_gives_up_and_is_named() -> None:
 # -- what a body is given ---------------------------------------------------------------
 
 
-class Nowhere:
-    """Takes reports, and keeps none."""
-
-    def progressed(self, name: str, percentage: float, text: str) -> None:
-        """Note nothing."""
-
-    def save(self, name: str, text: str) -> None:
-        """Keep nothing."""
-
-    def logged(self, name: str, lines: Sequence[LogLine]) -> None:
-        """Keep nothing."""
-
-
-HANDLE = TaskHandle(
-    "nightly",
-    TaskRecord(name="takes"),
-    saved=None,
-    reporter=Nowhere(),
-    cancelled=lambda: False,
-)
+HANDLE = handle_of(Reports(), TaskRecord(name="takes"))
 
 
 def test_a_body_receives_results_as_its_annotations_say() -> None:
@@ -445,13 +427,7 @@ def test_a_stored_value_that_does_not_fit_is_not_tried_again_and_names_the_param
 
 # -- while the run is being stopped -----------------------------------------------------
 
-STOPPING = TaskHandle(
-    "nightly",
-    TaskRecord(name="takes"),
-    saved=None,
-    reporter=Nowhere(),
-    cancelled=lambda: True,
-)
+STOPPING = handle_of(Reports(), TaskRecord(name="takes"), cancelled=lambda: True)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,9 @@ import contextlib
 import io
 import logging
 import os
-import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextvars import copy_context
 from pathlib import Path
 
@@ -18,43 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptsflow import TaskHandle
 from ptsflow.core.model import LogLine, TaskRecord
 from ptsflow.executors import capture
 from ptsflow.executors.processes.output import Output, frame
+from tests.support.processes import python
+from tests.support.reports import Reports, handle_of
 from tests.support.wording import THEIRS, Message
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-class Kept:
-    """Takes what bodies print and log."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[str, str, str]] = []
-
-    def progressed(self, name: str, percentage: float, text: str) -> None:
-        raise NotImplementedError
-
-    def save(self, name: str, text: str) -> None:
-        raise NotImplementedError
-
-    def logged(self, name: str, lines: Sequence[LogLine]) -> None:
-        assert all(line.at > 1_600_000_000_000 for line in lines)
-        self.lines += [(name, line.level, line.text) for line in lines]
-
-    def of(self, name: str = "task") -> list[tuple[str, str]]:
-        return [(level, text) for task, level, text in self.lines if task == name]
-
-
-def handle(kept: Kept, name: str = "task") -> TaskHandle:
-    return TaskHandle(
-        "nightly",
-        TaskRecord(name=name),
-        saved=None,
-        reporter=kept,
-        cancelled=lambda: False,
-    )
 
 
 @contextlib.contextmanager
@@ -72,14 +40,14 @@ def bare_logging() -> Iterator[logging.Logger]:
 
 
 @pytest.fixture
-def kept() -> Kept:
-    return Kept()
+def kept() -> Reports:
+    return Reports()
 
 
 @contextlib.contextmanager
-def body(kept: Kept, name: str = "task") -> Iterator[None]:
+def body(kept: Reports, name: str = "task") -> Iterator[None]:
     """Be a body whose prints and records are kept."""
-    with capture.installed(), capture.around(handle(kept, name)):
+    with capture.installed(), capture.around(handle_of(kept, TaskRecord(name=name))):
         yield
 
 
@@ -91,7 +59,7 @@ def show(text: str, end: str = "\n", *, to_stderr: bool = False) -> None:
 
 
 def test_prints_are_shown_and_kept_as_lines(
-    kept: Kept, capsys: pytest.CaptureFixture[str]
+    kept: Reports, capsys: pytest.CaptureFixture[str]
 ) -> None:
     show("before")
     with body(kept):
@@ -114,7 +82,7 @@ def test_prints_are_shown_and_kept_as_lines(
     assert seen.err == "error\n"
 
 
-def test_a_line_without_end_does_not_pile_up(kept: Kept) -> None:
+def test_a_line_without_end_does_not_pile_up(kept: Reports) -> None:
     with body(kept):
         for _ in range(300):
             sys.stdout.write("x" * 1_000)
@@ -126,7 +94,7 @@ def test_a_line_without_end_does_not_pile_up(kept: Kept) -> None:
     assert line.endswith("xxxthe end")
 
 
-def test_bodies_side_by_side_keep_their_own(kept: Kept) -> None:
+def test_bodies_side_by_side_keep_their_own(kept: Reports) -> None:
     barrier = threading.Barrier(4)
 
     def act(name: str) -> None:
@@ -148,7 +116,7 @@ def test_bodies_side_by_side_keep_their_own(kept: Kept) -> None:
         assert [text for _, text in kept.of(name)] == [f"{name} {n}" for n in range(50)]
 
 
-def test_a_body_within_a_body_keeps_its_own(kept: Kept) -> None:
+def test_a_body_within_a_body_keeps_its_own(kept: Reports) -> None:
     with body(kept, "outer"):
         show("outer begins")
         with body(kept, "inner"):
@@ -159,7 +127,7 @@ def test_a_body_within_a_body_keeps_its_own(kept: Kept) -> None:
     assert [text for _, text in kept.of("inner")] == ["inner"]
 
 
-def test_what_a_body_redirects_is_not_kept(kept: Kept) -> None:
+def test_what_a_body_redirects_is_not_kept(kept: Reports) -> None:
     with (
         body(kept),
         contextlib.redirect_stdout(io.StringIO()) as there,
@@ -170,7 +138,7 @@ def test_what_a_body_redirects_is_not_kept(kept: Kept) -> None:
     assert kept.of() == []
 
 
-def test_an_async_body_is_followed_into_its_tasks_and_threads(kept: Kept) -> None:
+def test_an_async_body_is_followed_into_its_tasks_and_threads(kept: Reports) -> None:
     async def act() -> None:
         await asyncio.gather(asyncio.to_thread(show, "thread"), part())
         show("body")
@@ -184,7 +152,7 @@ def test_an_async_body_is_followed_into_its_tasks_and_threads(kept: Kept) -> Non
     assert sorted(text for _, text in kept.of()) == ["body", "task", "thread"]
 
 
-def test_what_outlives_a_body_is_not_kept(kept: Kept) -> None:
+def test_what_outlives_a_body_is_not_kept(kept: Reports) -> None:
     is_over = threading.Event()
 
     def late() -> None:
@@ -202,7 +170,9 @@ def test_what_outlives_a_body_is_not_kept(kept: Kept) -> None:
     assert kept.of() == []
 
 
-def test_a_forked_process_prints_and_keeps_nothing(kept: Kept, tmp_path: Path) -> None:
+def test_a_forked_process_prints_and_keeps_nothing(
+    kept: Reports, tmp_path: Path
+) -> None:
     with body(kept):
         pid = os.fork()
         if pid == 0:
@@ -239,7 +209,7 @@ def test_the_streams_are_those_before_when_the_last_run_ends() -> None:
 def test_a_stream_that_somebody_else_replaced_is_left_to_him(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    here, there, kept = io.StringIO(), io.StringIO(), Kept()
+    here, there, kept = io.StringIO(), io.StringIO(), Reports()
     monkeypatch.setattr(sys, "stdout", here)
     with capture.installed():
         stale = sys.stdout
@@ -258,7 +228,7 @@ def test_a_process_without_streams_is_no_trouble(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "stdout", None)
-    kept = Kept()
+    kept = Reports()
     with body(kept):
         print("nowhere")  # noqa: T201 - what is tested
 
@@ -280,8 +250,8 @@ def test_all_but_writing_is_the_streams_own(monkeypatch: pytest.MonkeyPatch) -> 
 # -- records --------------------------------------------------------------------------
 
 
-def test_a_stream_may_be_used_as_if_a_body_had_opened_it(kept: Kept) -> None:
-    with capture.installed(), capture.around(handle(kept)):
+def test_a_stream_may_be_used_as_if_a_body_had_opened_it(kept: Reports) -> None:
+    with capture.installed(), capture.around(handle_of(kept)):
         with sys.stdout as stream:
             stream.write("within\n")
         sys.stdout.write("after\n")
@@ -289,7 +259,7 @@ def test_a_stream_may_be_used_as_if_a_body_had_opened_it(kept: Kept) -> None:
     assert kept.of() == [("", "within"), ("", "after")]
 
 
-def test_records_are_kept_with_level_and_traceback(kept: Kept) -> None:
+def test_records_are_kept_with_level_and_traceback(kept: Reports) -> None:
     log = logging.getLogger("feed")
     with bare_logging() as root:
         root.setLevel(logging.DEBUG)
@@ -315,7 +285,7 @@ def test_records_are_kept_with_level_and_traceback(kept: Kept) -> None:
 
 
 def test_without_handlers_a_warning_is_still_printed_and_kept_once(
-    kept: Kept, capsys: pytest.CaptureFixture[str]
+    kept: Reports, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with bare_logging() as root, body(kept):
         logging.getLogger("feed").warning("late")
@@ -328,7 +298,7 @@ def test_without_handlers_a_warning_is_still_printed_and_kept_once(
 
 
 def test_what_handlers_print_is_shown_and_not_kept_again(
-    kept: Kept, capsys: pytest.CaptureFixture[str]
+    kept: Reports, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = logging.getLogger("feed.own")
     own.propagate = False
@@ -347,7 +317,7 @@ def test_what_handlers_print_is_shown_and_not_kept_again(
 
 
 def test_a_message_that_does_not_fit_its_arguments_is_kept_as_it_is(
-    kept: Kept, capsys: pytest.CaptureFixture[str]
+    kept: Reports, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with bare_logging(), body(kept):
         logging.getLogger("feed").warning("%d files", "seven")
@@ -357,9 +327,9 @@ def test_a_message_that_does_not_fit_its_arguments_is_kept_as_it_is(
 
 
 def test_the_tasks_own_logger_keeps_info_and_prints_as_before(
-    kept: Kept, capsys: pytest.CaptureFixture[str]
+    kept: Reports, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log = handle(kept).log
+    log = handle_of(kept).log
     with bare_logging() as root:
         logging.basicConfig(format="%(message)s")
         with body(kept):
@@ -375,8 +345,8 @@ def test_the_tasks_own_logger_keeps_info_and_prints_as_before(
     assert log.logger.level == logging.NOTSET
 
 
-def test_a_level_that_a_user_gave_to_the_tasks_logger_is_left(kept: Kept) -> None:
-    log = handle(kept).log
+def test_a_level_that_a_user_gave_to_the_tasks_logger_is_left(kept: Reports) -> None:
+    log = handle_of(kept).log
     log.logger.setLevel(logging.ERROR)
     with bare_logging(), body(kept):
         log.warning("not let through")
@@ -416,21 +386,14 @@ with capture.installed():
     pass
 assert sys.meta_path == path
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("-c", code, cwd=tmp_path)
 
     assert done.stderr == "second\n"
     assert done.stdout == "[('INFO', 'first'), ('WARNING', 'second')]\n"
 
 
 def test_who_hooks_himself_in_between_is_left_there(
-    kept: Kept, monkeypatch: pytest.MonkeyPatch
+    kept: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
     with capture.installed():

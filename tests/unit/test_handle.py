@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 import pytest
@@ -12,41 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptsflow import TaskHandle
-from ptsflow.core.model import LogLine, TaskRecord
+from ptsflow.core.model import TaskRecord
 from ptsflow.errors import LeaseLost, NotStorable
+from tests.support.reports import Reports, handle_of
 
 TASK = TaskRecord(name="download[songs]", key="songs", attempt=2, fence=7)
 
 
-class Notes:
-    """Takes what a body reports, and can lose its lease."""
-
-    def __init__(self) -> None:
-        self.progress: list[tuple[str, float, str]] = []
-        self.saved: list[tuple[str, str]] = []
-        self.is_lost = False
-
-    def progressed(self, name: str, percentage: float, text: str) -> None:
-        self.progress.append((name, percentage, text))
-
-    def save(self, name: str, text: str) -> None:
-        if self.is_lost:
-            raise LeaseLost("somebody else owns it")
-        self.saved.append((name, text))
-
-    def logged(self, name: str, lines: Sequence[LogLine]) -> None:
-        """Keep nothing."""
-
-
-def handle(notes: Notes, saved: str | None = None) -> TaskHandle:
+def handle(reports: Reports, saved: str | None = None) -> TaskHandle:
     """Return the handle of the second attempt."""
-    return TaskHandle(
-        "nightly", TASK, saved=saved, reporter=notes, cancelled=lambda: notes.is_lost
-    )
+    return handle_of(reports, TASK, saved=saved, cancelled=lambda: reports.is_lost)
 
 
 def test_a_body_knows_which_task_it_is() -> None:
-    task = handle(Notes())
+    task = handle(Reports())
 
     assert (task.name, task.key, task.attempt, task.fence) == (
         "download[songs]",
@@ -58,11 +37,11 @@ def test_a_body_knows_which_task_it_is() -> None:
 
 
 def test_a_body_sees_that_the_run_is_being_stopped() -> None:
-    notes = Notes()
-    task = handle(notes)
+    reports = Reports()
+    task = handle(reports)
     assert not task.cancelled
 
-    notes.is_lost = True
+    reports.is_lost = True
 
     assert task.cancelled
 
@@ -83,11 +62,11 @@ def test_a_body_sees_that_the_run_is_being_stopped() -> None:
 def test_progress_is_told_as_a_percentage(
     done: float, total: float, percentage: float
 ) -> None:
-    notes = Notes()
+    reports = Reports()
 
-    handle(notes).progress(done, total, "songs")
+    handle(reports).progress(done, total, "songs")
 
-    assert notes.progress == [("download[songs]", percentage, "songs")]
+    assert reports.progress == [("download[songs]", percentage, "songs")]
 
 
 @given(
@@ -95,19 +74,19 @@ def test_progress_is_told_as_a_percentage(
     total=st.floats(0, allow_infinity=False) | st.integers(0, 10**300),
 )
 def test_progress_is_never_more_than_all_of_it(done: float, total: float) -> None:
-    notes = Notes()
+    reports = Reports()
 
-    handle(notes).progress(done, total)
+    handle(reports).progress(done, total)
 
-    assert 0 <= notes.progress[0][1] <= 100
+    assert 0 <= reports.progress[0][1] <= 100
 
 
 def test_progress_may_be_counted_in_any_kind_of_number() -> None:
-    notes = Notes()
+    reports = Reports()
 
-    handle(notes).progress(Decimal(1), Decimal(4))  # type: ignore[arg-type] # what it is about
+    handle(reports).progress(Decimal(1), Decimal(4))  # type: ignore[arg-type] # what it is about
 
-    assert notes.progress[0][1] == 25.0
+    assert reports.progress[0][1] == 25.0
 
 
 @pytest.mark.parametrize(
@@ -115,7 +94,7 @@ def test_progress_may_be_counted_in_any_kind_of_number() -> None:
 )
 def test_progress_that_makes_no_sense_is_refused(done: float, total: float) -> None:
     with pytest.raises(ValueError, match="progress of") as raised:
-        handle(Notes()).progress(done, total)
+        handle(Reports()).progress(done, total)
 
     assert str(raised.value) == (
         "progress of download[songs]: expected 0 <= done <= total, "
@@ -144,28 +123,28 @@ def letters() -> Iterator[str]:
 def test_tracking_reports_after_each_item(
     items: Iterable[str], total: int | None, told: list[tuple[float, str]]
 ) -> None:
-    notes = Notes()
+    reports = Reports()
 
-    tracked = handle(notes).track(items, total)
+    tracked = handle(reports).track(items, total)
     seen = [item for item, _ in zip(tracked, range(3), strict=False)]
 
     assert seen == ["a", "b", "c"][: len(seen)]
-    assert [(percent, text) for _, percent, text in notes.progress][:2] == told
+    assert [(percent, text) for _, percent, text in reports.progress][:2] == told
 
 
 def test_a_checkpoint_is_saved_and_seen() -> None:
-    notes = Notes()
-    task = handle(notes)
+    reports = Reports()
+    task = handle(reports)
     assert task.processing_data is None
 
     task.checkpoint({"offset": 123})
 
-    assert notes.saved == [("download[songs]", '{"offset":123}')]
+    assert reports.saved == [("download[songs]", '{"offset":123}')]
     assert task.processing_data == {"offset": 123}
 
 
 def test_what_an_earlier_attempt_saved_is_there_and_made_anew() -> None:
-    task = handle(Notes(), saved='{"seen":[1]}')
+    task = handle(Reports(), saved='{"seen":[1]}')
 
     first = task.processing_data
     assert isinstance(first, dict)
@@ -175,9 +154,9 @@ def test_what_an_earlier_attempt_saved_is_there_and_made_anew() -> None:
 
 
 def test_a_checkpoint_that_was_not_kept_is_not_seen() -> None:
-    notes = Notes()
-    task = handle(notes, saved="1")
-    notes.is_lost = True
+    reports = Reports()
+    task = handle(reports, saved="1")
+    reports.is_lost = True
 
     with pytest.raises(LeaseLost):
         task.checkpoint(2)
@@ -186,17 +165,17 @@ def test_a_checkpoint_that_was_not_kept_is_not_seen() -> None:
 
 
 def test_a_checkpoint_that_cannot_be_stored_is_refused() -> None:
-    notes = Notes()
+    reports = Reports()
 
     with pytest.raises(NotStorable, match=r"^the checkpoint of download\[songs\]"):
-        handle(notes).checkpoint(object())
+        handle(reports).checkpoint(object())
 
-    assert notes.saved == []
+    assert reports.saved == []
 
 
 def test_log_lines_carry_the_task(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="ptsflow.task"):
-        handle(Notes()).log.info("%s rows", 5)
+        handle(Reports()).log.info("%s rows", 5)
 
     (record,) = caplog.records
     assert (record.name, record.getMessage()) == ("ptsflow.task", "5 rows")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from ptsflow import Workflow, step
-from ptsflow.core.model import LogLine, TaskRecord
 from ptsflow.errors import DeclarationError
 from ptsflow.workflow import handle
-from ptsflow.workflow.handle import TaskHandle, Watch
+from ptsflow.workflow.handle import Watch
+from tests.support.reports import Reports, handle_of
 
 DURATION = 'seconds above 0, or a text such as "2h"'
 SIZE = 'bytes above 0, or a text such as "2GB"'
@@ -144,26 +143,13 @@ def test_what_was_overdue_once_stays_so_whatever_is_reported(clock: Clock) -> No
 
 
 def test_waiting_for_the_store_is_no_stall(clock: Clock) -> None:
-    class Slow:
-        def progressed(self, name: str, percentage: float, text: str) -> None:
-            raise NotImplementedError
-
-        def logged(self, name: str, lines: Sequence[LogLine]) -> None:
-            raise NotImplementedError
-
+    class Slow(Reports):
         def save(self, name: str, text: str) -> None:
             assert (name, text) == ("task", "1")
             clock.now += 10
 
     watch = Watch(stall=1.5)
-    task = TaskHandle(
-        "nightly",
-        TaskRecord(name="task"),
-        saved=None,
-        reporter=Slow(),
-        cancelled=lambda: False,
-        watch=watch,
-    )
+    task = handle_of(Slow(), watch=watch)
     task.checkpoint(1)
     after = watch.overdue()
     clock.now += 2

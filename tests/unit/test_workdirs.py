@@ -5,20 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from ptsflow import TaskHandle
 from ptsflow.core import transitions
 from ptsflow.core.model import (
     Cause,
     Change,
     ContainerRecord,
-    LogLine,
     Status,
     TaskRecord,
 )
@@ -31,6 +28,7 @@ from ptsflow.host.workdirs import (
     root_of,
     task_folder,
 )
+from tests.support.reports import Reports, handle_of
 
 CONTAINER = ContainerRecord(uid="1", name="nightly", created_at=1_577_836_800_000)
 TASK = TaskRecord(name="unpack[songs]", step="unpack", key="songs")
@@ -44,14 +42,6 @@ def work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Have the folders of all stores in a folder of the test."""
     monkeypatch.setenv(workdirs.VARIABLE, str(tmp_path / "work"))
     return tmp_path / "work"
-
-
-class Deaf:
-    """Takes what a body reports, and forgets it."""
-
-    def progressed(self, name: str, percentage: float, text: str) -> None: ...
-    def save(self, name: str, text: str) -> None: ...
-    def logged(self, name: str, lines: Sequence[LogLine]) -> None: ...
 
 
 def names(folder: Path) -> list[str]:
@@ -404,23 +394,12 @@ def test_no_folder_and_no_thread_is_made_where_no_body_asked(work: Path) -> None
 # -- the handle ---------------------------------------------------------------------
 
 
-def handle(folder: str = "") -> TaskHandle:
-    return TaskHandle(
-        "nightly",
-        TASK,
-        saved=None,
-        reporter=Deaf(),
-        cancelled=lambda: False,
-        folder=folder,
-    )
-
-
 def test_a_body_that_is_called_without_a_run_may_be_given_a_folder(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(RuntimeError) as raised:
-        _ = handle().workdir
-    path = handle(f"{tmp_path}/a/b").workdir
+        _ = handle_of(Reports(), TASK).workdir
+    path = handle_of(Reports(), TASK, folder=f"{tmp_path}/a/b").workdir
 
     assert path == tmp_path / "a" / "b"
     assert path.is_dir()
@@ -431,4 +410,4 @@ def test_a_body_that_is_called_without_a_run_may_be_given_a_folder(
 
 
 def test_without_a_run_every_result_is_well() -> None:
-    handle().refuse_lost_files('"/tmp/x"', "unpack")
+    handle_of(Reports(), TASK).refuse_lost_files('"/tmp/x"', "unpack")
