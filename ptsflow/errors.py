@@ -215,10 +215,11 @@ class TooLarge(NotStorable):
     """A value is over the limit of 8 MiB."""
 
 
-class Signal(BaseException):
+class Signal(Exception):
     """The base of what a step raises to tell the runner how it ended.
 
-    Not an `Exception`: a body's own `except Exception` must not swallow it.
+    An `Exception`, as the workers of `multiprocessing.Pool` pass on nothing else: the pool
+    would wait for ever. A body that catches `Exception` has to let signals through.
     """
 
     def __init__(self, why: str = "") -> None:

@@ -81,7 +81,6 @@ class PlanStep(StepOptions, frozen=True, kw_only=True):
     name: str
     index: int
     function: Callable[..., Any]
-    is_async: bool
     #: Bytes in the longest name of the step and of the steps chained behind it.
     name_size: int
     bindings: tuple[Binding, ...]

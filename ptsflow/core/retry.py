@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from ptsflow.core.numbers import is_number, is_whole
-from ptsflow.errors import AttemptLost, DeclarationError
+from ptsflow.errors import AttemptLost, DeclarationError, Fail, Signal
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -160,9 +160,23 @@ def _state(attempt: int, error: BaseException, elapsed: float) -> RetryCallState
     return state
 
 
+def leaves(error: BaseException) -> list[BaseException]:
+    """Return the errors in an exception group, however deep; else the error alone."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+
+
 def _is_retryable(policy: Retry, error: BaseException, state: RetryCallState) -> bool:
     if policy.retry is not None:
         return bool(policy.retry(state))
+    # A group is tried again if each of its errors by itself would be.
+    return all(_is_retryable_leaf(policy, leaf) for leaf in leaves(error))
+
+
+def _is_retryable_leaf(policy: Retry, error: BaseException) -> bool:
+    if isinstance(error, Signal):
+        return not isinstance(error, Fail)
     if isinstance(error, AttemptLost):
         # Not one of the body's errors, which `on` and `give_up_on` are about.
         return True

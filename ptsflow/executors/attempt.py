@@ -6,7 +6,9 @@ codec, so that a step sees the same value on the first run and on a resumed run.
 
 from __future__ import annotations
 
+import decimal
 from collections.abc import Mapping
+from contextvars import copy_context
 from typing import Any
 
 from msgspec import Struct
@@ -23,12 +25,13 @@ from ptsflow.core.outcome import (
     Skipped,
 )
 from ptsflow.core.plan import PlanStep
-from ptsflow.core.retry import LONGEST_WAIT, GiveUp, decide
+from ptsflow.core.retry import LONGEST_WAIT, GiveUp, decide, leaves
 from ptsflow.errors import (
     AttemptLost,
     Fail,
     Finish,
     RetryLater,
+    Signal,
     Skip,
     StoredValueError,
     TimedOut,
@@ -91,48 +94,78 @@ class Call(Struct, frozen=True):
 #: The longest traceback that is kept, in characters.
 _TRACE_LIMIT = 6_000
 
+#: How many of the errors in an exception group are named in its one line.
+_LEAVES = 3
+
 _RETURNED_NONE = Returned(codec.encode(None))
 
 
 def run(call: Call) -> Outcome:
-    """Make the attempt and return its outcome; never raises."""
-    outcome = _run(call)
+    """Make the attempt and return its outcome; never raises.
+
+    The body runs in a copy of this thread's context (`contextvars`): what it sets there
+    must not reach the next body, as a resumed run would not see it.
+    """
+    outcome = copy_context().run(_run, call)
     overdue = call.handle.watch.overdue()
     return failed(call, TimedOut(overdue)) if overdue else outcome
 
 
 def _run(call: Call) -> Outcome:
     step = call.step
+    # The copy of a context shares its objects, and this one is meant to be changed.
+    decimal.setcontext(decimal.getcontext().copy())
     try:
         arguments = {
             name: _read(name, source) for name, source in call.arguments.items()
         }
         value = step.function(call.workflow, **arguments)
-        if step.is_async:
-            value = _await(value)
         if value is None:
             return _RETURNED_NONE
+        if hasattr(value, "__await__"):
+            # A decorator between @step and `async def` may return a plain function.
+            value = _await(value)
+            if value is None:
+                return _RETURNED_NONE
         text = codec.encode(value, step.returns, what=f"the result of step {step.name}")
         if not step.keep_workdir:
             call.handle.refuse_lost_files(text, step.name)
         return Returned(text)
-    except Skip as signal:
-        return Skipped(_valid(signal.why))
-    except RetryLater as signal:
-        return Postponed(
-            min(max(0.0, signal.seconds), LONGEST_WAIT), _valid(signal.why)
-        )
-    except Finish as signal:
-        return Finished(_valid(signal.why))
-    except (Fail, StoredValueError) as error:
-        # No retry: a value that cannot be stored would be the same again.
-        return _raised(describe(error, step), None, error)
-    except BaseException as error:  # noqa: BLE001 - whatever a body raises fails its attempt
-        # The body stopped because the run is stopping, so the attempt does not count. A
-        # step that runs at most once must not run again, so its attempt has failed.
-        if call.handle.is_stopping and not step.at_most_once:
-            return Interrupted()
-        return failed(call, error)
+    except BaseException as error:  # noqa: BLE001 - whatever a body raises ends its attempt
+        return _ended_by(call, error)
+
+
+def _ended_by(call: Call, error: BaseException) -> Outcome:
+    """Return the outcome of a body that raised."""
+    match _said_by(error):
+        case Skip(why=why):
+            return Skipped(_valid(why))
+        case RetryLater(why=why, seconds=seconds):
+            return Postponed(min(max(0.0, seconds), LONGEST_WAIT), _valid(why))
+        case Finish(why=why):
+            return Finished(_valid(why))
+        case Fail() | StoredValueError() as refusal:
+            # No retry: a value that cannot be stored would be the same again.
+            return _raised(describe(refusal, call.step), None, error)
+        case _:
+            pass
+    # The body stopped because the run is stopping, so the attempt does not count. A
+    # step that runs at most once must not run again, so its attempt has failed.
+    if call.handle.is_stopping and not call.step.at_most_once:
+        return Interrupted()
+    return failed(call, error)
+
+
+def _said_by(error: BaseException) -> BaseException:
+    """Return the signal that an exception group stands for, else the error itself.
+
+    A task group wraps what its tasks raise. If all leaves are signals of one class, the
+    group means that signal; of several waits it means the longest.
+    """
+    found = leaves(error)
+    if len({type(leaf) for leaf in found}) == 1 and isinstance(found[0], Signal):
+        return max(found, key=lambda leaf: getattr(leaf, "seconds", 0.0))
+    return error
 
 
 def _read(parameter: str, source: Argument) -> Any:
@@ -185,10 +218,22 @@ def trace(error: BaseException) -> str:
     return transitions.cut(_valid(text), _TRACE_LIMIT)
 
 
-def _await(coroutine: Any) -> Any:
+def _await(awaitable: Any) -> Any:
+    """Return the result of an awaitable, from an event loop made for it."""
     import asyncio  # noqa: PLC0415 - 40 ms, only for async steps
 
-    return asyncio.run(coroutine)
+    async def result() -> Any:
+        return await awaitable
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(result())
+    # `run_inline` was called in a coroutine: only another thread can run a second loop.
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - see above
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(copy_context().run, asyncio.run, result()).result()
 
 
 def _valid(text: str) -> str:
@@ -216,6 +261,10 @@ def describe(error: BaseException, step: PlanStep) -> str:
 
 
 def _name(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        named = [_name(leaf) for leaf in leaves(error)]
+        more = f"; and {len(named) - _LEAVES} more" if len(named) > _LEAVES else ""
+        return f"{type(error).__name__} of {'; '.join(named[:_LEAVES])}{more}"
     try:
         text = _valid(str(error))
     except Exception:  # noqa: BLE001 - a user's __str__ is a user's code

@@ -6,6 +6,7 @@ So a chain of steps stays in one thread: no queue, no wake-up, no switch.
 
 from __future__ import annotations
 
+import contextvars
 import os
 import queue
 import threading
@@ -77,8 +78,12 @@ class ThreadPool(Generic[J]):
         for job in jobs:
             self._queue.put(job)
         while len(self._threads) < wanted:
+            # Bodies see the context of the thread that called `run`.
             thread = threading.Thread(
-                target=self._serve, name=f"ptsflow-{len(self._threads)}", daemon=True
+                target=contextvars.copy_context().run,
+                args=(self._serve,),
+                name=f"ptsflow-{len(self._threads)}",
+                daemon=True,
             )
             try:
                 thread.start()

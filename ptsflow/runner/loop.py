@@ -21,7 +21,6 @@ from ptsflow.core.scheduler import Schedule
 from ptsflow.errors import (
     InvalidValue,
     LeaseLost,
-    Signal,
     StoredValueError,
     StoreError,
 )
@@ -258,7 +257,7 @@ class Loop:
                 keys = self._arguments.keys(step)
             except (StoreError, LeaseLost):
                 raise
-            except (Exception, Signal) as error:  # noqa: BLE001 - key= is a user's code
+            except Exception as error:  # noqa: BLE001 - key= is a user's code
                 self._refuse(step, error)
             else:
                 self._insert_items(step, keys)

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 from msgspec.structs import asdict
 
 from ptsflow.core.plan import Plan, PlanStep, StepOptions
+from ptsflow.errors import DeclarationError
 from ptsflow.workflow.code_hash import fingerprint
 from ptsflow.workflow.step import Step
 from ptsflow.workflow.workflow import Workflow
@@ -17,8 +18,13 @@ _HASHES: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
 
 
 def plan_of(workflow: type[Workflow]) -> Plan:
-    """Return the plan of a workflow class."""
+    """Return the plan of a workflow class.
+
+    Raises:
+        DeclarationError: the class has no steps, or got one after it was made.
+    """
     declared = workflow.declared_steps
+    _check_complete(workflow)
     starts = _starts(workflow)
     sizes = _name_sizes(declared.values())
     steps = tuple(
@@ -33,6 +39,21 @@ def plan_of(workflow: type[Workflow]) -> Plan:
         executor=workflow.executor,
         limits=dict(workflow.limits),
     )
+
+
+def _check_complete(workflow: type[Workflow]) -> None:
+    label, declared = workflow.__name__, workflow.declared_steps
+    for base in workflow.__mro__:
+        for name, value in vars(base).items():
+            if isinstance(value, Step) and name not in declared:
+                raise DeclarationError(
+                    f"{label}.{name}: the step was set after the class was made, so no "
+                    "run would make it; declare it in the body of the class"
+                )
+    if not declared:
+        raise DeclarationError(
+            f"{label}: expected at least one step, found none; put @step above a method"
+        )
 
 
 def _planned(
@@ -54,7 +75,6 @@ def _planned(
         name=step.name,
         index=index,
         function=step.function,
-        is_async=step.is_async,
         name_size=name_size,
         bindings=bindings,
         needs=tuple(dict.fromkeys([*(step.after or ()), *each, *named])),

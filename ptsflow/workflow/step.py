@@ -7,6 +7,7 @@ other when the class is made (`workflow`).
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from typing import (
     Any,
@@ -26,6 +27,9 @@ from ptsflow.workflow.step_options import GivenOptions, check_names, checked
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
+
+#: The attribute of a class that lists the steps its body declared.
+DECLARED = "__declared_in_body__"
 
 
 class Step(Generic[P, R_co]):
@@ -61,7 +65,6 @@ class Step(Generic[P, R_co]):
             kept["retry"] = Retry(0)
         self.options = StepOptions(each=None if each is None else each.name, **kept)
         self._check_together()
-        self.is_async = inspect.iscoroutinefunction(function)
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(
             function
         ):
@@ -82,6 +85,12 @@ class Step(Generic[P, R_co]):
         if instance is None:
             return self
         return self.function.__get__(instance, owner)
+
+    @property
+    def is_abstract(self) -> bool:
+        """Whether the step is marked with `abc.abstractmethod`, above or below `@step`."""
+        marked = (vars(self), vars(self.function))
+        return any(each.get("__isabstractmethod__", False) for each in marked)
 
     def _check_together(self) -> None:
         options = self.options
@@ -159,8 +168,20 @@ def step(function: Any = None, /, **given: Any) -> Any:
     """
     check_names(given)
     if function is not None:
-        return Step(function, given)
-    return lambda method: Step(method, dict(given))
+        return _declared(Step(function, given))
+    return lambda method: _declared(Step(method, dict(given)))
+
+
+def _declared(made: Step[..., Any]) -> Step[..., Any]:
+    """Note in the class body that is being executed that it declares this step.
+
+    A decorator above `@step` may return something else, which hides the step. Nothing but
+    this note tells the class that the step was there.
+    """
+    body = sys._getframe(2).f_locals  # noqa: SLF001 - of the class body: its namespace
+    if "__qualname__" in body and "__module__" in body:
+        body.setdefault(DECLARED, []).append(made)
+    return made
 
 
 def _references(

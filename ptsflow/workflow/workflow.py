@@ -21,7 +21,7 @@ from ptsflow.core.plan import Binding, Executor
 from ptsflow.errors import DeclarationError, FrozenWorkflow, ParameterError, similar
 from ptsflow.workflow.bindings import bind_all, check_limits
 from ptsflow.workflow.parameters import convert
-from ptsflow.workflow.step import Step
+from ptsflow.workflow.step import DECLARED, Step
 from ptsflow.workflow.step_options import check_executor
 
 _MISSING: Any = object()
@@ -74,6 +74,16 @@ class Workflow:
         _check_template(cls)
         _check_executor(cls)
         check_limits(cls.__name__, cls.limits, cls.declared_steps)
+
+    def __new__(cls, **_parameters: Any) -> Self:
+        """Refuse a class with an abstract step; `abc.ABC` would say it in its own words."""
+        for name, step in cls.declared_steps.items():
+            if step.is_abstract:
+                raise DeclarationError(
+                    f"{cls.__name__}.{name}: the step is abstract ({step.label}); "
+                    f"write def {name} with a @step of its own in {cls.__name__}"
+                )
+        return super().__new__(cls)
 
     def __init__(self, **parameters: Any) -> None:
         declared = type(self).declared_parameters
@@ -223,13 +233,15 @@ def _collect_steps(cls: type[Workflow]) -> dict[str, Step[..., Any]]:
                         f"{value.name!r}; write def {name} with a @step of its own"
                     )
                 found[name] = value
-            elif isinstance(getattr(value, "__wrapped__", None), Step):
+            elif name in found and value is not None:
                 raise DeclarationError(
-                    f"{cls.__name__}.{name}: what stands above @step hides it; "
-                    "put @step above the other decorators"
+                    f"{cls.__name__}.{name}: it overrides the step {found[name].label} "
+                    f"without @step; put @step above it, or write {name} = None to leave "
+                    "the step out"
                 )
-            elif name in found:
-                del found[name]
+            else:
+                found.pop(name, None)
+        _check_not_hidden(cls, base)
     for name in found:
         if name in _RESERVED or name.startswith("__"):
             raise DeclarationError(
@@ -238,6 +250,21 @@ def _collect_steps(cls: type[Workflow]) -> dict[str, Step[..., Any]]:
             )
     usual = {name: step for name, step in found.items() if not step.options.always}
     return usual | {name: step for name, step in found.items() if step.options.always}
+
+
+def _check_not_hidden(cls: type[Workflow], base: type) -> None:
+    """Refuse a class body whose steps are not all attributes of the class."""
+    there = vars(base)
+    for declared in there.get(DECLARED, ()):
+        value = there.get(declared.name)
+        if value is declared:
+            continue
+        what = (
+            "the step is declared twice; give one of the two another name"
+            if isinstance(value, Step)
+            else "what stands above @step hides it; put @step above the other decorators"
+        )
+        raise DeclarationError(f"{cls.__name__}.{declared.name}: {what}")
 
 
 _RESERVED = frozenset(

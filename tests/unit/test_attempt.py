@@ -222,7 +222,7 @@ FILE = '{"$":"dataclass","n":"File","v":{"name":"a","size":2}}'
         ("returns_later", Returned("5")),
         ("skips", Skipped("nothing new")),
         ("skips_later", Skipped("nothing new")),
-        ("swallows", Skipped("nothing new")),
+        ("swallows", Returned("null")),
         ("finishes", Finished("nothing new")),
         ("puts_off", Postponed(600.0, "not posted yet")),
         ("puts_off_backwards", Postponed(0.0, "")),

@@ -51,6 +51,11 @@ def sharing(limits: object, uses: Any = None, base: type = Workflow) -> type[Wor
     return made
 
 
+class Bare(Workflow):
+    @step
+    def work(self) -> None: ...
+
+
 def test_limits_are_inherited_and_may_be_said_anew() -> None:
     class Same(Sharing):
         @step(uses="disk")
@@ -64,7 +69,7 @@ def test_limits_are_inherited_and_may_be_said_anew() -> None:
 
     assert Same.limits == {"db": 2, "disk": 5}
     assert plan_of(More).limits == {"db": 2, "disk": 5, "net": 1}
-    assert plan_of(Workflow).limits == {}
+    assert plan_of(Bare).limits == {}
 
 
 COUNTS = 'expected a mapping of names to whole numbers of 1 or more such as {"db": 2}'
@@ -158,22 +163,22 @@ def make_pool() -> concurrent.futures.Executor:
 
 
 def test_a_class_s_executor_is_a_name_an_address_or_what_makes_a_pool() -> None:
-    class Named(Workflow):
+    class Named(Bare):
         executor = "dask"
 
-    class Addressed(Workflow):
+    class Addressed(Bare):
         executor = "dask://scheduler:8786"
 
-    class Made(Workflow):
+    class Made(Bare):
         executor = staticmethod(make_pool)
 
-    class Bare(Workflow):
+    class Plain(Bare):
         executor = make_pool
 
-    class Kind(Workflow):
+    class Kind(Bare):
         executor = concurrent.futures.ProcessPoolExecutor
 
-    found = [plan_of(kind).executor for kind in (Named, Addressed, Made, Bare, Kind)]
+    found = [plan_of(kind).executor for kind in (Named, Addressed, Made, Plain, Kind)]
 
     assert found == [
         "dask",
@@ -185,7 +190,7 @@ def test_a_class_s_executor_is_a_name_an_address_or_what_makes_a_pool() -> None:
 
 
 def test_a_class_s_executor_may_be_a_classmethod_and_is_inherited() -> None:
-    class Sized(Workflow):
+    class Sized(Bare):
         size: ClassVar[int] = 3
 
         @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 from collections.abc import Callable
 from datetime import datetime
@@ -162,14 +163,179 @@ def test_a_base_class_s_step_may_be_named_where_it_is_overridden() -> None:
     assert Other.declared_steps["third"].after == ("first",)
 
 
-@pytest.mark.parametrize(
-    "instead",
-    [pytest.param(None, id="None"), pytest.param(lambda _: 0, id="a function")],
-)
-def test_a_step_is_removed_by_setting_it_to_something_else(instead: object) -> None:
-    other: type[Workflow] = type("Other", (Base,), {"second": instead})
+def test_a_step_is_removed_by_setting_it_to_none() -> None:
+    other: type[Workflow] = type("Other", (Base,), {"second": None})
 
     assert list(other.declared_steps) == ["first", "last"]
+
+
+def plain(self: Workflow) -> int:  # noqa: ARG001 - a method
+    return 1
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [
+        pytest.param(plain, id="a method"),
+        pytest.param(property(plain), id="a property"),
+        pytest.param(7, id="a value"),
+    ],
+)
+def test_an_override_without_step_is_refused(instead: object) -> None:
+    class Mixin:
+        second = instead
+
+    for make in (
+        functools.partial(type, "Other", (Base,), {"second": instead}),
+        functools.partial(type, "Other", (Mixin, Base), {}),
+    ):
+        assert refused(make) == (
+            "Other.second: it overrides the step Base.second without @step; put @step "
+            "above it, or write second = None to leave the step out"
+        )
+
+
+def unwrapped(function: Any) -> Any:
+    return lambda *given: function(*given)  # noqa: PLW0108 - another function
+
+
+def wrapped(function: Any) -> Any:
+    return functools.wraps(function)(lambda *given: function(*given))  # noqa: PLW0108
+
+
+HIDES = "what stands above @step hides it; put @step above the other decorators"
+
+
+@pytest.mark.parametrize(
+    "decorator",
+    [
+        unwrapped,
+        wrapped,
+        property,
+        functools.cached_property,
+        functools.partialmethod,
+        functools.singledispatchmethod,
+        staticmethod,
+        classmethod,
+        lambda _: None,
+    ],
+)
+@pytest.mark.parametrize("declare", [step, step(retry=1)], ids=["bare", "called"])
+def test_a_decorator_that_hides_a_step_is_refused(decorator: Any, declare: Any) -> None:
+    def make() -> type[Workflow]:
+        class Import(Workflow):
+            @decorator  # type: ignore[untyped-decorator]
+            @declare  # type: ignore[untyped-decorator]
+            def load(self) -> None: ...
+
+            @step
+            def check(self) -> None: ...
+
+        return Import
+
+    assert refused(make) == f"Import.load: {HIDES}"
+
+
+def test_a_step_that_is_hidden_in_a_mixin_is_refused_too() -> None:
+    class Mixin:
+        @property
+        @step
+        def load(self) -> None: ...
+
+    assert refused(lambda: type("Import", (Mixin, Base), {})) == f"Import.load: {HIDES}"
+
+
+def test_a_step_that_is_declared_twice_is_refused() -> None:
+    def make() -> type[Workflow]:
+        class Import(Workflow):
+            @step
+            def load(self) -> None: ...
+
+            @step  # type: ignore[no-redef]
+            def load(self) -> None: ...  # noqa: F811
+
+        return Import
+
+    assert refused(make) == (
+        "Import.load: the step is declared twice; give one of the two another name"
+    )
+
+
+def test_a_class_body_that_broke_off_leaves_nothing_behind() -> None:
+    def make(*, broken: bool) -> type[Workflow]:
+        class Import(Workflow):
+            if broken:
+
+                @step
+                def load(self) -> None: ...
+
+                raise KeyError
+
+            @step
+            def check(self) -> None: ...
+
+        return Import
+
+    with pytest.raises(KeyError):
+        make(broken=True)
+
+    assert list(make(broken=False).declared_steps) == ["check"]
+
+
+def test_a_step_that_is_set_on_the_class_afterwards_is_refused_when_it_is_run() -> None:
+    class Import(Workflow):
+        @step
+        def check(self) -> None: ...
+
+    Import.late = step(plain)  # type: ignore[attr-defined]
+
+    with pytest.raises(DeclarationError) as caught:
+        run_inline(Import())
+    assert str(caught.value) == (
+        "Import.late: the step was set after the class was made, so no run would make "
+        "it; declare it in the body of the class"
+    )
+
+
+def test_a_class_without_steps_is_refused_when_it_is_run() -> None:
+    class Empty(Workflow):
+        """Made, as it may be the base of others."""
+
+    with pytest.raises(DeclarationError) as caught:
+        run_inline(Empty())
+    assert str(caught.value) == (
+        "Empty: expected at least one step, found none; put @step above a method"
+    )
+
+
+def method(value: int) -> Any:
+    """Return a new function each time, as marks stay on a function."""
+
+    def plain(self: Workflow) -> int:  # noqa: ARG001 - a method
+        return value
+
+    return plain
+
+
+@pytest.mark.parametrize("bases", [(Workflow,), (Workflow, abc.ABC)])
+@pytest.mark.parametrize(
+    "made",
+    [abc.abstractmethod(step(method(1))), step(abc.abstractmethod(method(1)))],  # type: ignore[type-var]
+    ids=["above", "below"],
+)
+def test_an_abstract_step_has_to_be_overridden(
+    bases: tuple[type, ...], made: Any
+) -> None:
+    abstract: Any = type("Abstract", bases, {"plain": made})
+    concrete: Any = type("Concrete", (abstract,), {"plain": step(method(2))})
+
+    with pytest.raises(DeclarationError) as caught:
+        abstract()
+    assert str(caught.value) == (
+        "Abstract.plain: the step is abstract (method.<locals>.plain); write def plain "
+        "with a @step of its own in Abstract"
+    )
+    assert run_inline(concrete()).result("plain") == 2
 
 
 def test_removing_a_step_that_others_need_is_refused() -> None:
