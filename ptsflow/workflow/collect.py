@@ -1,0 +1,119 @@
+"""Collects the steps and the parameters of a workflow class from its body and its bases."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, ClassVar, get_origin
+
+from msgspec import Struct
+
+from ptsflow import codec
+from ptsflow.errors import DeclarationError, ParameterError
+from ptsflow.workflow.parameters import convert
+from ptsflow.workflow.step import DECLARED, Step
+
+MISSING: Any = object()
+
+
+class Parameter(Struct, frozen=True):
+    """One parameter of a workflow: an annotated attribute of its class."""
+
+    name: str
+    hint: Any
+    default: Any = MISSING
+
+    @property
+    def is_required(self) -> bool:
+        """Whether it must be given."""
+        return self.default is MISSING
+
+
+def collect_steps(cls: type) -> dict[str, Step[..., Any]]:
+    """Return the steps: a base's first, an overridden one in its place, always last."""
+    found: dict[str, Step[..., Any]] = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).items():
+            if isinstance(value, Step):
+                if name != value.name:
+                    raise DeclarationError(
+                        f"{cls.__name__}.{name}: a step goes by its method's name, "
+                        f"{value.name!r}; write def {name} with a @step of its own"
+                    )
+                found[name] = value
+            elif name in found and value is not None:
+                raise DeclarationError(
+                    f"{cls.__name__}.{name}: it overrides the step {found[name].label} "
+                    f"without @step; put @step above it, or write {name} = None to leave "
+                    "the step out"
+                )
+            else:
+                found.pop(name, None)
+        _check_not_hidden(cls, base)
+    for name in found:
+        if name in _RESERVED or name.startswith("__"):
+            raise DeclarationError(
+                f"{cls.__name__}.{name}: {name!r} has a meaning of its own in a "
+                "workflow; give the step another name"
+            )
+    usual = {name: step for name, step in found.items() if not step.options.always}
+    return usual | {name: step for name, step in found.items() if step.options.always}
+
+
+def _check_not_hidden(cls: type, base: type) -> None:
+    """Refuse a class body whose steps are not all attributes of the class."""
+    there = vars(base)
+    for declared in there.get(DECLARED, ()):
+        value = there.get(declared.name)
+        if value is declared:
+            continue
+        what = (
+            "the step is declared twice; give one of the two another name"
+            if isinstance(value, Step)
+            else "what stands above @step hides it; put @step above the other decorators"
+        )
+        raise DeclarationError(f"{cls.__name__}.{declared.name}: {what}")
+
+
+_RESERVED = frozenset(
+    {"task", "container", "parameters", "container_name", "encoded_parameters"}
+    | {
+        "executor",
+        "limits",
+        "from_encoded",
+        "declared_steps",
+        "declared_bindings",
+        "declared_parameters",
+        "workflow",
+    }
+)
+
+
+def collect_parameters(cls: type) -> dict[str, Parameter]:
+    """Return the annotated attributes as parameters, a base's first."""
+    found: dict[str, Parameter] = {}
+    hints = codec.hints_of(cls)
+    for base in reversed(cls.__mro__):
+        for name in inspect.get_annotations(base):
+            hint = hints.get(name, Any)
+            if name.startswith("_") or get_origin(hint) is ClassVar or hint is ClassVar:
+                continue
+            if isinstance(hint, codec.Unresolved):
+                raise DeclarationError(
+                    f"{cls.__name__}.{name}: its annotation {hint.text} cannot be looked "
+                    "up; import what it names, or define it outside of the function"
+                )
+            if name in _RESERVED or name in cls.declared_steps:
+                raise DeclarationError(
+                    f"{cls.__name__}.{name}: the name is taken; "
+                    "give the parameter another one, or annotate it as a ClassVar"
+                )
+            default = getattr(cls, name, MISSING)
+            if default is not MISSING:
+                try:
+                    default = convert(
+                        default, hint, f"{cls.__name__}.{name}: the default"
+                    )
+                except ParameterError as error:
+                    raise DeclarationError(str(error)) from None
+            found[name] = Parameter(name, hint, default)
+    return found
