@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any, ClassVar, get_origin
 
 from msgspec import Struct
@@ -88,11 +89,25 @@ _RESERVED = frozenset(
 )
 
 
-def collect_parameters(cls: type) -> dict[str, Parameter]:
-    """Return the annotated attributes as parameters, a base's first."""
+def collect_parameters(
+    cls: type, root: type, steps: Mapping[str, Step[..., Any]]
+) -> dict[str, Parameter]:
+    """Return the annotated attributes as parameters, a base's first.
+
+    Args:
+        cls: the class that is being made.
+        root: the base of all workflows; its own annotations are no parameters.
+        steps: the steps of the class.
+
+    Raises:
+        DeclarationError: an annotation cannot be looked up, a name is taken, or a default
+            does not fit its annotation.
+    """
     found: dict[str, Parameter] = {}
     hints = codec.hints_of(cls)
     for base in reversed(cls.__mro__):
+        if base is root:
+            continue
         for name in inspect.get_annotations(base):
             hint = hints.get(name, Any)
             if name.startswith("_") or get_origin(hint) is ClassVar or hint is ClassVar:
@@ -102,7 +117,7 @@ def collect_parameters(cls: type) -> dict[str, Parameter]:
                     f"{cls.__name__}.{name}: its annotation {hint.text} cannot be looked "
                     "up; import what it names, or define it outside of the function"
                 )
-            if name in _RESERVED or name in cls.declared_steps:
+            if name in _RESERVED or name in steps:
                 raise DeclarationError(
                     f"{cls.__name__}.{name}: the name is taken; "
                     "give the parameter another one, or annotate it as a ClassVar"

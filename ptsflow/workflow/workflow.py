@@ -57,7 +57,7 @@ class Workflow:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.declared_steps = collect_steps(cls)
-        cls.declared_parameters = collect_parameters(cls)
+        cls.declared_parameters = collect_parameters(cls, Workflow, cls.declared_steps)
         cls.declared_bindings = bind_all(cls, cls.declared_steps)
         _check_template(cls)
         _check_executor(cls)
