@@ -1,7 +1,7 @@
 """Files and folders that bodies write: made, replaced whole, removed.
 
-What is replaced is written beside its target and renamed over it: whoever reads the
-target finds the old one or the new one, whenever the writer is killed.
+A new version is written beside its target and renamed over it. So a reader finds the
+old version or the new one whole, whenever the writer is killed.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-#: The longest part of a target's name in the name of what is written beside it.
+#: The longest part of a target's name, in bytes, in the name of the file beside it.
 _NAME_LIMIT = 100
-#: How often a folder is made whose parent goes away.
+#: How many times a folder is tried to be made if its parent disappears each time.
 _TRIES = 100
 
 
 def digest(*texts: str) -> str:
-    """Return 32 hex digits that tell these texts from all others."""
+    """Return 32 hex digits that differ for different texts."""
     import hashlib  # noqa: PLC0415 - 2 ms, only for who runs tasks
 
     data = "\0".join(texts).encode(errors="surrogatepass")
@@ -27,14 +27,15 @@ def digest(*texts: str) -> str:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for this user alone, with those above it, if it is not there."""
+    """Make a folder and the missing folders above it, for this user alone."""
     left = _TRIES
     while True:
         try:
             folder.mkdir(mode=0o700)
         except FileNotFoundError:
-            # Again, as somebody else may remove an empty one in between; but there are
-            # places, such as /proc, where nothing can be made at all.
+            # Another process may remove an empty parent in between, so try again. The
+            # number of tries ends this in places such as /proc, where no folder can be
+            # made.
             left -= 1
             if not left:
                 raise
@@ -48,7 +49,7 @@ def make_folder(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a folder with all that is in it, or a link but not its target."""
+    """Remove a file, a folder with its contents, or a link without its target."""
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return
@@ -57,7 +58,7 @@ def remove(path: Path) -> None:
     try:
         shutil.rmtree(path)
     except OSError:
-        # An unpacked archive may have folders that are not writable; they are ours.
+        # An unpacked archive may contain folders that this user owns but cannot write.
         _open_up(path)
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(path)
@@ -76,16 +77,16 @@ def _open_up(folder: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str], key: str) -> Iterator[Path]:
-    """Yield a path of the same name to write to; put it in the place of `path` at the end.
+    """Yield a path to write to, of the same name; at the end move it to `path`.
 
-    It is in a hidden folder beside `path`, whose name tells the writer: what an attempt
-    left that was killed is removed by the next one. In it each attempt has a folder of
-    its own: one that goes on although it was given up does not find what it wrote, and
-    puts nothing in place.
+    The path lies in a hidden folder beside `path`, which is named after `key`: an attempt
+    removes the leftovers of an earlier attempt that was killed. Each attempt has a folder
+    of its own within: if an abandoned attempt goes on, its folder is gone, and nothing of
+    it reaches `path`.
 
     Args:
         path: the target, a file or a folder; links are followed.
-        key: who writes.
+        key: names the writer; all attempts of a task have the same.
 
     Raises:
         FileExistsError: the target is a folder that is not empty, or no file.
@@ -109,7 +110,7 @@ def replacing(path: str | os.PathLike[str], key: str) -> Iterator[Path]:
         _clear(own)
         raise
     _clear(own)
-    # Last of all: where the target is there, nothing is left beside it.
+    # The last step: once the target exists, no leftovers lie beside it.
     whole.replace(target)
     for folder in above:
         sync(folder)
@@ -139,7 +140,7 @@ def _check(target: Path) -> None:
 
 
 def _mode(path: Path) -> int:
-    """Return the type and mode of what is there; 0 for nothing."""
+    """Return the type and mode of a file or folder; 0 if none exists."""
     try:
         return path.lstat().st_mode
     except FileNotFoundError:
@@ -147,7 +148,7 @@ def _mode(path: Path) -> int:
 
 
 def _make_parents(folder: Path) -> list[Path]:
-    """Make a folder if need be; return the folders whose entries are new."""
+    """Make a missing folder; return the folders that have new entries."""
     above = [folder]
     while not above[-1].exists():
         above.append(above[-1].parent)
@@ -156,7 +157,7 @@ def _make_parents(folder: Path) -> list[Path]:
 
 
 def _finish(part: Path, target: Path) -> None:
-    """See that a part may stand for the target, and make it durable."""
+    """Check that a part may replace the target, and make the part durable."""
     written, replaced = _mode(part), _mode(target)
     if not (stat.S_ISREG(written) or stat.S_ISDIR(written)):
         found = "something else" if written else "nothing"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-#: Says what time it is, in milliseconds since the epoch. Tests pass their own.
+#: Returns the time in milliseconds since the epoch. Tests pass clocks of their own.
 Clock = Callable[[], int]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -17,13 +17,13 @@ def system_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-# CLOCK_BOOTTIME goes on while a laptop sleeps, CLOCK_MONOTONIC does not: a lease
-# that ran out during the sleep must not look fresh afterwards.
+# CLOCK_BOOTTIME counts while a laptop sleeps, CLOCK_MONOTONIC does not. With the latter,
+# a lease that expired during the sleep would seem to be live.
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", None) or time.CLOCK_MONOTONIC
 
 
 def since_boot() -> float:
-    """Return seconds since the machine started, those asleep included."""
+    """Return seconds since the machine started, including the time asleep."""
     return time.clock_gettime(_BOOTTIME)
 
 

@@ -5,9 +5,9 @@ kernel releases the lock when the process ends, and not before, even if the proc
 stopped. A new runner waits for an exclusive lock: then no body of an earlier runner is
 left on this host.
 
-A runner holds a second file, alone, and writes into it who it is. A body that holds the
-GIL blocks lease renewal. This lock shows that the runner is alive although its lease has
-expired, and others leave the container alone.
+A runner holds an exclusive lock on a second file, and writes its identity into that
+file. A body that holds the GIL blocks lease renewal. This lock shows that the runner is
+alive although its lease has expired, and other runners do not claim the container.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from zlib import crc32
 from ptsflow.errors import StoreUnavailable
 
 _PAUSE = 0.05
-#: How much is read of what a runner wrote, in bytes.
+#: How many bytes of a runner's identity are read at most.
 _LONGEST = 4096
 
 
 def file_of(store: str, uid: str) -> Path:
-    """Return the container's file, in a folder that only this user can use.
+    """Return the path of the container's lock file; its folder is this user's alone.
 
     Raises:
-        StoreUnavailable: the folder is another user's, or cannot be made.
+        StoreUnavailable: the folder belongs to another user, or cannot be made.
     """
     file = _path(store, uid)
     check_folder()
@@ -42,10 +42,10 @@ def file_of(store: str, uid: str) -> Path:
 
 
 def check_folder() -> None:
-    """See that there is a folder that only this user can use, or make it.
+    """Make the folder of the lock files, for this user alone, if it does not exist.
 
     Raises:
-        StoreUnavailable: it is another user's, or cannot be made.
+        StoreUnavailable: the folder belongs to another user, or cannot be made.
     """
     folder = _folder()
     try:
@@ -64,11 +64,11 @@ def check_folder() -> None:
 
 
 def _folder() -> Path:
-    return Path(os.environ.get("TMPDIR") or "/tmp") / f"ptsflow-{os.getuid()}"  # noqa: S108 - whose it is is checked
+    return Path(os.environ.get("TMPDIR") or "/tmp") / f"ptsflow-{os.getuid()}"  # noqa: S108 - its owner is checked.
 
 
 def _path(store: str, uid: str) -> Path:
-    # Two stores of one checksum would only wait for each other's bodies.
+    # If two stores had the same checksum, their runners would only wait for each other.
     return _folder() / f"{crc32(store.encode()):08x}-{uid}.lock"
 
 
@@ -78,9 +78,9 @@ def _is_ours(folder: Path) -> bool:
 
 
 def hold(file: Path) -> int:
-    """Return a descriptor that holds the file, shared with others who hold it so.
+    """Return a descriptor with a shared lock on the file.
 
-    Processes that are forked hold it too, as long as they live.
+    Forked processes inherit the lock and hold it while they live.
     """
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -88,7 +88,8 @@ def hold(file: Path) -> int:
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), file.stat()):
                 return descriptor
-        os.close(descriptor)  # removed meanwhile, by whom it belonged to alone
+        # The holder of an exclusive lock has removed the file meanwhile.
+        os.close(descriptor)
 
 
 def wait_alone(
@@ -99,9 +100,9 @@ def wait_alone(
     """Return when no process of an earlier runner holds the file.
 
     Args:
-        file: the container's.
-        notice: told, in one line, if there is something to wait for.
-        is_over: says that there is nothing to wait for any more.
+        file: the container's lock file.
+        notice: receives one line if there are processes to wait for.
+        is_over: returns True if the wait is to be given up.
     """
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
@@ -124,8 +125,8 @@ def wait_alone(
                     return
                 time.sleep(_PAUSE)
             else:
-                # Left by a runner that was killed; worker processes of this run make a
-                # new file.
+                # A killed runner left the file. Worker processes of this run make a new
+                # one.
                 _unlink(file, descriptor)
                 return
     finally:
@@ -133,21 +134,22 @@ def wait_alone(
 
 
 def _holders(file: Path) -> list[int]:
-    """Return the processes of this user that have the file open, but this one."""
+    """Return the pids of this user's other processes that have the file open."""
     wanted = file.resolve()
     found = set()
     for process in Path("/proc").iterdir():
         if not process.name.isdecimal():
             continue
-        with contextlib.suppress(OSError):  # it is another user's, or just ended
-            # `readlink` asks the kernel alone, and no file system that may not answer.
+        # The process may be another user's, or have just ended.
+        with contextlib.suppress(OSError):
+            # `readlink` asks the kernel only. `stat` could hang in a dead file system.
             if wanted in [link.readlink() for link in (process / "fd").iterdir()]:
                 found.add(int(process.name))
     return sorted(found - {os.getpid()})
 
 
 def remove(file: Path) -> None:
-    """Forget the file, unless processes hold it: those of a runner that took over."""
+    """Remove the file, unless processes of a runner that took over hold it."""
     with contextlib.suppress(FileNotFoundError, BlockingIOError):
         descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -158,7 +160,7 @@ def remove(file: Path) -> None:
 
 
 def _unlink(file: Path, descriptor: int) -> None:
-    """Remove a file that is held, but none that has taken its place."""
+    """Remove the locked file, but not another file that has replaced it."""
     with contextlib.suppress(FileNotFoundError):
         if os.path.samestat(os.fstat(descriptor), file.stat()):
             file.unlink()
@@ -168,14 +170,14 @@ def _unlink(file: Path, descriptor: int) -> None:
 
 
 class Mark:
-    """Says that a runner's own threads may run bodies, until it is taken away.
+    """A locked file that shows that threads of this runner may run bodies.
 
     Args:
-        file: the container's, of which the mark stands beside it.
-        who: what others are to read.
+        file: the container's lock file; the mark lies beside it.
+        who: the runner's identity, for other runners to read.
 
     Raises:
-        StoreUnavailable: it cannot be made.
+        StoreUnavailable: the mark cannot be made.
     """
 
     def __init__(self, file: Path, who: bytes) -> None:
@@ -183,7 +185,8 @@ class Mark:
         self._pid = os.getpid()
         self._removing = threading.Lock()
         try:
-            # Left by a runner that died or is stopped: who claimed the container may.
+            # A runner that died or is stopped left this mark. The caller holds the lease,
+            # and so may remove the mark.
             self._file.unlink(missing_ok=True)
             self._open: BinaryIO | None = self._file.open("xb", buffering=0)
             try:
@@ -199,9 +202,9 @@ class Mark:
             ) from None
 
     def remove(self) -> None:
-        """Take it away, unless another runner's stands there by now.
+        """Remove the mark, but not the mark of another runner that has replaced it.
 
-        A second call does nothing, nor does one in a process that a body forked.
+        A second call does nothing. A call in a process that a body forked does nothing.
         """
         if os.getpid() != self._pid:
             return
@@ -214,7 +217,7 @@ class Mark:
 
 
 def marked_by(store: str, uid: str) -> bytes | None:
-    """Return what the runner wrote that has a mark at the container; None without one.
+    """Return the identity in the container's mark, or None if no runner holds a mark.
 
     Args:
         store: the store's identity.
@@ -224,7 +227,7 @@ def marked_by(store: str, uid: str) -> bytes | None:
 
 
 def has_processes(store: str, uid: str) -> bool:
-    """Whether processes for bodies of the container live, in a body or idle.
+    """Return whether worker processes of the container live, busy or idle.
 
     Args:
         store: the store's identity.
@@ -234,7 +237,7 @@ def has_processes(store: str, uid: str) -> bool:
 
 
 def _held(file: Path, how: int) -> bytes | None:
-    """Return what a file has in it if it is held so that it could not be held `how`."""
+    """Return a file's content if a lock on it rules the lock `how` out, else None."""
     try:
         if not _is_ours(file.parent):
             return None

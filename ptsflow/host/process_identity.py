@@ -1,4 +1,4 @@
-"""Which process an owner is, and whether it lives: what this host can know of it."""
+"""Which process owns a lease, and what this host can know of its life."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def this_process(clock: Clock) -> Owner:
 
 
 def is_dead(owner: Owner) -> bool:
-    """Whether the owner is known to be gone: a process of this host and boot, ended."""
+    """Return whether the owner is known to have ended: a process of this host and boot."""
     if is_elsewhere(owner):
         return False
     return _started(owner.pid) != owner.started and not _is_hidden(owner.pid)
 
 
 def is_elsewhere(owner: Owner) -> bool:
-    """Whether nothing can be known of the owner from here."""
+    """Return whether this host cannot see the owner's process."""
     return owner.host != _host() or owner.boot != _boot() or not owner.boot
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process is there but does nothing until it is continued."""
+    """Return whether a process is stopped (SIGSTOP), and waits for SIGCONT."""
     fields = _stat(pid)
     return bool(fields) and fields[0] in "Tt"
 
@@ -44,7 +44,7 @@ def _host() -> str:
 
 
 def _boot() -> str:
-    """Return what a pid is unique within: boot and pid namespace; "" if unknown."""
+    """Return boot and pid namespace, within which a pid is unique; "" if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
@@ -53,7 +53,7 @@ def _boot() -> str:
 
 
 def _is_hidden(pid: int) -> bool:
-    """Whether /proc shows nothing of a process that is there: another user's."""
+    """Return whether a process of another user lives, which /proc does not show."""
     if Path(f"/proc/{pid}").exists():
         return False
     try:
@@ -64,16 +64,17 @@ def _is_hidden(pid: int) -> bool:
 
 
 def _started(pid: int) -> int | None:
-    """Return when a process started, in ticks since boot; None where it is gone."""
+    """Return when a process started, in clock ticks since boot; None if it has ended."""
     fields = _stat(pid)
     return None if not fields or fields[0] in "ZX" else int(fields[19])
 
 
 def _stat(pid: int) -> list[str]:
-    """Return what the kernel says of a process, from its state on; [] if it is gone."""
+    """Return the fields of /proc/PID/stat from the state on; [] if there is no process."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return []
-    # The command's name, in parentheses, may hold anything; what follows it may not.
+    # The command's name, in parentheses, may contain parentheses and blanks; the fields
+    # after it may not.
     return text.rpartition(")")[2].split()

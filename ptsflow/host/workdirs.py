@@ -1,8 +1,9 @@
-"""The folders that tasks keep files in: where they are, and when they go.
+"""The folders in which tasks keep files: their places, and when they are removed.
 
-`ROOT/CONTAINER/STEP-DIGEST`: no name comes from data. Bodies make a folder when they ask
-for it; here it is decided from the stored state alone which ones go. A folder that goes
-is renamed first, so that nobody finds half of it, and removed in a thread of its own.
+The path is `ROOT/CONTAINER/STEP-DIGEST`; no part of it comes from data. A body makes its
+folder when it asks for `task.workdir`. The stored state alone decides which folders are
+removed. A folder is renamed first, so that no body finds half of it, and then removed by
+a thread of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from zlib import crc32
 from ptsflow.core.model import Cause, Change, ContainerRecord, Status, TaskRecord
 from ptsflow.host import atomic_files
 
-#: Names the folder that holds the work of all stores.
+#: The environment variable that names one folder for the tasks of all stores.
 VARIABLE = "PTSFLOW_WORK"
 
 _GONE = ".gone-"
@@ -50,7 +51,7 @@ def root_in_cache(url: str) -> Path:
 def container_folder(container: ContainerRecord) -> str:
     """Return the name of a container's folder.
 
-    A store that was made anew counts from one again, and several may share a root.
+    The name differs for equal uids of two stores that share a root.
     """
     return atomic_files.digest(container.uid, str(container.created_at), container.name)
 
@@ -61,20 +62,20 @@ def task_folder(task: TaskRecord) -> str:
 
 
 def is_over(task: TaskRecord, short_lived: Collection[str]) -> bool:
-    """Whether a task's files are not needed any more, as it is done."""
+    """Return whether a task is done and its step does not keep files."""
     by_itself = task.status is Status.DONE or task.cause is Cause.BODY
     return by_itself and task.step in short_lived
 
 
 def gone(changes: Sequence[Change], short_lived: Collection[str]) -> list[str]:
-    """Return the names of the folders that go with changes that were committed.
+    """Return the names of the folders that committed changes make superfluous.
 
-    Those of tasks that are done; and of those that begin anew: a folder is forgotten
-    as processing data are.
+    A folder is superfluous if its task is done, or begins anew: then it is forgotten like
+    the processing data.
 
     Args:
-        changes: what was committed.
-        short_lived: the steps whose folders go when their tasks are done.
+        changes: the committed changes.
+        short_lived: the steps whose folders are removed when their tasks are done.
     """
     forgotten = [change.before for change in changes if _is_forgotten(change)]
     tasks = [change.after for change in changes if change.after is not None]
@@ -90,7 +91,7 @@ def _is_forgotten(change: Change) -> bool:
 
 
 def leftovers(found: Iterable[str], kept: Collection[str]) -> list[str]:
-    """Return the names among `found` that are of our making, and not kept."""
+    """Return the names in `found` that this module made and that are not in `kept`."""
     return [name for name in found if name not in kept and _is_ours(name)]
 
 
@@ -107,8 +108,8 @@ class Workdirs:
 
     Args:
         own_root: the store's `work_root`.
-        container: whose tasks they are.
-        short_lived: the steps whose folders go when their tasks are done.
+        container: the container of the tasks.
+        short_lived: the steps whose folders are removed when their tasks are done.
     """
 
     def __init__(
@@ -118,13 +119,13 @@ class Workdirs:
         short_lived: Collection[str] = (),
     ) -> None:
         root = root_of(own_root)
-        #: Removed in the end with all that is in it.
+        #: A root for this run alone, removed with its contents by `close`.
         self._borrowed: Path | None = None
         if root is None:
             root = self._borrowed = _temporary()
         self.folder = root / container_folder(container)
         self._place = str(self.folder)
-        #: False where nobody has asked for a folder in it, and none was left.
+        #: False if no earlier run left the folder and no body has asked for one in it.
         self._may_be_there = True
         self._short_lived = short_lived
         self._queue: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
@@ -132,20 +133,20 @@ class Workdirs:
         self._notices: list[str] = []
 
     def path_of(self, task: TaskRecord) -> str:
-        """Return where a task's folder is, or would be."""
+        """Return the path of a task's folder, whether it exists or not."""
         self._may_be_there = True
         return f"{self._place}/{task_folder(task)}"
 
     def settle(self, changes: Sequence[Change]) -> None:
-        """Let go of the folders that go with changes that were committed."""
+        """Remove the folders that committed changes make superfluous."""
         if self._is_there():
             self._let_go(gone(changes, self._short_lived))
 
     def sweep(self, tasks: Iterable[TaskRecord]) -> None:
-        """Let go of what earlier runs left.
+        """Remove the folders that earlier runs left and no open task needs.
 
         Args:
-            tasks: all that are stored of the container.
+            tasks: all stored tasks of the container.
         """
         if self._is_there():
             open_tasks = (t for t in tasks if not is_over(t, self._short_lived))
@@ -156,7 +157,7 @@ class Workdirs:
             self._may_be_there = False
 
     def close(self) -> list[str]:
-        """Return when all that goes is gone, with a line for each that could not go."""
+        """Wait for all removals; return one line for each folder that remains."""
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join()
@@ -164,7 +165,7 @@ class Workdirs:
         if self._borrowed is not None:
             self._remove(self._borrowed)
         with contextlib.suppress(OSError):
-            self.folder.rmdir()  # if it is empty
+            self.folder.rmdir()  # Fails unless it is empty.
         notices, self._notices = self._notices, []
         return notices
 
@@ -172,7 +173,7 @@ class Workdirs:
 
     def _is_there(self) -> bool:
         if not self._may_be_there:
-            return False  # asked after every commit, and mostly so
+            return False  # The usual answer; the question comes after every commit.
         try:
             return stat.S_ISDIR(os.lstat(self._place).st_mode)
         except OSError:
@@ -230,11 +231,11 @@ def _temporary() -> Path:
 def forget(own_root: Path | None, container: ContainerRecord) -> list[str]:
     """Remove the folders of a container's tasks from this machine.
 
-    Return a line for each that could not be removed.
+    Return one line for each folder that could not be removed.
 
     Args:
         own_root: the store's `work_root`.
-        container: which one.
+        container: the container that was deleted.
     """
     workdirs = Workdirs(own_root, container)
     workdirs.sweep(())

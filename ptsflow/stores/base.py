@@ -1,15 +1,15 @@
 """The contract that every store keeps: compare-and-swap on records, no semantics.
 
-A store belongs to one thread at a time; `sibling()` gives another connection to the
-same data for another thread. Every call either did all of what it says, or raises:
+One thread at a time may use a store; `sibling()` returns another connection to the same
+data for another thread. A call either does all that its docstring says, or raises:
 
-- `StoreUnavailable`: it cannot be reached; the call may be made again as it was.
-  What an interrupted call wrote is recognised when it is made again.
-- `StoreDamaged`, `StoreFull`: a person is needed.
-- `LeaseLost`: the fence given is no longer the container's.
+- `StoreUnavailable`: the store cannot be reached. The same call may be repeated; if the
+  first one did write, the second one recognises that.
+- `StoreDamaged`, `StoreFull`: a person must act.
+- `LeaseLost`: the fence that was given is no longer the container's.
 
-What a call has returned from is durable: it survives `kill -9` of this process and of
-the database, and a power cut. Leases are measured on the store's clock alone.
+Once a call has returned, its effect is durable: it survives `kill -9` of this process
+and of the database, and a power cut. The store's clock alone measures leases.
 """
 
 from __future__ import annotations
@@ -58,20 +58,20 @@ class Opener(Protocol):
 class Store(Protocol):
     """Containers and their tasks, kept durably."""
 
-    #: Where it is, with passwords masked.
+    #: The URL with passwords masked, as messages show it.
     url: str
-    #: With a container's uid it names the container on this host: the same for all who
-    #: open it, however they spell the URL, and for no other store's.
+    #: The same however the URL is spelt, and different for every other store: together
+    #: with a container's uid it names the container on this host.
     identity: str
-
-    #: Whether its data ends with this process: its URL opens another store each time.
+    #: Whether the data ends with this process. Then each opening of the URL makes another
+    #: store.
     is_in_memory: bool
 
     @property
     def work_root(self) -> Path | None:
-        """The folder for files of its tasks, unless $PTSFLOW_WORK names another.
+        """The folder for the files of tasks, unless $PTSFLOW_WORK names another.
 
-        None if such files need not outlive the run.
+        None if these files need not outlive the run.
         """
 
     def now(self) -> int:
@@ -81,14 +81,14 @@ class Store(Protocol):
         """Return another connection to the same data, for another thread."""
 
     def close(self) -> None:
-        """Let go of files and sockets; a second call does nothing."""
+        """Close files and sockets; a second call does nothing."""
 
     # -- containers ---------------------------------------------------------
 
     def create(self, name: str) -> tuple[ContainerRecord, bool]:
-        """Return the container of that name, made now if there was none.
+        """Return the container of that name, and whether this call made it.
 
-        Of any number of callers at once, exactly one is told that it made it.
+        Of any number of concurrent calls exactly one makes the container.
         """
 
     def container(self, name: str) -> ContainerRecord | None:
@@ -98,29 +98,29 @@ class Store(Protocol):
         """Return all containers, oldest first."""
 
     def delete(self, uid: str) -> bool:
-        """Delete a container that nobody leases, with its tasks.
+        """Delete a container and its tasks, unless a live lease holds the container.
 
-        Return False where there is none, or where a live lease holds it.
+        Return False if there is no such container, or if it is leased.
         """
 
     def claim(
         self, uid: str, owner: Owner, lease_ms: int, *, dead: int | None = None
     ) -> ContainerRecord | None:
-        """Take the lease for `owner`, the fence grown by one, or return None.
+        """Take the lease for `owner` and raise the fence by one, or return None.
 
-        It can be taken where:
-        - nobody has it, or it has ended on the store's clock;
+        The lease can be taken if
+        - it has no owner, or has ended on the store's clock;
         - or its fence is `dead`: the caller knows that the owner of that fence died.
 
-        From the moment this returns, writes under earlier fences are refused.
-        A claim whose answer was lost is recognised by `owner.id` when repeated.
+        Once this call has returned, writes under earlier fences are refused. If the
+        answer to a claim was lost, a second claim with the same `owner.id` is recognised.
         """
 
     def renew(self, uid: str, fence: int, lease_ms: int) -> bool:
-        """Move the end of the lease to now + `lease_ms`; False if it was lost."""
+        """Move the end of the lease to now + `lease_ms`; False if the lease was lost."""
 
     def save(self, record: ContainerRecord) -> None:
-        """Write workflow, params, plan, status and times of a container that is held.
+        """Write the fields of a leased container, but name, lease and time of making.
 
         Raises:
             LeaseLost: the container's fence is not `record.fence` any more.
@@ -129,18 +129,21 @@ class Store(Protocol):
     def release(self, record: ContainerRecord) -> bool:
         """Do what `save` does and give the lease back, in one write.
 
-        Return False, and write nothing, where the lease was lost already.
+        Return False, and write nothing, if the lease was lost.
         """
 
     def ask_to_stop(self, uid: str, fence: int, how: Stop) -> bool:
-        """Leave word for the owner of the lease of that fence, in `stop_asked`.
+        """Ask the owner of that fence to stop: the request is kept in `stop_asked`.
 
-        Return False where it is not held under that fence any more. A claim and a
-        release take the word away; `save` leaves it. NOW is not taken back by GENTLY.
+        Return False if the lease of that fence was lost. A claim and a release remove the
+        request; `save` leaves it. GENTLY does not replace NOW.
         """
 
     def stop_asked(self, uid: str, fence: int) -> Stop | None:
-        """Return how the owner of that fence was asked to stop, or None; cheaply."""
+        """Return how the owner of that fence was asked to stop, or None.
+
+        This is a cheap question: runners ask it once a second.
+        """
 
     # -- tasks --------------------------------------------------------------
 
@@ -151,7 +154,7 @@ class Store(Protocol):
         *,
         payloads: bool = False,
     ) -> list[TaskRecord]:
-        """Return tasks by position: all, or those of `names` that exist.
+        """Return all tasks, or those of `names` that exist, in the order of positions.
 
         Without `payloads`, the payload fields are UNSET.
         """
@@ -161,7 +164,7 @@ class Store(Protocol):
     ) -> TaskRecord | None:
         """Return the first task that is not complete, with payloads, or None.
 
-        With `unleased_at`, the first of them whose lease is absent or ended by then.
+        With `unleased_at`, skip tasks whose lease ends after that time.
         """
 
     def commit(self, uid: str, changes: Sequence[Change], *, fence: int | None) -> None:
@@ -177,13 +180,14 @@ class Store(Protocol):
         container must not be leased by anybody.
 
         An attempt that ended (`Change.ended`) is added to the ledger of the task, in
-        the same commit; the ledger goes with its task when that is deleted.
+        the same commit; the ledger is deleted with its task.
 
-        In SQLite and memory all of it happens or nothing. In MongoDB each task is
-        swapped by itself, in order; since all of a batch is written under one fence,
-        what a loser wrote before it lost is what its owner decided. A batch under
-        a fence whose answer was lost may be committed again: what it wrote is
-        recognised. A client has no fence that would tell its write from another's.
+        SQLite and memory write all changes or none. MongoDB swaps the tasks one by one,
+        in order. A batch has one fence, so if its lease is lost in between, the tasks
+        written before that were still written by the owner of the lease. If the answer to
+        a batch under a fence was lost, the batch may be committed again: the changes that
+        were made are recognised. A client has no fence that tells its writes from those
+        of others.
 
         Raises:
             LeaseLost: the fence is not the container's.
@@ -194,7 +198,7 @@ class Store(Protocol):
         """
 
     def touch(self, uid: str, progress: Sequence[Progress], *, fence: int) -> None:
-        """Note progress of running tasks, no version moved; late ones are dropped.
+        """Write the progress of running tasks; versions stay, other tasks are skipped.
 
         Raises:
             LeaseLost: the fence is not the container's.
@@ -204,10 +208,10 @@ class Store(Protocol):
         """Return the last `LEDGER_LENGTH` attempts in a task's ledger, oldest first."""
 
     def logs(self) -> LogStore:
-        """Return a connection to what bodies log, for another thread.
+        """Return a connection to the log lines of bodies, for another thread.
 
-        It is made where there is nothing yet when the first line is put there. Lines
-        are no state: they are not guarded by a fence, and a power cut may take the last.
+        Its file or collection is made with the first line. Lines are no state: no fence
+        guards them, and a power cut may lose the last ones.
         """
 
     def tallies(self, uids: Iterable[str]) -> Mapping[str, list[Tally]]:
@@ -215,14 +219,14 @@ class Store(Protocol):
 
 
 class LogStore(Protocol):
-    """What bodies logged and printed, kept in chunks beside their tasks.
+    """The lines that bodies logged and printed, kept in chunks beside the tasks.
 
-    Deleting a container deletes its lines. Every call may raise a `StoreError`, after
-    which it may be made again, and the store itself is none the worse for it.
+    Deleting a container deletes its lines. Every call may raise a `StoreError`; the call
+    may be repeated then, and the store itself is not affected.
     """
 
     def put(self, uid: str, chunks: Sequence[LogChunk]) -> None:
-        """Add chunks; those of attempts before the last `LEDGER_LENGTH` are dropped."""
+        """Add chunks; drop the chunks of attempts before the last `LEDGER_LENGTH`."""
 
     def trim(self, uid: str, task: str, attempt: int, first: int, last: int) -> None:
         """Drop the chunks of an attempt whose numbers are `first` to `last`."""
@@ -238,14 +242,14 @@ class LogStore(Protocol):
         """Return chunks in the order in which they were put, and a mark of the last.
 
         Args:
-            uid: the container's.
-            task: of this task alone.
-            attempt: of this attempt alone.
-            after: a mark that this returned: only what was put since.
+            uid: the container's uid.
+            task: return the chunks of this task only.
+            attempt: return the chunks of this attempt only.
+            after: a mark from an earlier call: return the chunks put since then only.
         """
 
     def forget(self, uid: str) -> None:
-        """Drop all of a container."""
+        """Drop all chunks of a container."""
 
     def close(self) -> None:
-        """Let go of files and sockets; a second call does nothing."""
+        """Close files and sockets; a second call does nothing."""

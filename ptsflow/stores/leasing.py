@@ -1,7 +1,7 @@
-"""Leases in a store that holds a container's record in its hands.
+"""Claiming, renewing, saving and giving back a lease, for SQLite and memory.
 
-SQLite and memory read a record, ask the functions below what becomes of it, and write
-that, all within one transaction or lock. MongoDB decides the same inside its filters.
+Each call reads a container's record, asks a pure function below for the new record, and
+writes it, all within one transaction or lock. MongoDB decides the same in its filters.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from ptsflow.core.model import ContainerRecord, Owner, Stop
 from ptsflow.stores.rules import is_held, raise_lost
 
-#: What becomes of the container that is stored (None where there is none): a record to
-#: write over it, or None to leave it as it is.
+#: Takes the stored record (None if there is no container) and returns the record to
+#: write, or None to write nothing.
 Decide = Callable[[ContainerRecord | None], ContainerRecord | None]
 
 #: The fields of a container that `Store.save` leaves as they are stored.
@@ -25,7 +25,7 @@ NOT_SAVED = frozenset(
 
 
 class Leasing(ABC):
-    """The calls of `Store` that concern a lease: each one read, decision and write."""
+    """The calls of `Store` about leases: each is one read, one decision and one write."""
 
     @abstractmethod
     def now(self) -> int:
@@ -33,25 +33,25 @@ class Leasing(ABC):
 
     @abstractmethod
     def _swap_container(self, uid: str, decide: Decide) -> ContainerRecord | None:
-        """Write what `decide` returns of the stored container, and return it."""
+        """Write the record that `decide` returns for the stored one, and return it."""
 
     def claim(
         self, uid: str, owner: Owner, lease_ms: int, *, dead: int | None = None
     ) -> ContainerRecord | None:
-        """Take the lease for `owner`, the fence grown by one, or return None."""
+        """Take the lease for `owner` and raise the fence by one, or return None."""
         return self._swap_container(
             uid, lambda stored: claimed(stored, owner, self.now(), lease_ms, dead)
         )
 
     def renew(self, uid: str, fence: int, lease_ms: int) -> bool:
-        """Move the end of the lease to now + `lease_ms`; False if it was lost."""
+        """Move the end of the lease to now + `lease_ms`; False if the lease was lost."""
         renewed = self._swap_container(
             uid, lambda stored: extended(stored, fence, self.now() + lease_ms)
         )
         return renewed is not None
 
     def save(self, record: ContainerRecord) -> None:
-        """Write all but the lease of a container that is held."""
+        """Write the fields of a leased container that are not `NOT_SAVED`."""
         self._swap_container(record.uid, lambda stored: saved(stored, record))
 
     def release(self, record: ContainerRecord) -> bool:
@@ -62,7 +62,7 @@ class Leasing(ABC):
         return released is not None
 
     def ask_to_stop(self, uid: str, fence: int, how: Stop) -> bool:
-        """Leave word for the owner of the lease of that fence, in `stop_asked`."""
+        """Ask the owner of that fence to stop; False if the lease was lost."""
         asked = self._swap_container(
             uid, lambda stored: asked_to_stop(stored, fence, how)
         )
@@ -76,7 +76,7 @@ def claimed(
     lease_ms: int,
     dead: int | None,
 ) -> ContainerRecord | None:
-    """Return the container as `owner` has it, or None where `owner` cannot have it."""
+    """Return the container leased to `owner`, or None if another owner's lease is live."""
     if stored is None:
         return None
     if stored.is_leased(now):
@@ -96,12 +96,12 @@ def claimed(
 def extended(
     stored: ContainerRecord | None, fence: int, till: int
 ) -> ContainerRecord | None:
-    """Return the container leased until `till`, or None where the lease was lost."""
+    """Return the container leased until `till`, or None if the lease was lost."""
     return replace(stored, leased_till=till) if is_held(stored, fence) else None
 
 
 def saved(stored: ContainerRecord | None, wanted: ContainerRecord) -> ContainerRecord:
-    """Return `wanted` with the name, lease and times of making that are stored.
+    """Return `wanted` with the stored values of the fields in `NOT_SAVED`.
 
     Raises:
         LeaseLost: the lease of `wanted.fence` was lost.
@@ -114,9 +114,9 @@ def saved(stored: ContainerRecord | None, wanted: ContainerRecord) -> ContainerR
 def given_back(
     stored: ContainerRecord | None, wanted: ContainerRecord
 ) -> ContainerRecord | None:
-    """Return the container as its owner leaves it, or None where the lease was lost.
+    """Return the container as its owner leaves it, or None if the lease was lost.
 
-    A lease that its owner gave back before was not lost: `stored` is returned then.
+    If the owner has given the lease back already, return `stored`.
     """
     if stored is None or stored.fence != wanted.fence:
         return None
@@ -128,9 +128,9 @@ def given_back(
 def asked_to_stop(
     stored: ContainerRecord | None, fence: int, how: Stop
 ) -> ContainerRecord | None:
-    """Return the container with word for its owner, or None where the lease was lost.
+    """Return the container with a request to stop, or None if the lease was lost.
 
-    NOW is not taken back by GENTLY.
+    GENTLY does not replace NOW.
     """
     if not is_held(stored, fence):
         return None

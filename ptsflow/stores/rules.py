@@ -1,7 +1,7 @@
-"""What a store that holds the records in its hands decides, as pure functions.
+"""Decisions about commits, ledgers and log lines, as pure functions of records.
 
-SQLite and memory read, ask these and write, all within one transaction or lock.
-MongoDB asks the same questions inside its filters.
+SQLite and memory read records, call these functions and write, all within one transaction
+or lock. MongoDB decides the same inside its filters, and calls them for what it refuses.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from ptsflow.host.clock import to_datetime
 
 
 def is_held(stored: ContainerRecord | None, fence: int) -> TypeGuard[ContainerRecord]:
-    """Return whether the lease of that fence was neither taken nor given back."""
+    """Return whether the lease of that fence was neither lost nor given back."""
     return stored is not None and stored.fence == fence and stored.owner is not None
 
 
 def ledger_of(entries: Iterable[Attempt]) -> list[Attempt]:
-    """Return the last attempts by number, of two of a number the later entry."""
+    """Return the last attempts by number; of two with the same number, the later entry."""
     found = {attempt.number: attempt for attempt in entries}
     return [found[number] for number in sorted(found)[-LEDGER_LENGTH:]]
 
 
 def outlived(chunks: Sequence[LogChunk]) -> dict[str, int]:
-    """Return the last attempt of which no lines are kept now, where a task has one."""
+    """Return, for each task, the last attempt whose lines are to be dropped."""
     newest: dict[str, int] = {}
     for chunk in chunks:
         newest[chunk.task] = max(chunk.attempt, newest.get(chunk.task, 0))
@@ -112,17 +112,17 @@ def recognise(
     at_before: TaskRecord | None,
     at_after: TaskRecord | None,
 ) -> None:
-    """Return if the change was made before by this fence's owner; else raise Conflict.
+    """Return if the owner of the fence made this change earlier; else raise Conflict.
 
-    A client has no fence that would tell its own write from another client's equal
-    one: of two clients that insert the same task, one must be refused.
+    A client has no fence, so its write cannot be told from the equal write of another
+    client: of two clients that insert the same task, one must be refused.
 
     Args:
-        container: Its name, for the message.
-        change: What could not be swapped.
-        fence: What it was tried under.
-        at_before: What is stored under the name before.
-        at_after: What is stored under the name after.
+        container: The container's name, for the message.
+        change: The change that could not be made.
+        fence: The fence of the commit; None for a client.
+        at_before: The task that is stored under the name in `change.before`.
+        at_after: The task that is stored under the name in `change.after`.
     """
     before, after = change.before, change.after
     if fence is not None:
@@ -136,7 +136,7 @@ def recognise(
 
 
 def _is_it(stored: TaskRecord, wanted: TaskRecord) -> bool:
-    """Compare all but what the store gave or progress moved since, and payloads."""
+    """Compare all fields but position, progress and payloads, which may differ."""
     return stored == replace(
         wanted,
         position=stored.position,

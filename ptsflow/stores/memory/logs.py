@@ -1,4 +1,4 @@
-"""What bodies logged, in this process's memory."""
+"""The log lines of bodies in this process's memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ptsflow.stores.rules import outlived
 
 
 class SharedLines:
-    """What the logs of siblings share: chunks by container, each with its mark."""
+    """The chunks that siblings share, by container, each with its mark."""
 
     __slots__ = ("chunks", "lock", "marks")
 
@@ -27,7 +27,7 @@ class MemoryLogs:
         self._lines = lines
 
     def put(self, uid: str, chunks: Sequence[LogChunk]) -> None:
-        """Add chunks; those of attempts before the last `LEDGER_LENGTH` are dropped."""
+        """Add chunks; drop the chunks of attempts before the last `LEDGER_LENGTH`."""
         lines = self._lines
         dropped = outlived(chunks)
         with lines.lock:
@@ -73,7 +73,7 @@ class MemoryLogs:
         return chunks, str(found[-1][0]) if found else after
 
     def forget(self, uid: str) -> None:
-        """Drop all of a container."""
+        """Drop all chunks of a container."""
         with self._lines.lock:
             self._lines.chunks.pop(uid, None)
 

@@ -24,7 +24,7 @@ from ptsflow.stores.rules import check_held, check_writer, is_held
 
 
 class _Data:
-    """What siblings share. Uids are counted, so that none is ever used again."""
+    """The data that siblings share. Uids are counted, so that none is used twice."""
 
     __slots__ = ("lines", "lock", "shelves", "uids")
 
@@ -64,7 +64,7 @@ class MemoryStore(Leasing):
     # -- containers ---------------------------------------------------------
 
     def create(self, name: str) -> tuple[ContainerRecord, bool]:
-        """Return the container of that name, made now if there was none."""
+        """Return the container of that name, and whether this call made it."""
         data = self._data
         with data.lock:
             found = self._find(name)
@@ -94,7 +94,7 @@ class MemoryStore(Leasing):
             return [shelf.record for shelf in self._data.shelves.values()]
 
     def delete(self, uid: str) -> bool:
-        """Delete a container that nobody leases, with its tasks."""
+        """Delete a container and its tasks, unless a live lease holds it."""
         with self._data.lock:
             shelf = self._data.shelves.get(uid)
             if shelf is None or shelf.record.is_leased(self.now()):
@@ -128,7 +128,7 @@ class MemoryStore(Leasing):
         *,
         payloads: bool = False,
     ) -> list[TaskRecord]:
-        """Return tasks by position: all, or those of `names` that exist."""
+        """Return all tasks, or those of `names` that exist, by position."""
         with self._data.lock:
             shelf = self._data.shelves.get(uid)
             found = shelf.in_order(names) if shelf else []
@@ -143,7 +143,7 @@ class MemoryStore(Leasing):
             return shelf.first_open(unleased_at) if shelf else None
 
     def commit(self, uid: str, changes: Sequence[Change], *, fence: int | None) -> None:
-        """Swap every task from `before` to `after`, or none."""
+        """Make all changes, or none of them."""
         with self._data.lock:
             shelf = self._data.shelves.get(uid)
             check_writer(shelf.record if shelf else None, uid, fence, self.now())
@@ -151,7 +151,7 @@ class MemoryStore(Leasing):
                 shelf.commit(changes, fence)
 
     def touch(self, uid: str, progress: Sequence[Progress], *, fence: int) -> None:
-        """Note progress of running tasks, no version moved; late ones are dropped."""
+        """Write the progress of running tasks; versions stay, other tasks are skipped."""
         with self._data.lock:
             shelf = self._data.shelves.get(uid)
             check_held(shelf.record if shelf else None, uid, fence)
@@ -165,7 +165,7 @@ class MemoryStore(Leasing):
             return list(shelf.ledgers.get(name, ())) if shelf else []
 
     def logs(self) -> MemoryLogs:
-        """Return another view of the lines that siblings share."""
+        """Return another connection to the log lines that siblings share."""
         return MemoryLogs(self._data.lines)
 
     def tallies(self, uids: Iterable[str]) -> Mapping[str, list[Tally]]:

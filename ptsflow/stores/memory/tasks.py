@@ -33,14 +33,14 @@ class Shelf:
         self.next_position = 0
 
     def in_order(self, names: Iterable[str] | None = None) -> list[TaskRecord]:
-        """Return tasks by position: all, or those of `names` that exist."""
+        """Return all tasks, or those of `names` that exist, by position."""
         if names is None:
             return sorted(self.tasks.values(), key=_place)
         found = [self.tasks[name] for name in set(names) & self.tasks.keys()]
         return sorted(found, key=_place)
 
     def first_open(self, unleased_at: int | None) -> TaskRecord | None:
-        """Return the first task that is not complete, nor leased at that time."""
+        """Return the first task that is neither complete nor leased at that time."""
         return min(
             (
                 task
@@ -53,14 +53,14 @@ class Shelf:
         )
 
     def commit(self, changes: Sequence[Change], fence: int | None) -> None:
-        """Swap every task from `before` to `after`, or none."""
+        """Make all changes, or none of them."""
         batch = _Swaps(self, fence)
         for change in changes:
             batch.add(change)
         batch.apply()
 
     def touch(self, progress: Iterable[Progress]) -> None:
-        """Note the progress of running tasks."""
+        """Write the progress of running tasks."""
         for each in progress:
             task = self.tasks.get(each.name)
             if task is not None and task.status is Status.RUNNING:
@@ -82,7 +82,7 @@ class Shelf:
 
 
 class _Swaps:
-    """Changes that were matched, kept aside until all of them are."""
+    """The changes of one batch, which take effect together once all of them fit."""
 
     __slots__ = ("fence", "ledgers", "next_position", "shelf", "staged")
 
@@ -94,7 +94,7 @@ class _Swaps:
         self.ledgers: dict[str, list[Attempt]] = {}
 
     def add(self, change: Change) -> None:
-        """Stage one change, or raise Conflict."""
+        """Take in one change, or raise Conflict."""
         before, after = change.before, change.after
         stored = self._get(before.name) if before else None
         taken = self._get(after.name) if after else None
@@ -120,7 +120,7 @@ class _Swaps:
                 self.ledgers[after.name] = ledger
 
     def apply(self) -> None:
-        """Put everything that was staged where everybody sees it."""
+        """Let all changes take effect."""
         tasks = self.shelf.tasks
         for name, task in self.staged.items():
             if task is None:

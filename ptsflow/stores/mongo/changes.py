@@ -1,11 +1,11 @@
-"""What a commit asks of MongoDB, and what to think of it when not everything matched.
+"""The requests of a commit to MongoDB, and what to do if not all of them match.
 
 A swap finds its task by name, version and fence, as the contract says, and by `held`:
 
-- strictly, the writer's own fence: the lease was stamped into this very task, so that
-  one round trip both checks the lease and writes;
-- or else no fence above the container's, which was looked at just before: for inserts,
-  for complete tasks, which no claim stamps, and for clients.
+- Strictly: `held` = the committer's fence. The claim has stamped its fence into this
+  task, so that one round trip both checks the lease and writes.
+- Otherwise: `held` ≤ the container's fence, which was read just before. This is for
+  inserts, for complete tasks (a claim does not stamp them), and for clients.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from ptsflow.stores.mongo.documents import Raw
 from ptsflow.stores.mongo.records import changed_fields, ledger_entry, new_task
 from ptsflow.stores.rules import matches, recognise
 
-#: What is asked of MongoDB for one or more changes.
+#: A request to MongoDB for one or more changes.
 Request = InsertOne[Raw] | UpdateOne | UpdateMany | DeleteOne | DeleteMany
 
 
 class Write(Struct, frozen=True):
-    """What one change writes: an insert has no query, a delete no fields."""
+    """The write of one change: an insert has no query, a delete has no fields."""
 
     query: Raw | None
     fields: Raw | None
-    #: What is added to the ledger.
+    #: The entry for the ledger.
     ended: Raw | None = None
 
 
 class Committer(Struct, frozen=True):
-    """Who commits."""
+    """The runner or client that commits."""
 
     #: None for a client.
     fence: int | None
-    #: What a client marks its write with; a fence is mark enough.
+    #: The mark of a client's write. Writes of runners are known by their fence.
     write: ObjectId | None = None
-    #: Whether the answer to the same commit was lost before.
+    #: Whether the commit is repeated because its answer was lost.
     again: bool = False
 
 
 class Stored(Struct, frozen=True):
-    """A task as it was found, and the client's commit that wrote it last."""
+    """A stored task, and the mark of the client that wrote it last."""
 
     task: TaskRecord
     write: ObjectId | None
@@ -57,14 +57,15 @@ class Stored(Struct, frozen=True):
 
 
 def is_guarded(change: Change) -> bool:
-    """Whether a task's own `held` tells if the lease is still there."""
+    """Return whether the `held` of the task shows if the lease was lost."""
     return change.before is not None and not change.before.is_complete
 
 
 def held_after_release(fence: int) -> float:
-    """Return what stands in `held` once the lease of a fence was given back.
+    """Return the value of `held` after the lease of a fence was given back.
 
-    It is above that fence, whose owner may write no more, and below the next one.
+    fence < value < fence + 1: the owner of the fence can write no more, and the next
+    owner can.
     """
     return fence + 0.5
 
@@ -72,22 +73,22 @@ def held_after_release(fence: int) -> float:
 def adopted(
     change: Change, stored: Mapping[str, Stored], committer: Committer
 ) -> Change:
-    """Return an insert as an update of what a runner before inserted too late.
+    """Return an insert as an update, if a runner that lost the lease made the insert.
 
-    Overtaken between its look at the lease and its write, it may leave a new task of
-    an older fence in the way of its successor, who decided the same.
+    If a runner is overtaken between its check of the lease and its insert, the new task
+    has an older fence and blocks the same insert of the next runner.
     """
     found = None if change.after is None else stored.get(change.after.name)
     if change.before is not None or found is None or committer.fence is None:
         return change
-    # What was there when the lease was claimed has the writer's own fence by now.
+    # The claim stamped its fence into every open task that existed then.
     is_late = found.held is not None and found.held < committer.fence
     is_new = found.task.version == 1 and not found.task.is_complete
     return replace(change, before=found.task) if is_late and is_new else change
 
 
 def places_task(changes: Iterable[Change]) -> tuple[int, int]:
-    """Return the lowest position that is free after these, and how many want one."""
+    """Return the lowest free position after the changes, and how many tasks need one."""
     lowest = missing = 0
     for change in changes:
         before, after = change.before, change.after
@@ -103,7 +104,7 @@ def places_task(changes: Iterable[Change]) -> tuple[int, int]:
 def write_of(
     container: ObjectId, change: Change, committer: Committer, held: object
 ) -> Write:
-    """Return the write for one change, payloads as text."""
+    """Return the write of one change, with payloads as text."""
     before, after = change.before, change.after
     if before is None:
         fields = {} if after is None else new_task(container, after, committer.fence)
@@ -133,10 +134,10 @@ def write_of(
 
 
 def requests_of(writes: Iterable[Write]) -> list[tuple[Request, int]]:
-    """Return what to ask for, in order, each with how many tasks it is about.
+    """Return the requests in order, each with the number of its tasks.
 
-    Tasks that start together become the same thing: for the server, one update of many
-    is about half the work of many updates.
+    Tasks that start together get the same values, and share one request: that is about
+    half the work for the server.
     """
     requests: list[tuple[Request, int]] = []
     for (template, fields, ended), group in groupby(writes, _template):
@@ -157,7 +158,7 @@ def requests_of(writes: Iterable[Write]) -> list[tuple[Request, int]]:
 
 
 def _template(write: Write) -> tuple[Raw | None, Raw | None, Raw | None]:
-    """Return what writes have in common that can be one request."""
+    """Return what must be equal in all writes of one request."""
     query = None if write.query is None else write.query | {"name": None}
     return query, write.fields, write.ended
 
@@ -165,7 +166,7 @@ def _template(write: Write) -> tuple[Raw | None, Raw | None, Raw | None]:
 def _update(fields: Raw, ended: Raw | None) -> Raw:
     if ended is None:
         return {"$set": fields}
-    # The query's version keeps a repeated request from noting it twice.
+    # The query's version keeps a repeated request from adding the entry twice.
     ledger = {"$each": [ended], "$slice": -LEDGER_LENGTH}
     return {"$set": fields, "$push": {"ledger": ledger}}
 
@@ -176,7 +177,7 @@ def _mark(fields: Raw, committer: Committer) -> None:
 
 
 def names_of(changes: Iterable[Change]) -> set[str]:
-    """Return the names of all tasks concerned."""
+    """Return the names of all tasks in the changes."""
     return {
         task.name
         for change in changes
@@ -190,7 +191,7 @@ def not_made(
 ) -> list[Change]:
     """Return the changes that this committer has not made yet, in order.
 
-    One is made, too, where a later one of the batch to the same task is.
+    If a later change of the batch to the same task was made, so was the earlier one.
     """
     left: list[Change] = []
     passed: set[str] = set()

@@ -1,8 +1,8 @@
-"""One client of MongoDB: its URL, its deadlines, its guarantees and its error texts.
+"""One client of MongoDB: its URL, deadlines, guarantees and error texts.
 
-Whatever the URL says, a write is acknowledged by a majority and journaled, and reads
-ask the primary. Every call ends within a deadline (`timeoutMS` in the URL, or 5 s), and
-every error comes out as one line of `ptsflow.errors`.
+Whatever the URL says, a majority acknowledges each write and journals it, and the primary
+answers reads. Every call ends within a deadline (`timeoutMS` in the URL, or 5 s). Every
+error becomes one of `ptsflow.errors`, with a message of one line.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from pymongo.write_concern import WriteConcern
 from ptsflow.errors import StoreError, StoreFull, StoreUnavailable, StoreURLError
 from ptsflow.stores.url_mask import mask
 
-#: What collections hold, as pymongo hands it out.
+#: A document as pymongo returns it.
 Raw = dict[str, Any]
 
-#: How long a call may take, in seconds, where the URL does not say.
+#: How long a call may take, in seconds, if the URL does not say.
 DEADLINE = 5.0
 
-#: The oldest server that has all that is asked of it: 4.4.
+#: The wire version of MongoDB 4.4, the oldest server with all that is needed.
 _OLDEST_WIRE_VERSION = 9
 
 _DURABLE = WriteConcern(w="majority", j=True, wtimeout=int(DEADLINE * 1000))
@@ -48,14 +48,14 @@ _CODEC = CodecOptions[Raw](
     tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_MS
 )
 
-# What pymongo, and the files that it opens, raise over a URL.
+# The errors of pymongo, and of the files that it opens, about a URL.
 _REFUSED = (PyMongoError, OSError, ValueError, TypeError)
 
 _TRANSIENT, _LOGIN, _RIGHTS, _FULL = "transient", "login", "rights", "full"
 
-# What the server's error codes mean. After a transient one the outcome is unknown or
-# nothing was done; either way the same call may be made again. Codes that are not here
-# are refusals, which another try would only repeat.
+# The meanings of the server's error codes. After a transient error the call had no effect,
+# or its effect is unknown; in both cases the same call may be repeated. Every other code
+# is a refusal, which a repeated call would only meet again.
 _MEANING = {
     6: _TRANSIENT,  # HostUnreachable
     7: _TRANSIENT,  # HostNotFound
@@ -85,15 +85,15 @@ _MEANING = {
     14031: _FULL,  # OutOfDiskSpace
 }
 
-# What follows the cause: settings, a description of the topology, or the whole command
-# with all that it was to write.
+# The details after the cause in an error's text: settings, the topology, or the whole
+# command with its data.
 _DETAILS = re.compile(
     r" \(configured timeouts|, Timeout:|, full error| to execute command |\n"
 )
 
 
 class Connection:
-    """A small client for one thread, and how everything is called through it."""
+    """A small client for one thread."""
 
     def __init__(self, url: str) -> None:
         #: The URL with passwords masked.
@@ -119,15 +119,15 @@ class Connection:
     def close(self) -> None:
         """Close the sockets; a second call does nothing."""
         if os.getpid() != self._pid:
-            return  # They are the parent's, which goes on using them.
-        # Saying goodbye to a server that does not answer must not take for ever.
+            return  # The sockets belong to the parent process, which still uses them.
+        # A server that does not answer must not delay the end.
         with contextlib.suppress(PyMongoError), pymongo.timeout(1):
             self._client.close()
 
     def collection(self, name: str, *, durable: bool = True) -> Collection[Raw]:
-        """Return a collection whose writes are durable, whatever the URL says.
+        """Return a collection with durable writes, whatever the URL says.
 
-        Where they need not be, the primary alone confirms them, from its memory.
+        If writes need not be durable, the primary alone confirms them, from its memory.
         """
         return self._database.get_collection(
             name,
@@ -144,7 +144,7 @@ class Connection:
         projection: Raw | None = None,
         sort: str | None = None,
     ) -> list[Raw]:
-        """Return all documents, each batch of them under a deadline of its own."""
+        """Return all documents; each batch has a deadline of its own."""
         raws: list[Raw] = []
         found = collection.find_raw_batches(query, projection)
         if sort is not None:
@@ -165,7 +165,7 @@ class Connection:
 
     @contextlib.contextmanager
     def call(self) -> Iterator[None]:
-        """Give what happens inside a deadline, and errors their one line."""
+        """Give the block a deadline, and translate its errors."""
         if os.getpid() != self._pid:
             raise StoreError(
                 f"expected the store {self.url} to be used by process {self._pid}, "
@@ -179,7 +179,7 @@ class Connection:
             raise self.translated(error) from error
 
     def translated(self, error: Exception) -> StoreError:
-        """Return what an error of pymongo is to a caller of the store."""
+        """Return the error of ptsflow for an error of pymongo."""
         reason = _reason(error).removeprefix(f"{self.place}: ")
         where = f"MongoDB at {self.place}"
         meaning = _meaning(error)
@@ -257,7 +257,7 @@ class Connection:
 
 
 def _client_options() -> Raw:
-    # A store belongs to one thread: its pool is small on purpose.
+    # One thread at a time uses a store, so that two connections are enough.
     return {
         "appname": "ptsflow",
         "maxPoolSize": 2,
@@ -265,7 +265,7 @@ def _client_options() -> Raw:
         "readPreference": "primary",
         "serverSelectionTimeoutMS": int(DEADLINE * 1000),
         "connectTimeoutMS": int(DEADLINE * 1000),
-        # A server that was given up is looked at again well within a call's deadline.
+        # A server that failed is checked again well within the deadline of a call.
         "heartbeatFrequencyMS": 1000,
         "tz_aware": True,
         "uuidRepresentation": "standard",
@@ -304,7 +304,7 @@ def _code(error: Exception) -> int | None:
 
 def _meaning(error: Exception) -> str:
     code = _code(error)
-    # Of a full disk, some places in the server know no better code than UnknownError.
+    # For a full disk, the server sometimes gives no better code than UnknownError.
     if code == 8 and "No space left" in _reason(error):  # noqa: PLR2004
         return _FULL
     return _MEANING.get(code or 0, "")

@@ -1,6 +1,6 @@
-"""The containers of MongoDB: each change of one is a conditional write to it alone.
+"""The containers of MongoDB: each change is a conditional write to one document.
 
-The lease is compared with and set from the server's clock, within the server.
+The server itself compares leases with its clock, and computes their ends.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ class MongoContainers:
         return self._link.now() if self._clock is None else self._clock()
 
     def ensure_indexes(self) -> None:
-        """Make the indexes that are not there yet."""
+        """Make the missing indexes."""
         ContainerDocument.ensure_indexes_in(self._containers)
 
     # -- reading ------------------------------------------------------------
 
     def named(self, name: str) -> ContainerRecord | None:
         """Return the container of that name, or None."""
-        # Without $eq, what is no text could be an operator.
+        # Without $eq, a name that is no string could act as an operator.
         query = ContainerDocument.within(self._containers)
         query = query.filter(__raw__={"name": {"$eq": name}})
         with self._link.call():
@@ -86,7 +86,7 @@ class MongoContainers:
     # -- writing ------------------------------------------------------------
 
     def add(self, uid: ObjectId, name: str) -> ContainerRecord:
-        """Return the container of that name, made under `uid` if there was none."""
+        """Return the container of that name; make it with the id `uid` if it is missing."""
         while (record := self.named(name)) is None:
             document = new_container(uid, name, self.now())
             with self._link.call(), suppress(DuplicateKeyError):
@@ -94,7 +94,7 @@ class MongoContainers:
         return record
 
     def delete(self, container: ObjectId) -> bool:
-        """Delete a container that nobody leases."""
+        """Delete a container, unless a live lease holds it."""
         free = {"_id": container, "$or": self._free()}
         with self._link.call():
             return self._containers.delete_one(free).deleted_count == 1
@@ -102,12 +102,12 @@ class MongoContainers:
     def claim(
         self, container: ObjectId, owner: Owner, lease_ms: int, dead: int | None
     ) -> ContainerRecord | None:
-        """Take the lease for `owner`, or find that it has it; None where it cannot."""
+        """Take the lease for `owner`, who may have it already; None if that cannot be."""
         free = self._free()
         if dead is not None:
             free.append({"fence": dead, "owner.id": {"$ne": owner.id}})
         take = {
-            # Without $literal, a host named "$name" would be read as a field.
+            # Without $literal, a host named "$name" would mean the field `name`.
             "owner": {"$literal": to_builtins(owner)},
             "fence": {"$add": ["$fence", 1]},
             "leased_till": {"$add": [self._time(), lease_ms]},
@@ -122,22 +122,22 @@ class MongoContainers:
         return None if raw is None else container_record(raw)
 
     def renew(self, container: ObjectId, fence: int, lease_ms: int) -> bool:
-        """Move the end of the lease to now + `lease_ms`; False if it was lost."""
+        """Move the end of the lease to now + `lease_ms`; False if the lease was lost."""
         till = {"leased_till": {"$add": [self._time(), lease_ms]}}
         return self._write_held(container, fence, [{"$set": till}])
 
     def save(self, container: ObjectId, record: ContainerRecord) -> bool:
-        """Write all but the lease; False if it was lost."""
+        """Write the fields that `saved_fields` returns; False if the lease was lost."""
         return self._write_held(container, record.fence, {"$set": saved_fields(record)})
 
     def release(self, container: ObjectId, record: ContainerRecord) -> bool:
-        """Write it all and give the lease back; False if it was lost."""
+        """Do what `save` does and give the lease back; False if the lease was lost."""
         free = {"owner": None, "leased_till": None, "stop_asked": None}
         update = {"$set": saved_fields(record) | free}
         return self._write_held(container, record.fence, update)
 
     def ask_to_stop(self, container: ObjectId, fence: int, how: Stop) -> bool:
-        """Leave word for the owner of that fence; False where it has no lease now."""
+        """Ask the owner of that fence to stop; False if the lease was lost."""
         word: Raw | str = how.value
         if how is Stop.GENTLY:
             word = {"$ifNull": ["$stop_asked", how.value]}
@@ -155,7 +155,7 @@ class MongoContainers:
     ) -> tuple[int, Sequence[Change]]:
         """Return the container's fence, and the changes with positions given.
 
-        It is one round trip that finds out whether the committer may write at all.
+        One round trip checks whether the committer may write, and reserves positions.
         """
         container = object_id(uid)
         allowed: Raw = (
@@ -184,13 +184,13 @@ class MongoContainers:
         return raw["fence"], changes
 
     def _time(self) -> str | Raw:
-        """Return the expression that is now on the server."""
+        """Return the expression for the present time on the server."""
         if self._clock is None:
             return "$$NOW"
         return {"$literal": DatetimeMS(self._clock())}
 
     def _free(self) -> list[Raw]:
-        """Return the alternatives of which one is true where no lease is live."""
+        """Return conditions of which at least one is true if no lease is live."""
         return [
             {"owner": None},
             {"leased_till": None},
@@ -203,7 +203,7 @@ def _held(container: ObjectId, fence: int) -> Raw:
 
 
 def _placed(changes: Sequence[Change], position: int) -> list[Change]:
-    """Return the changes with positions given where none was."""
+    """Return the changes, with a position for each task that had none."""
     placed = []
     for change in changes:
         after = change.after

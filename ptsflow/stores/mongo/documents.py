@@ -8,10 +8,9 @@
 | `ptsflow_logs`       | some lines that an attempt logged                           |
 | `ptsflow_meta`       | the version of this layout                                  |
 
-A payload field holds JSON text, or the id of a document of `ptsflow_payloads`. Times are
-BSON dates. The documents are bound to no connection: each store hands them its own
-collections, so that neither stores nor the user's own mongoengine get into each other's
-way.
+A payload field holds JSON text, or the id of a document in `ptsflow_payloads`. Times are
+BSON dates. The document classes have no connection: each store passes its own collections
+to them, so that several stores, and the user's own mongoengine, do not disturb each other.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from mongoengine.fields import (
 from mongoengine.queryset import QuerySet
 from pymongo.collection import Collection
 
-#: What collections hold, as pymongo hands it out.
+#: A document as pymongo returns it.
 Raw = dict[str, Any]
 
 #: The largest payload that is kept within its task's document, in bytes.
@@ -43,8 +42,8 @@ INLINE_LIMIT = 1 << 20
 class StoreDocument(Document):
     """The base of the documents: mongoengine's part in schema, indexes and queries."""
 
-    # The alias is never registered: a query that forgot its collection fails, and
-    # does not end up in the user's default connection.
+    # The alias is never registered. So a query without a collection fails, and does not
+    # go to the user's default connection.
     meta: ClassVar[Raw] = {
         "abstract": True,
         "db_alias": "ptsflow-unbound",
@@ -59,7 +58,7 @@ class StoreDocument(Document):
 
     @classmethod
     def ensure_indexes_in(cls, collection: Collection[Raw]) -> None:
-        """Make the indexes of `meta` in `collection` where they are not there yet."""
+        """Make the missing indexes of `meta` in `collection`."""
         for spec in cls._meta["index_specs"]:
             options = {key: spec[key] for key in spec.keys() - {"fields", "cls"}}
             collection.create_index(spec["fields"], **options)
@@ -92,7 +91,7 @@ class ContainerDocument(StoreDocument):
     created_at = DateTimeField()
     started_at = DateTimeField()
     ended_at = DateTimeField()
-    #: The position of the next task that is added without one.
+    #: The position for the next task that is added without a position.
     next_position = IntField(default=0)
 
 
@@ -139,18 +138,18 @@ class TaskDocument(StoreDocument):
     task_data = BaseField()
     processing_data = BaseField()
     result = BaseField()
-    #: Whether it is not complete.
+    #: Whether the task is not complete.
     open = BooleanField()
-    #: The fence of the lease under which it may be written, while it is open.
+    #: The fence of the lease that may write the task while it is open.
     held = IntField()
-    #: The commit of a client that wrote it last: how it recognises its own write.
+    #: The mark of the client that wrote the task last, to recognise a repeated commit.
     write = ObjectIdField()
-    #: Attempts that ended, the last ones, in the order in which they were noted.
+    #: The last attempts that ended, in the order of their commits.
     ledger = ListField(DictField())
 
 
 class PayloadDocument(StoreDocument):
-    """A payload that is too large for its task's document."""
+    """A payload of more than `INLINE_LIMIT` bytes."""
 
     meta: ClassVar[Raw] = {
         "collection": "ptsflow_payloads",
@@ -178,12 +177,12 @@ class LogDocument(StoreDocument):
     number = IntField()
     #: JSON text.
     lines = StringField()
-    #: Given by the server: a BSON timestamp, greater than all that it gave before.
+    #: A BSON timestamp of the server, greater than all earlier ones.
     mark = BaseField()
 
 
 class MetaDocument(StoreDocument):
-    """What is true of the whole store."""
+    """A fact about the whole store, such as its layout."""
 
     meta: ClassVar[Raw] = {"collection": "ptsflow_meta"}
 
@@ -191,7 +190,7 @@ class MetaDocument(StoreDocument):
     schema = IntField()
 
 
-#: The names of the fields that are BSON dates, in whichever document.
+#: The names of all fields that are BSON dates.
 TIMES = frozenset(
     name
     for document in (ContainerDocument, TaskDocument)

@@ -1,7 +1,7 @@
-"""What bodies logged, in MongoDB.
+"""The log lines of bodies in MongoDB.
 
-The server itself marks each chunk when it is put: clients on several machines, whose
-clocks differ, put them into one order.
+The server marks each chunk, so that chunks of several machines, whose clocks differ, have
+one order.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class MongoLogs:
         name = LogDocument.collection_name()
         self._chunks = self._link.collection(name, durable=False)
         self._is_made = False
-        # The ids of the chunks that were put last, or not, as the answer was lost.
+        # The ids of chunks whose answer was lost, so that they may be stored or not.
         self._unsure: dict[_Key, ObjectId] = {}
 
     def put(self, uid: str, chunks: Sequence[LogChunk]) -> None:
-        """Add chunks; those of attempts before the last `LEDGER_LENGTH` are dropped."""
+        """Add chunks; drop the chunks of attempts before the last `LEDGER_LENGTH`."""
         container = object_id(uid)
         keys = [(uid, each.task, each.attempt, each.number) for each in chunks]
         self._unsure = {key: self._unsure.get(key, ObjectId()) for key in keys}
@@ -59,7 +59,7 @@ class MongoLogs:
             self._chunks.insert_many(documents, ordered=False)
         except BulkWriteError as error:
             problems = (error.details or {}).get("writeErrors", ())
-            # What is there already was put by the call whose answer was lost.
+            # A duplicate was stored by the call whose answer was lost.
             if {problem["code"] for problem in problems} != {_DUPLICATE}:
                 raise
 
@@ -95,7 +95,7 @@ class MongoLogs:
         return [log_chunk(raw) for raw in raws], f"{last.time}.{last.inc}"
 
     def forget(self, uid: str) -> None:
-        """Drop all of a container."""
+        """Drop all chunks of a container."""
         with self._link.call():
             self._chunks.delete_many({"container": object_id(uid)})
 
@@ -105,7 +105,7 @@ class MongoLogs:
 
 
 def _mark(text: str | None) -> Timestamp:
-    """Return the mark that `read` gave, or the one before all."""
+    """Return the mark that `read` returned, or one before all others."""
     seconds, _, place = (text or "").partition(".")
     with suppress(ValueError):
         return Timestamp(int(seconds), int(place))

@@ -42,7 +42,7 @@ _SAVED = tuple(
 
 
 def object_id(uid: str) -> ObjectId:
-    """Return the `_id` of a uid; of what no store gave, one that no document has."""
+    """Return the `_id` of a uid; for an invalid uid, an id that no document has."""
     return ObjectId(uid) if ObjectId.is_valid(uid) else ObjectId()
 
 
@@ -65,7 +65,7 @@ def stop_word(raw: Raw) -> Stop | None:
 
 
 def task_record(raw: Raw) -> TaskRecord:
-    """Return the record of a task's document; payloads it lacks are UNSET."""
+    """Return the record of a task's document; missing payloads are UNSET."""
     _dates_to_millis(raw)
     try:
         return convert(raw, TaskRecord)
@@ -74,7 +74,7 @@ def task_record(raw: Raw) -> TaskRecord:
 
 
 def new_container(uid: ObjectId, name: str, created_at: int) -> Raw:
-    """Return the document of a container that is made now."""
+    """Return the document of a new container."""
     document = ContainerDocument(
         id=uid, name=name, status="pending", created_at=to_datetime(created_at)
     )
@@ -82,7 +82,7 @@ def new_container(uid: ObjectId, name: str, created_at: int) -> Raw:
 
 
 def saved_fields(record: ContainerRecord) -> Raw:
-    """Return what `Store.save` writes of a container."""
+    """Return the fields that `Store.save` writes."""
     fields: Raw = {name: getattr(record, name) for name in _SAVED}
     fields["status"] = record.status.value
     fields["plan"] = to_builtins(record.plan)
@@ -91,7 +91,7 @@ def saved_fields(record: ContainerRecord) -> Raw:
 
 
 def new_task(container: ObjectId, task: TaskRecord, fence: int | None) -> Raw:
-    """Return the document of a task that is added under `fence`."""
+    """Return the document of a new task, written under `fence`."""
     fields: Raw = dict(zip(_TASK_FIELDS, astuple(task), strict=True))
     for name in PAYLOADS:
         if fields[name] is UNSET:
@@ -105,9 +105,10 @@ def new_task(container: ObjectId, task: TaskRecord, fence: int | None) -> Raw:
 
 
 def changed_fields(before: TaskRecord, after: TaskRecord, fence: int | None) -> Raw:
-    """Return what a swap under `fence` writes: the fields that differ, and progress.
+    """Return the fields that a swap writes: those that differ, and the progress.
 
-    Progress moves no version, so that `before` does not tell what is stored of it.
+    `Store.touch` changes the stored progress without a new version, so the progress in
+    `before` may not be the stored one.
     """
     fields: Raw = {
         name: new
@@ -129,14 +130,14 @@ def changed_fields(before: TaskRecord, after: TaskRecord, fence: int | None) -> 
 
 
 def ledger_entry(attempt: Attempt) -> Raw:
-    """Return what a task's ledger keeps of an attempt."""
+    """Return the entry of an attempt in the ledger of its task."""
     fields: Raw = to_builtins(attempt)
     _millis_to_dates(fields)
     return fields
 
 
 def ledger_entries(raw: Raw) -> list[Attempt]:
-    """Return the attempts in the ledger of a task's document, as they were noted."""
+    """Return the attempts in the ledger of a task's document, in stored order."""
     entries = raw.get("ledger") or []
     try:
         for entry in entries:
@@ -147,7 +148,7 @@ def ledger_entries(raw: Raw) -> list[Attempt]:
 
 
 def new_lines(uid: ObjectId, container: ObjectId, chunk: LogChunk) -> Raw:
-    """Return the document of a chunk that is put now."""
+    """Return the document of a new chunk."""
     return {
         "_id": uid,
         "container": container,
@@ -155,7 +156,7 @@ def new_lines(uid: ObjectId, container: ObjectId, chunk: LogChunk) -> Raw:
         "attempt": chunk.attempt,
         "number": chunk.number,
         "lines": to_json(chunk.lines).decode(),
-        # What is empty is replaced by the server.
+        # The server replaces an empty timestamp by its own.
         "mark": Timestamp(0, 0),
     }
 
@@ -172,7 +173,7 @@ def log_chunk(raw: Raw) -> LogChunk:
 
 
 def is_large(payload: object) -> bool:
-    """Whether a payload is kept in a document of its own."""
+    """Return whether a payload needs a document of its own."""
     return (
         isinstance(payload, str)
         and len(payload) > INLINE_LIMIT // 4
@@ -181,7 +182,7 @@ def is_large(payload: object) -> bool:
 
 
 def references(raw: Mapping[str, Any]) -> Iterator[tuple[str, ObjectId]]:
-    """Yield the payload fields that refer to a document of their own, with its id."""
+    """Yield the payload fields that hold the id of a `PayloadDocument`, with the id."""
     for name in PAYLOADS:
         if isinstance(value := raw.get(name), ObjectId):
             yield name, value

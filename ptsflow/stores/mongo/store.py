@@ -1,9 +1,9 @@
 """A store in MongoDB, for several machines and many people who look at it.
 
-Each state change is one conditional write to one document; there are no transactions,
-so a standalone server is as good as a replica set. What guards a task against an owner
-who lost the lease is the field `held` in the task itself: a claim puts its fence into
-every open task before it returns, and whoever holds an older one matches nothing.
+Each change of state is one conditional write to one document. There are no transactions,
+so that a standalone server is as good as a replica set. The field `held` guards a task
+against an owner who lost the lease: a claim writes its fence into every open task before
+it returns, and writes under older fences match no task.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class MongoStore:
         self._containers = MongoContainers(self._link, clock)
         self._tasks = MongoTasks(self._link)
         self._lines = self._link.collection(LogDocument.collection_name())
-        # What calls wrote, or not, whose answer was lost.
+        # Calls whose answer was lost, so that their writes may be stored or not.
         self._unsure: _Unsure | None = None
         self._made: dict[str, ObjectId] = {}
         self._deleted: set[str] = set()
@@ -135,8 +135,8 @@ class MongoStore:
     # -- containers ---------------------------------------------------------
 
     def create(self, name: str) -> tuple[ContainerRecord, bool]:
-        """Return the container of that name, made now if there was none."""
-        # Kept until the answer is known: whose document it is shows in its `_id`.
+        """Return the container of that name, and whether this call made it."""
+        # The id is kept until the answer is known: it shows which call made the document.
         uid = self._made.setdefault(name, ObjectId())
         with self._link.call():
             record = self._containers.add(uid, name)
@@ -152,7 +152,7 @@ class MongoStore:
         return self._containers.all()
 
     def delete(self, uid: str) -> bool:
-        """Delete a container that nobody leases, with its tasks."""
+        """Delete a container and its tasks, unless a live lease holds it."""
         container = object_id(uid)
         again = uid in self._deleted
         self._deleted.add(uid)
@@ -169,7 +169,7 @@ class MongoStore:
     def claim(
         self, uid: str, owner: Owner, lease_ms: int, *, dead: int | None = None
     ) -> ContainerRecord | None:
-        """Take the lease for `owner`, the fence grown by one, or return None."""
+        """Take the lease for `owner` and raise the fence by one, or return None."""
         container = object_id(uid)
         record = self._containers.claim(container, owner, lease_ms, dead)
         if record is not None:
@@ -177,11 +177,11 @@ class MongoStore:
         return record
 
     def renew(self, uid: str, fence: int, lease_ms: int) -> bool:
-        """Move the end of the lease to now + `lease_ms`; False if it was lost."""
+        """Move the end of the lease to now + `lease_ms`; False if the lease was lost."""
         return self._containers.renew(object_id(uid), fence, lease_ms)
 
     def save(self, record: ContainerRecord) -> None:
-        """Write all but the lease of a container that is held."""
+        """Write the fields of a leased container, but name, lease and time of making."""
         container = object_id(record.uid)
         with self._link.call():
             if not self._containers.save(container, record):
@@ -200,7 +200,7 @@ class MongoStore:
         return True
 
     def ask_to_stop(self, uid: str, fence: int, how: Stop) -> bool:
-        """Leave word for the owner of the lease of that fence, in `stop_asked`."""
+        """Ask the owner of that fence to stop; False if the lease was lost."""
         return self._containers.ask_to_stop(object_id(uid), fence, how)
 
     def stop_asked(self, uid: str, fence: int) -> Stop | None:
@@ -216,7 +216,7 @@ class MongoStore:
         *,
         payloads: bool = False,
     ) -> list[TaskRecord]:
-        """Return tasks by position: all, or those of `names` that exist."""
+        """Return all tasks, or those of `names` that exist, by position."""
         return self._tasks.read(object_id(uid), names, payloads=payloads)
 
     def next_open(
@@ -226,14 +226,14 @@ class MongoStore:
         return self._tasks.first_open(object_id(uid), unleased_at)
 
     def commit(self, uid: str, changes: Sequence[Change], *, fence: int | None) -> None:
-        """Swap every task from `before` to `after`, each by itself, in order."""
+        """Make the changes one by one, in order."""
         try:
             if fence is None:
                 self._commit_as_client(uid, changes)
             else:
                 self._swap(uid, changes, Committer(fence))
         except ContainerNotFound:
-            # What was inserted after the deletion, nobody would ever list.
+            # Tasks that were inserted after the deletion would never be seen or deleted.
             self._tasks.delete(object_id(uid))
             raise
 
@@ -252,7 +252,7 @@ class MongoStore:
             raise
 
     def touch(self, uid: str, progress: Sequence[Progress], *, fence: int) -> None:
-        """Note progress of running tasks, no version moved; late ones are dropped."""
+        """Write the progress of running tasks; versions stay, other tasks are skipped."""
         container = object_id(uid)
         with self._link.call():
             if not progress or not self._tasks.touch(container, progress, fence):
@@ -263,7 +263,7 @@ class MongoStore:
         return self._tasks.ledger(object_id(uid), name)
 
     def logs(self) -> MongoLogs:
-        """Return a connection to what bodies log, with a client of its own."""
+        """Return a connection to the log lines, with a client of its own."""
         return MongoLogs(self._source)
 
     def tallies(self, uids: Iterable[str]) -> Mapping[str, list[Tally]]:
@@ -290,8 +290,8 @@ class MongoStore:
             changes = self._left(uid, changes, committer)
             if not changes:
                 return
-            # The lease was found to be held just now: tasks that were not stamped,
-            # as a client added them during the claim, may be written too.
+            # `_left` has just checked the lease. So tasks without the fence, which a
+            # client added during the claim, may be written too.
             strict = False
         raise Conflict(
             f"container with the uid {uid}: tasks change faster than they can be "
@@ -299,7 +299,7 @@ class MongoStore:
         )
 
     def _check_still_there(self, uid: str, fence: int | None) -> None:
-        """Raise if container or lease were lost between the look and the write."""
+        """Raise if the container or the lease was lost between check and write."""
         record = self._containers.get(object_id(uid))
         if record is None or fence is not None:
             check_writer(record, uid, fence, now=0)
@@ -307,7 +307,7 @@ class MongoStore:
     def _left(
         self, uid: str, changes: Sequence[Change], committer: Committer
     ) -> Sequence[Change]:
-        """Return which changes are still to be made, or raise where one cannot be."""
+        """Return the changes that are still to be made; raise if one cannot be made."""
         container = object_id(uid)
         stored = self._tasks.stored(container, changes)
         left = [
@@ -322,5 +322,5 @@ class MongoStore:
         return left
 
 
-#: How often a commit is tried where tasks changed between its write and its look.
+#: How many times a commit is tried if tasks change between its write and its check.
 _ROUNDS = 5

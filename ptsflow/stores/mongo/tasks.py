@@ -1,8 +1,8 @@
 """The tasks and payloads of MongoDB: reading, swapping, stamping and counting them.
 
-A payload over 1 MiB goes into a document of its own before the task's swap refers to it,
-and what it replaces is deleted afterwards. A crash in between leaves a document that
-nothing refers to, until the container is deleted.
+A payload over 1 MiB is written to a document of its own; then the task is swapped; then
+the replaced payload is deleted. If the runner dies in between, a payload without a task
+remains until the container is deleted.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from ptsflow.stores.mongo.records import (
 )
 from ptsflow.stores.rules import ledger_of
 
-#: How many writes go to the server at once, under one deadline.
+#: How many requests are sent at once, under one deadline.
 _PART = 5_000
 
 _DUPLICATE = 11000
@@ -64,7 +64,7 @@ class MongoTasks:
         self._payloads = link.collection(PayloadDocument.collection_name())
 
     def ensure_indexes(self) -> None:
-        """Make the indexes that are not there yet."""
+        """Make the missing indexes."""
         TaskDocument.ensure_indexes_in(self._tasks)
         PayloadDocument.ensure_indexes_in(self._payloads)
 
@@ -73,7 +73,7 @@ class MongoTasks:
     def read(
         self, container: ObjectId, names: Iterable[str] | None, *, payloads: bool
     ) -> list[TaskRecord]:
-        """Return a container's tasks by position, all or those of `names`."""
+        """Return all tasks of a container, or those of `names`, by position."""
         query: Raw = {"container": container}
         if names is not None:
             query["name"] = {"$in": list(names)}
@@ -105,7 +105,7 @@ class MongoTasks:
     def stored(
         self, container: ObjectId, changes: Iterable[Change]
     ) -> dict[str, Stored]:
-        """Return the tasks that changes are about, by name, as they are now."""
+        """Return the stored tasks that changes concern, by name."""
         query = {"container": container, "name": {"$in": list(names_of(changes))}}
         raws = self._link.find_all(self._tasks, query, _WITHOUT_PAYLOADS)
         return {
@@ -146,7 +146,7 @@ class MongoTasks:
         return {uid: found.get(container, []) for uid, container in containers.items()}
 
     def _with_payloads(self, raws: list[Raw]) -> list[Raw]:
-        """Return tasks with texts in place of the ids of their large payloads."""
+        """Return tasks with the texts of large payloads in place of their ids."""
         for _ in range(_ROUNDS):
             wanted = {ref for raw in raws for _, ref in references(raw)}
             if not wanted:
@@ -162,7 +162,7 @@ class MongoTasks:
             gone = [raw["_id"] for raw in raws if any(references(raw))]
             if not gone:
                 return raws
-            # Tasks that were swapped since they were read; one is read again.
+            # These tasks were swapped after they were read, so read them again.
             fresh = self._link.find_all(
                 self._tasks, {"_id": {"$in": gone}}, _WITHOUT_LEDGER
             )
@@ -183,15 +183,15 @@ class MongoTasks:
         *,
         strict: bool,
     ) -> bool:
-        """Make the changes in order; False where not every one matched.
+        """Make the changes in order; return False if not all of them matched.
 
         Args:
             container: The container's `_id`.
             changes: What to write.
-            committer: Who writes.
-            bound: The container's fence, or what `held_after_release` makes of it: nothing
-                held above it is written.
-            strict: Whether all tasks must be held under just that fence.
+            committer: The runner or client that commits.
+            bound: The highest `held` of a task that may be written: the container's
+                fence, or `held_after_release` of it.
+            strict: Whether `held` must equal `bound` in all tasks.
         """
         held = bound if strict else {"$not": {"$gt": bound}}
         batch = _Batch()
@@ -213,7 +213,7 @@ class MongoTasks:
     def touch(
         self, container: ObjectId, progress: Iterable[Progress], fence: int
     ) -> bool:
-        """Note the progress of running tasks; False where not every one matched."""
+        """Write the progress of running tasks; return False if not all matched."""
         requests: list[tuple[Request, int]] = []
         for each in progress:
             update = UpdateOne(
@@ -234,7 +234,7 @@ class MongoTasks:
         return self._sent(requests)
 
     def hold(self, container: ObjectId, fence: int) -> None:
-        """Stamp the fence into all open tasks: older ones are refused from now on."""
+        """Stamp the fence into all open tasks, so that older fences are refused."""
         older = {
             "container": container,
             "open": True,
@@ -244,7 +244,7 @@ class MongoTasks:
             self._tasks.update_many(older, {"$set": {"held": fence}})
 
     def let_go(self, container: ObjectId, fence: int) -> None:
-        """Refuse the fence in open tasks from now on, as its lease was given back."""
+        """Stamp all open tasks as released, so that the fence is refused."""
         mine = {"container": container, "open": True, "held": fence}
         with self._link.call():
             self._tasks.update_many(mine, {"$set": {"held": held_after_release(fence)}})
@@ -256,7 +256,7 @@ class MongoTasks:
                 collection.delete_many({"container": container})
 
     def _sent(self, requests: Sequence[tuple[Request, int]]) -> bool:
-        """Write in order; False as soon as something does not match."""
+        """Send the requests in order; return False at the first that does not match."""
         for start in range(0, len(requests), _PART):
             part = requests[start : start + _PART]
             with self._link.call():
@@ -272,7 +272,7 @@ class MongoTasks:
         return True
 
     def _references(self, container: ObjectId, names: Iterable[str]) -> set[ObjectId]:
-        """Return the ids of large payloads that tasks of these names refer to."""
+        """Return the ids of the large payloads of these tasks."""
         query = {
             "container": container,
             "name": {"$in": list(names)},
@@ -283,12 +283,12 @@ class MongoTasks:
 
 
 class _Batch:
-    """The writes of one commit, its large payloads taken out."""
+    """The writes of one commit, with the large payloads taken out of them."""
 
     def __init__(self) -> None:
         self._writes: list[Write] = []
         self.payloads: list[Raw] = []
-        #: Names of tasks that refer to a large payload, now or after the swap.
+        #: The names of tasks with a large payload before or after the swap.
         self.watched: set[str] = set()
 
     def add(
@@ -309,15 +309,16 @@ class _Batch:
 
     @property
     def requests(self) -> list[tuple[Request, int]]:
-        """What to ask for, in order, each with how many tasks it is about."""
+        """The requests in order, each with the number of its tasks."""
         return requests_of(self._writes)
 
 
 def _may_be_large(change: Change, fields: Raw, committer: Committer) -> bool:
-    """Whether a large payload is written, or may be what is replaced.
+    """Return whether a large payload is written, or may be replaced.
 
-    A runner that has not read what it replaces does not ask: that would be a round
-    trip more for every task. Such a payload stays until its container is deleted.
+    If a runner has not read the payload that it replaces, the answer is False: to look
+    would cost one more round trip for every task. If that payload is large, it remains
+    until its container is deleted.
     """
     before = change.before
     if change.after is None:
@@ -337,5 +338,5 @@ def _is_name_taken(error: BulkWriteError) -> bool:
     return codes == {_DUPLICATE} and not details.get("writeConcernErrors")
 
 
-#: How often tasks are read that change between them and their payloads.
+#: How many times tasks are read again that change before their payloads are read.
 _ROUNDS = 5

@@ -1,8 +1,8 @@
-"""The table of containers in SQLite, read and written within whoever's transaction.
+"""The table of containers in SQLite, read and written within the caller's transaction.
 
-A uid is the time at which its container was made, or one more than the last one: it is
-not used again by another file of the same name, nor by a copy that was put back. What is
-kept beside the file, by uid, is never taken for another container's.
+A uid is the time at which its container was made, or one more than the last uid. So
+another file of the same name, or a restored copy, does not use it again: lock files and
+folders that are named by uid never belong to another container.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class SqliteContainers:
         return record
 
     def put(self, record: ContainerRecord, next_position: int) -> None:
-        """Write a container over what is stored of it."""
+        """Replace the row of a container."""
         row = rows.container_row(record, next_position)
         self._execute(rows.UPDATE_CONTAINER, (*row, row[0]))
 
     def swap(self, uid: str, decide: Decide) -> ContainerRecord | None:
-        """Write what `decide` returns of a container, and return it."""
+        """Write the record that `decide` returns for the stored one, and return it."""
         stored, next_position = self.get(uid)
         record = decide(stored)
         if record is not None and record is not stored:
@@ -59,12 +59,12 @@ class SqliteContainers:
         return record
 
     def remove(self, uid: str) -> None:
-        """Delete a container with all that belongs to it."""
+        """Delete a container with its tasks, payloads and ledgers."""
         for statement in rows.DELETE_CONTAINER:
             self._execute(statement, (int(uid),))
 
     def is_asked_to_stop(self, uid: str) -> bool:
-        """Whether there is word for the container's owner; plan and all unread."""
+        """Return whether the container's owner was asked to stop; read no plan for it."""
         found = self._execute(rows.STOP_ASKED, (rows.number(uid),)).fetchall()
         return bool(found and found[0][0])
 

@@ -1,4 +1,4 @@
-"""A connection to a file of SQLite: transactions, patience, and no forks."""
+"""A connection to a SQLite file: transactions, waiting for others, refusing forks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _BUSY = (apsw.BusyError, apsw.LockedError)
-#: What the outside did. Every other error of apsw would be our own mistake.
+#: Errors with causes outside of ptsflow. Any other error of apsw is a bug in ptsflow.
 _OUTSIDE = (
     *_BUSY,
     apsw.CantOpenError,
@@ -37,13 +37,13 @@ _OUTSIDE = (
 class Kind(Struct, frozen=True):
     """How one kind of file is made and opened, and what its errors mean."""
 
-    #: Makes sure that there is a file that is worth opening.
+    #: Makes the file if it does not exist, and refuses a file that cannot be a database.
     prepare: Callable[[Path], None]
-    #: Opens it within some seconds, or raises what SQLite says of it.
+    #: Opens the file within some seconds, or raises an error of apsw.
     connect: Callable[[Path, float], apsw.Connection]
-    #: Says what an error of SQLite, with the system's number, means to a user.
+    #: Translates an error of SQLite, with the system's errno, for the user.
     refusal: Callable[[Path, apsw.Error, int], StoreError]
-    #: What to do about a file that is damaged.
+    #: The advice to the user of a damaged file.
     cure: str
 
 
@@ -51,12 +51,12 @@ class Database:
     """One connection to the file, for one thread at a time.
 
     Args:
-        path: Absolute; the file is made where there is none.
-        kind: What is in it.
-        patience: For how many seconds to wait while other processes write.
+        path: The absolute path; the file is made if it does not exist.
+        kind: The kind of file.
+        patience: How many seconds to wait while other processes write.
     """
 
-    #: Those open in this process, or in the one that it is a fork of.
+    #: The open connections of this process, or of the process that it is a fork of.
     _instances: ClassVar[WeakSet[Database]] = WeakSet()
 
     def __init__(self, path: Path, kind: Kind, patience: float) -> None:
@@ -66,11 +66,11 @@ class Database:
         self.pid = os.getpid()
         self._errno = 0
         for other in self._instances:
-            # SQLite's notes of this file's locks came over the fork, the locks did not.
+            # A fork inherits SQLite's record of its locks on the file, but not the locks.
             if other.path == path and other.pid:
                 other.check_use()
         kind.prepare(path)
-        # The owner of a store and the run it was given to may call it at once.
+        # The user of a `Client` and a run that was given it may call the store at once.
         self._turn = threading.RLock()
         self.connection = self.read(kind.connect, path, patience)
         self._layout = self.connection.pragma("user_version")
@@ -91,7 +91,7 @@ class Database:
             self.pid = 0
 
     def check_use(self) -> None:
-        """Raise if it was closed, or came into this process by a fork."""
+        """Raise if the connection was closed, or if this process is a fork of its own."""
         pid = os.getpid()
         if self.pid == pid:
             return
@@ -103,7 +103,7 @@ class Database:
         )
 
     def check_place(self) -> None:
-        """Raise if the file was removed or replaced: what is written would be lost."""
+        """Raise if the file was removed or replaced, because writes would be lost."""
         if not self.is_in_place():
             raise StoreDamaged(
                 f"{self.path}: expected the file that was opened, found it removed or "
@@ -120,22 +120,22 @@ class Database:
             )
 
     def is_in_place(self) -> bool:
-        """Whether the file that was opened is still the one of that name."""
+        """Return whether the path still leads to the file that was opened."""
         try:
             return self.path.stat().st_ino == self._inode
         except OSError:
             return False
 
     def raise_damaged(self, what: str) -> Never:
-        """Raise for what was read and is not what was written."""
+        """Raise because the check value of `what` does not fit."""
         raise StoreDamaged(
             f"{self.path}: {what} does not fit its check value; {self._kind.cure}"
         )
 
     def read(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do it, again and again while others hold the file and patience lasts.
+        """Call `action`; repeat it while other processes hold the file, up to `patience`.
 
-        SQLite's own waiting starves some of many writers; random pauses do not.
+        With many writers SQLite's own waiting starves some; random pauses do not.
         """
         self.check_use()
         end = 0.0
@@ -156,7 +156,7 @@ class Database:
             time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - no secret.
 
     def write(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do it in a transaction of its own, durable when this returns."""
+        """Call `action` in a transaction, which is durable when this call returns."""
         return self.read(self._transact, action, args, kwargs)
 
     def _transact(

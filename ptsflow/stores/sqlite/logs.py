@@ -1,8 +1,8 @@
-"""What bodies logged, in a SQLite file of its own beside the store's.
+"""The log lines of bodies, in a SQLite file of their own beside the store's.
 
-Lines are no state: nobody waits for a disk before a body goes on, so this file is never
-synced. What was put survives the end of the process, and a power cut may take the last
-of it. Whatever is wrong with this file is no reason to refuse the store's.
+Lines are no state, so a body does not wait until they are on the disk: this file is never
+synced. Lines survive the end of the process; a power cut may lose the last ones. A fault
+of this file does not affect the store.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _TABLES = (
     number INTEGER NOT NULL,
     lines TEXT NOT NULL
 ) STRICT""",
-    # Every index ends with the mark, so that what it finds is in order.
+    # SQLite appends the mark to every index, so that rows are found in its order.
     "CREATE INDEX chunks_of_containers ON chunks (container)",
     "CREATE INDEX chunks_of_attempts ON chunks (container, task, attempt)",
 )
@@ -69,8 +69,8 @@ class SqliteLogs:
     """Chunks of lines in one file, for one thread at a time.
 
     Args:
-        store: The file of the store; its name and `.logs` is the name of this one.
-        patience: For how many seconds to wait while other processes write.
+        store: The store's file; this file has the same name with `.logs` at its end.
+        patience: How many seconds to wait while other processes write.
     """
 
     def __init__(self, store: Path, patience: float) -> None:
@@ -79,7 +79,7 @@ class SqliteLogs:
         self._database: Database | None = None
 
     def put(self, uid: str, chunks: Sequence[LogChunk]) -> None:
-        """Add chunks; those of attempts before the last `LEDGER_LENGTH` are dropped."""
+        """Add chunks; drop the chunks of attempts before the last `LEDGER_LENGTH`."""
         rows = [_chunk_row(number(uid), each) for each in chunks]
         old = [(number(uid), task, last) for task, last in outlived(chunks).items()]
         database = self._database_in_place() or self._open()
@@ -90,7 +90,7 @@ class SqliteLogs:
         self._drop(_TRIM, (number(uid), task, attempt, first, last))
 
     def forget(self, uid: str) -> None:
-        """Drop all of a container."""
+        """Drop all chunks of a container."""
         self._drop(_FORGET, (number(uid),))
 
     def _drop(self, statement: str, args: Row) -> None:

@@ -1,7 +1,8 @@
-"""Records as rows of SQLite and back, with the statements that carry them.
+"""Records as rows of SQLite and back, and the statements of the store.
 
-A row's last column is a check value over all before it. SQLite keeps a whole float as
-an int and knows no negative zero; both are levelled out before the value is taken.
+The last column of a row is a check value of the other columns. SQLite keeps a whole float
+as an integer and has no negative zero. So `+ 0.0` makes such values alike before the check
+value is computed.
 """
 
 from __future__ import annotations
@@ -29,21 +30,21 @@ from ptsflow.core.model import (
     TaskRecord,
 )
 
-#: A row as SQLite gives it: what its types are is what the tables promise.
+#: A row as SQLite returns it; the STRICT tables guarantee the types of its cells.
 Row = tuple[Any, ...]
 
-# The columns are the fields of the records in their order, and the store's own. The check
-# value depends on that order: fields that change places make a new layout.
+# The columns are the fields of the records, in their order, and the store's own. Check
+# values depend on the order: a new order of fields is a new layout.
 
 CONTAINER = (*ContainerRecord.__struct_fields__, "next_position", "checksum")
 
-#: The fields of a task that are kept in its row as they are.
+#: The fields of a task that are copied into its row, after the keys.
 _PLAIN = tuple(
     name
     for name in TaskRecord.__struct_fields__
     if name not in {"name", "position", *PAYLOADS}
 )
-#: What names, places and indexes a task comes first, so that a statement may leave it out.
+#: The keys and indexed columns come first, so that UPDATE statements can leave them out.
 TASK = ("container", "name", "position", "is_open", *_PLAIN, "checksum")
 _PERCENTAGE, _TEXT = TASK.index("percentage_complete"), TASK.index("status_text")
 #: The columns of floats, in which SQLite keeps no negative zero.
@@ -152,12 +153,12 @@ TALLIES = (
 
 
 def number(uid: str) -> int:
-    """Return the uid as SQLite counts it; 0, which is nobody's, for another store's."""
+    """Return the uid as an integer; for a uid of another kind of store 0, which none has."""
     return int(uid) if uid.isdecimal() and len(uid) < 19 else 0  # noqa: PLR2004 - 64 bits.
 
 
 def is_intact(row: Row) -> bool:
-    """Return whether the check value at the row's end is that of the rest."""
+    """Return whether the check value at the row's end fits the other columns."""
     return bool(crc32(encode(row[:-1])) == row[-1])
 
 
@@ -194,7 +195,7 @@ _ENUMS = {
 
 
 def _compiled(parameters: str, expression: str) -> Callable[..., Any]:
-    """Return a function that names every field: a loop over them takes twice as long."""
+    """Compile a function that names every field; a loop over fields takes twice as long."""
     known = {"TaskRecord": TaskRecord, "enums": _ENUMS}
     function: Callable[..., Any] = eval(  # noqa: S307 - made of names of fields alone.
         f"lambda {parameters}: {expression}", known
@@ -220,7 +221,7 @@ def _compiled_task_of() -> Callable[[Row, Row], TaskRecord]:
 
 
 _cells = _compiled_cells()
-#: Returns the task of an intact row, and of its payloads in the order of `PAYLOADS`.
+#: Makes a task of an intact row and of its payloads, in the order of `PAYLOADS`.
 task_of = _compiled_task_of()
 
 
@@ -235,7 +236,7 @@ NOT_LOADED = (UNSET, UNSET, UNSET)
 
 
 def progressed(row: Row, percentage: float, text: str) -> Row:
-    """Return what `TOUCH` writes to an intact row: percentage, text and check value."""
+    """Return the values that `TOUCH` writes: percentage, text and the new check value."""
     moved = list(row[:-1])
     moved[_PERCENTAGE], moved[_TEXT] = percentage + 0.0, text
     return moved[_PERCENTAGE], text, crc32(encode(moved))
@@ -248,7 +249,7 @@ def attempt_row(attempt: Attempt) -> Row:
 
 
 def payloads_of(cells: Row) -> Row | None:
-    """Return the texts of three (check value, bytes) pairs, or None if one is wrong."""
+    """Return the texts of three (check value, bytes) pairs; None if a value does not fit."""
     texts: list[str | None] = []
     for value, data in zip(cells[::2], cells[1::2], strict=True):
         if value is None:

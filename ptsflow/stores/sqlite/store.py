@@ -1,9 +1,9 @@
 """A store in one SQLite file, for the processes of one machine.
 
-Every write is one `BEGIN IMMEDIATE` transaction in WAL mode with `synchronous=FULL`:
-one sync a commit, and what was committed survives a power cut. Payloads lie in a table
-of their own, so that starting and finishing a task never rewrites its results. Every
-row carries a check value, because SQLite itself notices no flipped byte.
+Every write is one `BEGIN IMMEDIATE` transaction in WAL mode with `synchronous=FULL`: each
+commit is synced once, and survives a power cut. Payloads have a table of their own, so
+that the start or end of a task does not rewrite them. Every row has a check value, because
+SQLite itself does not notice a flipped byte.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class SqliteStore(Leasing):
     # -- containers ---------------------------------------------------------
 
     def create(self, name: str) -> tuple[ContainerRecord, bool]:
-        """Return the container of that name, made now if there was none."""
+        """Return the container of that name, and whether this call made it."""
         found = self.container(name)
         return (found, False) if found else self._write(self._create, name)
 
@@ -114,11 +114,11 @@ class SqliteStore(Leasing):
         return self._read(self._containers.all)
 
     def delete(self, uid: str) -> bool:
-        """Delete a container that nobody leases, with its tasks."""
+        """Delete a container and its tasks, unless a live lease holds it."""
         is_gone = self._write(self._delete, uid)
         if is_gone:
             logs = self.logs()
-            # What is wrong with lines is no reason to keep a container.
+            # If the lines cannot be deleted, the container is deleted all the same.
             with suppress(StoreError), closing(logs):
                 logs.forget(uid)
         return is_gone
@@ -153,7 +153,7 @@ class SqliteStore(Leasing):
         *,
         payloads: bool = False,
     ) -> list[TaskRecord]:
-        """Return tasks by position: all, or those of `names` that exist."""
+        """Return all tasks, or those of `names` that exist, by position."""
         return self._tasks.tasks(uid, names, payloads=payloads)
 
     def next_open(
@@ -163,11 +163,11 @@ class SqliteStore(Leasing):
         return self._tasks.next_open(uid, unleased_at)
 
     def commit(self, uid: str, changes: Sequence[Change], *, fence: int | None) -> None:
-        """Swap every task from `before` to `after`, or none, in one commit."""
+        """Make all changes in one transaction, or none of them."""
         self._tasks.commit(uid, changes, fence)
 
     def touch(self, uid: str, progress: Sequence[Progress], *, fence: int) -> None:
-        """Note progress of running tasks, no version moved; late ones are dropped."""
+        """Write the progress of running tasks; versions stay, other tasks are skipped."""
         self._tasks.touch(uid, progress, fence)
 
     def attempts(self, uid: str, name: str) -> list[Attempt]:
@@ -175,7 +175,7 @@ class SqliteStore(Leasing):
         return self._tasks.attempts(uid, name)
 
     def logs(self) -> SqliteLogs:
-        """Return a connection to what bodies log, in a file beside this one."""
+        """Return a connection to the log lines, which have a file beside this one."""
         return SqliteLogs(self._database.path, self._database.patience)
 
     def tallies(self, uids: Iterable[str]) -> Mapping[str, list[Tally]]:

@@ -1,7 +1,7 @@
 """The tasks of SQLite: reading, swapping and counting them, and their ledgers.
 
-Payloads and ledgers lie in tables of their own, so that starting and finishing a task
-never rewrites its results, and a task that just succeeds writes one row.
+Payloads and ledgers have tables of their own. So the start or end of a task does not
+rewrite its payloads, and a task that succeeds at once needs only its own row.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class SqliteTasks:
         *,
         payloads: bool = False,
     ) -> list[TaskRecord]:
-        """Return tasks by position: all, or those of `names` that exist."""
+        """Return all tasks, or those of `names` that exist, by position."""
         query = rows.FULL_TASKS if payloads else rows.TASKS
         if names is None:
             return self._read(query, (rows.number(uid),))
@@ -95,7 +95,7 @@ class SqliteTasks:
         return f"task {task!r} of container {container and container.name!r}"
 
     def _blame(self, number: int) -> Never:
-        """Raise for the task whose text cannot even be decoded."""
+        """Raise StoreDamaged that names the task whose text is no valid UTF-8."""
         query = "SELECT id, CAST(name AS BLOB) FROM tasks WHERE container = ?"
         task = ""
         found: list[rows.Row] = self._execute(query, (number,)).fetchall()
@@ -133,7 +133,7 @@ class SqliteTasks:
     # -- writing ------------------------------------------------------------
 
     def commit(self, uid: str, changes: Sequence[Change], fence: int | None) -> None:
-        """Swap every task from `before` to `after`, or none, in one commit."""
+        """Make all changes in one transaction, or none of them."""
         self._write(self._commit, uid, changes, fence)
 
     def _commit(self, uid: str, changes: Sequence[Change], fence: int | None) -> None:
@@ -234,7 +234,7 @@ class SqliteTasks:
         )
 
     def touch(self, uid: str, progress: Sequence[Progress], fence: int) -> None:
-        """Note progress of running tasks, no version moved; late ones are dropped."""
+        """Write the progress of running tasks; versions stay, other tasks are skipped."""
         self._write(self._touch, uid, progress, fence)
 
     def _touch(self, uid: str, progress: Sequence[Progress], fence: int) -> None:
@@ -253,7 +253,7 @@ _NOTHING = TaskRecord(name="", task_data=None, processing_data=None, result=None
 
 
 class _Places:
-    """The next free position of a container: read and written back only if needed."""
+    """The next free position of a container, read and written only if a task needs one."""
 
     __slots__ = ("containers", "next", "stored", "uid")
 
@@ -272,6 +272,6 @@ class _Places:
         return given
 
     def keep(self) -> None:
-        """Write the next free position back."""
+        """Write the next free position, if any was given."""
         if self.stored is not None:
             self.containers.put(self.stored, self.next)
