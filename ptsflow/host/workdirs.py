@@ -67,7 +67,7 @@ def is_over(task: TaskRecord, short_lived: Collection[str]) -> bool:
     return by_itself and task.step in short_lived
 
 
-def gone(changes: Sequence[Change], short_lived: Collection[str]) -> list[str]:
+def superfluous(changes: Sequence[Change], short_lived: Collection[str]) -> list[str]:
     """Return the names of the folders that committed changes make superfluous.
 
     A folder is superfluous if its task is done, or begins anew: then it is forgotten like
@@ -120,9 +120,9 @@ class Workdirs:
     ) -> None:
         root = root_of(own_root)
         #: A root for this run alone, removed with its contents by `close`.
-        self._borrowed: Path | None = None
+        self._temporary_root: Path | None = None
         if root is None:
-            root = self._borrowed = _temporary()
+            root = self._temporary_root = _temporary()
         self.folder = root / container_folder(container)
         self._place = str(self.folder)
         #: False if no earlier run left the folder and no body has asked for one in it.
@@ -140,7 +140,7 @@ class Workdirs:
     def settle(self, changes: Sequence[Change]) -> None:
         """Remove the folders that committed changes make superfluous."""
         if self._is_there():
-            self._let_go(gone(changes, self._short_lived))
+            self._set_aside(superfluous(changes, self._short_lived))
 
     def sweep(self, tasks: Iterable[TaskRecord]) -> None:
         """Remove the folders that earlier runs left and no open task needs.
@@ -152,7 +152,7 @@ class Workdirs:
             open_tasks = (t for t in tasks if not is_over(t, self._short_lived))
             kept = {task_folder(task) for task in open_tasks}
             names = [path.name for path in self.folder.iterdir()]
-            self._let_go(leftovers(names, kept))
+            self._set_aside(leftovers(names, kept))
         else:
             self._may_be_there = False
 
@@ -162,8 +162,8 @@ class Workdirs:
             self._queue.put(None)
             self._thread.join()
             self._thread = None
-        if self._borrowed is not None:
-            self._remove(self._borrowed)
+        if self._temporary_root is not None:
+            self._remove(self._temporary_root)
         with contextlib.suppress(OSError):
             self.folder.rmdir()  # Fails unless it is empty.
         notices, self._notices = self._notices, []
@@ -179,7 +179,7 @@ class Workdirs:
         except OSError:
             return False
 
-    def _let_go(self, names: Iterable[str]) -> None:
+    def _set_aside(self, names: Iterable[str]) -> None:
         for name in names:
             path = self.folder / name
             aside = self.folder / f"{_GONE}{os.urandom(8).hex()}"

@@ -22,10 +22,10 @@ from ptsflow.core.model import (
 from ptsflow.host import workdirs
 from ptsflow.host.workdirs import (
     Workdirs,
-    gone,
     leftovers,
     root_in_cache,
     root_of,
+    superfluous,
     task_folder,
 )
 from tests.support.reports import Reports, handle_of
@@ -182,7 +182,7 @@ def test_a_folder_goes_when_its_task_is_done_or_begins_anew(
     before: TaskRecord | None, after: TaskRecord | None, *, goes: bool
 ) -> None:
     assert (before or RUNNING).processing_data in (UNSET, None, "5")
-    assert gone([Change(before, after)], SHORT) == [task_folder(TASK)] * goes
+    assert superfluous([Change(before, after)], SHORT) == [task_folder(TASK)] * goes
 
 
 def test_the_folder_of_a_step_that_keeps_it_goes_only_when_the_task_begins_anew() -> (
@@ -190,8 +190,8 @@ def test_the_folder_of_a_step_that_keeps_it_goes_only_when_the_task_begins_anew(
 ):
     again = transitions.reset(DONE, fence=1)
 
-    assert gone([Change(RUNNING, DONE)], set()) == []
-    assert gone([Change(DONE, again)], set()) == [task_folder(TASK)]
+    assert superfluous([Change(RUNNING, DONE)], set()) == []
+    assert superfluous([Change(DONE, again)], set()) == [task_folder(TASK)]
 
 
 @pytest.mark.parametrize(

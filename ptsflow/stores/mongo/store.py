@@ -173,7 +173,7 @@ class MongoStore:
         container = object_id(uid)
         record = self._containers.claim(container, owner, lease_ms, dead)
         if record is not None:
-            self._tasks.hold(container, record.fence)
+            self._tasks.stamp(container, record.fence)
         return record
 
     def renew(self, uid: str, fence: int, lease_ms: int) -> bool:
@@ -196,7 +196,7 @@ class MongoStore:
                 stored = self._containers.get(container)
                 if stored is None or stored.fence != record.fence:
                     return False
-            self._tasks.let_go(container, record.fence)
+            self._tasks.stamp_released(container, record.fence)
         return True
 
     def ask_to_stop(self, uid: str, fence: int, how: Stop) -> bool:

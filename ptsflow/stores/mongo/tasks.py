@@ -233,7 +233,7 @@ class MongoTasks:
             requests.append((update, 1))
         return self._sent(requests)
 
-    def hold(self, container: ObjectId, fence: int) -> None:
+    def stamp(self, container: ObjectId, fence: int) -> None:
         """Stamp the fence into all open tasks, so that older fences are refused."""
         older = {
             "container": container,
@@ -243,7 +243,7 @@ class MongoTasks:
         with self._link.call():
             self._tasks.update_many(older, {"$set": {"held": fence}})
 
-    def let_go(self, container: ObjectId, fence: int) -> None:
+    def stamp_released(self, container: ObjectId, fence: int) -> None:
         """Stamp all open tasks as released, so that the fence is refused."""
         mine = {"container": container, "open": True, "held": fence}
         with self._link.call():
