@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from ptsflow.host.clock import since_boot
 from ptsflow.workflow.handle import TaskHandle
+from tests.support import journals
 
 #: Where bodies write to: set for each runner.
 JOURNAL = "PTSFLOW_TEST_JOURNAL"
@@ -30,15 +31,10 @@ class Line(Struct, frozen=True):
 
 
 def write(what: str, task: TaskHandle) -> None:
-    """Append a line with one write, so that no crash tears it."""
+    """Note what a body does."""
     container = task.idempotency_key.removesuffix(f"/{task.name}")
     fields = (what, container, task.name, task.attempt, task.fence, os.getpid())
-    line = " ".join(map(str, (*fields, since_boot()))) + "\n"
-    number = os.open(os.environ[JOURNAL], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    try:
-        os.write(number, line.encode())
-    finally:
-        os.close(number)
+    journals.append(os.environ[JOURNAL], *fields, since_boot())
 
 
 @contextmanager
@@ -52,11 +48,8 @@ def noted(task: TaskHandle) -> Iterator[None]:
 
 
 def read(path: Path) -> list[Line]:
-    if not path.exists():
-        return []
     lines = []
-    for text in path.read_text().splitlines():
-        what, container, task, attempt, fence, pid, at = text.split(" ")
+    for what, container, task, attempt, fence, pid, at in journals.read(path):
         numbers = int(attempt), int(fence), int(pid)
         lines.append(Line(what, container, task, *numbers, float(at)))
     return lines

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
-from ptsflow.host.clock import since_boot
 from tests.crash import journal as journals
-from tests.support.waiting import PATIENCE
+from tests.support.processes import state_of
+from tests.support.waiting import PATIENCE, until
 
 
 def until_it_runs(journal: Path, bodies: int, seconds: float = PATIENCE) -> None:
     """Wait until so many bodies have started."""
-    end = since_boot() + seconds
-    while sum(journals.starts(journals.read(journal)).values()) < bodies:
-        assert since_boot() < end, journals.read(journal)
-        time.sleep(0.005)
+    until(
+        lambda: sum(journals.starts(journals.read(journal)).values()) >= bodies,
+        seconds=seconds,
+        seen=lambda: journals.read(journal),
+    )
 
 
 def until_it_is_stopped(pid: int, seconds: float = PATIENCE) -> None:
     """Wait until a process is stopped by SIGSTOP."""
-    end = since_boot() + seconds
-    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
-        assert since_boot() < end
-        time.sleep(0.002)
+    until(lambda: state_of(pid) == "T", seconds=seconds)
 
 
 def until_it_ended(journal: Path, task: str, seconds: float = PATIENCE) -> None:
     """Wait until a body of that task has ended."""
-    end = since_boot() + seconds
-    while ("end", task) not in {(x.what, x.task) for x in journals.read(journal)}:
-        assert since_boot() < end, journals.read(journal)
-        time.sleep(0.005)
+    until(
+        lambda: ("end", task) in {(x.what, x.task) for x in journals.read(journal)},
+        seconds=seconds,
+        seen=lambda: journals.read(journal),
+    )

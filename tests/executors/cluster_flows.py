@@ -9,6 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from ptsflow import Retry, TaskHandle, Workflow, step
+from tests.support import journals, waiting
 
 #: How long a body waits for its gate, in seconds.
 _PATIENCE = 60.0
@@ -25,29 +26,25 @@ class Entry(Struct, frozen=True):
 
 
 def note(journal: str, what: str, task: TaskHandle) -> None:
-    """Append a line with one write, so that no crash tears it."""
-    number = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    try:
-        words = (what, task.name, task.attempt, os.getpid(), time.monotonic())
-        os.write(number, (" ".join(map(str, words)) + "\n").encode())
-    finally:
-        os.close(number)
+    words = (what, task.name, task.attempt, os.getpid(), time.monotonic())
+    journals.append(journal, *words)
 
 
 def entries(journal: str) -> list[Entry]:
-    path = Path(journal)
-    lines = path.read_text().splitlines() if path.exists() else []
-    split = [line.split() for line in lines]
-    return [Entry(w, t, int(a), int(p), float(at)) for w, t, a, p, at in split]
+    return [
+        Entry(what, name, int(attempt), int(pid), float(at))
+        for what, name, attempt, pid, at in journals.read(journal)
+    ]
 
 
 def until(journal: str, what: str, count: int) -> list[Entry]:
     """Return the entries of a kind, when there are so many."""
-    deadline = time.monotonic() + _PATIENCE
-    while len(found := [e for e in entries(journal) if e.what == what]) < count:
-        assert time.monotonic() < deadline, entries(journal)
-        time.sleep(0.02)
-    return found
+
+    def found() -> list[Entry]:
+        return [entry for entry in entries(journal) if entry.what == what]
+
+    waiting.until(lambda: len(found()) >= count, seen=lambda: entries(journal))
+    return found()
 
 
 def open_gate(journal: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ptsflow import Retry, TaskHandle, Workflow, step
+from tests.support.journals import append
 
 ONCE_MORE = Retry(1, delay=0)
 
@@ -232,13 +233,7 @@ class Chaotic(Workflow):
 
 
 def note(journal: str, what: str, name: str) -> None:
-    """Append a line with one write, so that no crash tears it."""
-    number = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    try:
-        line = f"{what} {name} {os.getpid()} {time.monotonic()}\n"
-        os.write(number, line.encode())
-    finally:
-        os.close(number)
+    append(journal, what, name, os.getpid(), time.monotonic())
 
 
 class Busy(Workflow):
