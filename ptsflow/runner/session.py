@@ -83,7 +83,7 @@ def execute(planned: PlannedRun, store: Store, bus: Bus, reopen: Reopen) -> Repo
 
 
 def _container_of(planned: PlannedRun, store: Store) -> ContainerRecord:
-    """Return the container, which is made if there is none, unless it does not fit."""
+    """Return the container, made if there is none; refuse a container that does not fit."""
     # Check $TMPDIR first: a container without tasks counts as complete.
     container_lock.check_folder()
     container, _ = store.create(planned.container)
