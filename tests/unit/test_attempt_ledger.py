@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from msgspec.structs import replace
 
@@ -142,7 +144,7 @@ def test_every_attempt_stays_with_how_it_ended() -> None:
         (3, "failed", "Fail", "no such feed"),
         (4, "skipped", "", ""),
     ]
-    assert made[0].error.startswith("OSError: away (test_ledger.py:")
+    assert made[0].error.startswith(f"OSError: away ({Path(__file__).name}:")
     assert 'raise OSError("away")' in made[0].traceback
     assert [a.began_at for a in made] == sorted(a.began_at for a in made)
     assert all(a.ran_by.partition(":")[2].isdecimal() for a in made)

@@ -819,4 +819,4 @@ def test_steps_and_items_are_resumed_in_proportion() -> None:
         assert resumption.changes == []
         assert len(forecast(plan, tasks, resumption)) == 21 * count + 1
 
-    assert growth(resume, 250) < IN_PROPORTION
+    assert growth(resume, 100) < IN_PROPORTION

@@ -811,7 +811,7 @@ def test_steps_cost_in_proportion() -> None:
         resumed = Play(flow, complete=complete).waves()
         assert (len(waves), resumed) == (count, [f"s{count - 1}"])
 
-    assert growth(schedule, 500) < IN_PROPORTION
+    assert growth(schedule, 200) < IN_PROPORTION
 
 
 def test_items_cost_in_proportion() -> None:
@@ -828,4 +828,4 @@ def test_items_cost_in_proportion() -> None:
         assert started == 2 * count + 1
         assert play.schedule.succeeded()
 
-    assert growth(schedule, 5_000) < IN_PROPORTION
+    assert growth(schedule, 2_000) < IN_PROPORTION
