@@ -104,7 +104,7 @@ def _launch_first() -> None:
 
 def _no_deadline() -> None:
     """A runner that cannot renew its lease goes on."""
-    _put(heartbeat, "STOP_AFTER", 3.0)
+    _put(heartbeat, "STOP_AFTER", 10.0)
 
 
 def _no_dead() -> None:
