@@ -35,7 +35,7 @@ _TERMINATED = 143
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 complete, 1 a step failed, 2 usage, 3 a bug in ptsflow, "
     "4 target, declaration or parameters do not fit, 5 held by another runner, "
-    "6 store, 75 lease lost, 124 --timeout, 130 Ctrl-C, 143 SIGTERM.",
+    "6 store, 75 lease lost, 124 --timeout, 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.",
 )
 @click.version_option(__version__, "-V", "--version", message="ptsflow %(version)s")
 @common_options

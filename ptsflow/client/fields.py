@@ -39,7 +39,7 @@ def check_name(name: object, what: str, container: str | None = None) -> None:
     """Refuse a value that cannot be a name.
 
     Raises:
-        InvalidName: it is no str, empty, over 200 bytes of UTF-8, or not valid text.
+        InvalidName: it is no str, empty, blank, over 200 bytes of UTF-8, or not valid text.
     """
     where = "" if container is None else f"container {container!r}: "
     expected = f"{where}the name of a {what} must be a str of 1 to {NAME_LIMIT} bytes"
@@ -53,6 +53,8 @@ def check_name(name: object, what: str, container: str | None = None) -> None:
         ) from None
     if size == 0:
         raise InvalidName(f"{expected}, found an empty one")
+    if name.isspace():
+        raise InvalidName(f"{expected} that are not all blank, found {name!r}")
     if size > NAME_LIMIT:
         raise InvalidName(f"{expected}, found {size} bytes: {name[:40]!r}...")
     if "\0" in name:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from ptsflow.executors.attempt import Call
 from ptsflow.executors.base import Executor
 from ptsflow.executors.threads import ThreadExecutor
 from ptsflow.host import container_lock
+from ptsflow.host.cpus import usable_cpus
 from ptsflow.workflow.workflow import Workflow
 
 #: How many more attempts than a cluster has room for are begun, so that no worker waits.
@@ -26,7 +26,7 @@ _MOST_JOBS = 256
 
 def default_jobs() -> int:
     """Return how many bodies run at a time unless a number is given."""
-    return min(32, (os.cpu_count() or 1) + 4)
+    return min(32, usable_cpus() + 4)
 
 
 class Placement:
@@ -64,6 +64,8 @@ class Placement:
             step.name: _name_of(step.executor, executor) for step in plan.steps
         }
         self._threads = ThreadExecutor()
+        # Processes begin in the folder of the run, whatever folder a body changes to.
+        self._folder = _current_folder()
         self._executors: dict[object, Executor] = {}
         self._starting = threading.Lock()
 
@@ -123,7 +125,7 @@ class Placement:
         if name == "process":
             from ptsflow.executors.processes import pool  # noqa: PLC0415 - rarely needed
 
-            return pool.begin(kind, container, lock)
+            return pool.begin(kind, container, lock, self._folder)
         from ptsflow.executors.cluster import coordinator  # noqa: PLC0415 - rarely needed
 
         return coordinator.begin(name, kind, container, lock)
@@ -136,6 +138,13 @@ class Placement:
 
     def _lock_file(self) -> Path:
         return container_lock.file_of(self._store, self._container.uid)
+
+
+def _current_folder() -> str | None:
+    try:
+        return str(Path.cwd())
+    except OSError:  # it was removed
+        return None
 
 
 def _name_of(of_step: ExecutorName | None, of_run: ExecutorName) -> ExecutorName:

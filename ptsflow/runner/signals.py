@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while a run lasts, and in the processes that its bodies fork."""
+"""SIGINT, SIGTERM and SIGHUP while a run lasts, and in the processes that bodies fork."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from types import FrameType
 
 from ptsflow.executors import fork_guard
 
-#: Whether a run of this process handles SIGINT and SIGTERM.
+#: Whether a run of this process handles these signals.
 _is_handled = threading.Event()
 
 
 @contextlib.contextmanager
 def handled(note: Callable[[int], None]) -> Iterator[None]:
-    """Call `note` with the number of each SIGINT and SIGTERM while this lasts.
+    """Call `note` with the number of each SIGINT, SIGTERM and SIGHUP while this lasts.
 
+    SIGHUP, which a terminal sends when it is closed, stays ignored if it was ignored
+    (nohup).
     Python handles signals in the main thread only: in another thread nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -28,10 +30,10 @@ def handled(note: Callable[[int], None]) -> Iterator[None]:
     def handle(number: int, _frame: FrameType | None) -> None:
         note(number)
 
-    before = {
-        number: signal.signal(number, handle)
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in numbers}
     _is_handled.set()
     try:
         yield
@@ -41,8 +43,8 @@ def handled(note: Callable[[int], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _let_sigterm_end_the_child() -> None:
-    """Restore SIGTERM in a process that a body forked.
+def _let_signals_end_the_child() -> None:
+    """Restore SIGTERM and SIGHUP in a process that a body forked.
 
     `multiprocessing.Pool` ends its processes by SIGTERM and waits until they are gone.
     SIGINT stays handled, and ignored in effect: a terminal sends SIGINT to all processes,
@@ -51,6 +53,8 @@ def _let_sigterm_end_the_child() -> None:
     """
     if _is_handled.is_set() and not fork_guard.is_forking_workers():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-os.register_at_fork(after_in_child=_let_sigterm_end_the_child)
+os.register_at_fork(after_in_child=_let_signals_end_the_child)

@@ -112,7 +112,8 @@ def _load_file(place: str) -> ModuleType:
     path = Path(place).resolve()
     if not path.is_file():
         raise LoadError(f"{place}: no such file; TARGET is path/file.py:Class")
-    name = path.stem
+    # A dot in a module's name would mean a package.
+    name = path.stem.replace(".", "_")
     other = f"ptsflow_target_{name}"
     for loaded in (sys.modules.get(name), sys.modules.get(other)):
         if loaded is not None and getattr(loaded, "__file__", None) == str(path):

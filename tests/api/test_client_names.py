@@ -22,6 +22,8 @@ class Name(str):
 
 NAMES = [
     pytest.param("", "found an empty one", id="empty"),
+    pytest.param("   ", "found '   '", id="spaces"),
+    pytest.param("\t\n", r"found '\t\n'", id="tab and newline"),
     pytest.param("x" * 201, f"found 201 bytes: {'x' * 40!r}...", id="201 bytes"),
     pytest.param(
         "é" * 101, f"found 202 bytes: {'é' * 40!r}...", id="202 bytes of UTF-8"
@@ -33,6 +35,14 @@ NAMES = [
     pytest.param("a\0b", r"found 'a\x00b'", id="NUL"),
     pytest.param("\ud800", r"found '\ud800', which is no valid text", id="a surrogate"),
 ]
+
+
+def allowed(found: str) -> str:
+    """Return what the line says of a name beside its size."""
+    if "x00" in found:
+        return " without NUL"
+    blank = found.startswith(("found ' ", r"found '\t"))
+    return " that are not all blank" if blank else ""
 
 
 def said(expected: type[Exception], act: Callable[[], object]) -> str:
@@ -54,7 +64,7 @@ def test_what_is_no_name_of_a_container_is_refused(
 ) -> None:
     before = len(client.get_task_containers())
     line = said(InvalidName, lambda: getattr(client, method)(value))
-    without = " without NUL" if "x00" in found else ""
+    without = allowed(found)
 
     assert line == (
         f"the name of a container must be a str of 1 to 200 bytes{without}, {found}"
@@ -79,7 +89,7 @@ def test_what_is_no_name_of_a_task_is_refused(
 ) -> None:
     before = container.add_task("a")
     line = said(InvalidName, lambda: act(container, value))
-    without = " without NUL" if "x00" in found else ""
+    without = allowed(found)
 
     assert line == (
         f"container {container.name!r}: the name of a task must be a str of 1 to 200 "

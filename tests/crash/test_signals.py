@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM, once and twice, while bodies run side by side."""
+"""SIGINT, SIGTERM and SIGHUP, once and twice, while bodies run side by side."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.crash.waiting import until_it_ended, until_it_runs
 SIGNALS = [
     pytest.param(signal.SIGINT, 130, id="interrupt"),
     pytest.param(signal.SIGTERM, 143, id="terminate"),
+    pytest.param(signal.SIGHUP, 129, id="hang up"),
 ]
 
 

@@ -211,7 +211,7 @@ class ServedRun:
         if not isinstance(ended, Lost):
             return BodyEnded(ended)
         problem = self._processes.problem
-        if ended.kind == "ProcessDied" and problem:
+        if ended.kind in {"ProcessDied", "ImportFailed"} and problem:
             module = self._description.reference.module
             why = f"{this_worker()} could not import {module}: {problem}; install it there"
             return Lost("WorkerLost", why)

@@ -23,7 +23,7 @@ from ptsflow.host.clock import since_boot
 
 #: Signals by which a terminal or a service manager stops the runner. They reach the fork
 #: server as well, which ignores them: the runner says when the fork server ends.
-RUNNER_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+RUNNER_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: How many reads `drain` makes at most, so that a body that prints without end cannot
 #: hold it.
 _MOST_READS = 16
@@ -72,13 +72,16 @@ class ForkClient:
 
     Args:
         command: the command of the fork server; the number of its socket is appended.
+        folder: the folder in which it runs; None for the current one.
         setting: the first message to every worker process.
 
     Raises:
         OSError: the fork server cannot be started.
     """
 
-    def __init__(self, command: Sequence[str], setting: Setting) -> None:
+    def __init__(
+        self, command: Sequence[str], setting: Setting, folder: str | None = None
+    ) -> None:
         self._setting = setting
         self._lock = threading.Lock()
         self._workers: dict[int, WorkerProcess] = {}
@@ -90,14 +93,15 @@ class ForkClient:
         self.has_ended = threading.Event()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket = ours
-        # The fork server inherits the mask, so that no Ctrl-C and no SIGTERM can end it
-        # before it has had the time to ignore both.
+        # The fork server inherits the mask, so that no such signal can end it before it
+        # has had the time to ignore them.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, RUNNER_SIGNALS)
         try:
             self._process = subprocess.Popen(  # noqa: S603 - this very interpreter
                 [*command, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                cwd=folder,
             )
         except OSError:
             ours.close()

@@ -173,7 +173,7 @@ class _ForkServer:
             if os.getppid() != server:  # the fork server died before the line above
                 os._exit(0)
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGCONT, signal.SIGTERM):
+            for number in (signal.SIGCHLD, signal.SIGCONT, *RUNNER_SIGNALS):
                 signal.signal(number, signal.SIG_DFL)
             # A process group of its own: Ctrl-C does not reach the body, and the body
             # can be killed together with all that it started.

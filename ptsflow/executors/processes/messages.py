@@ -128,7 +128,7 @@ class Lost(Message, frozen=True, tag=True, array_like=True):
     The runner decides what follows, because the runner alone knows the step's `retry=`.
     """
 
-    kind: Literal["TimedOut", "ProcessDied", "WorkerLost"]
+    kind: Literal["TimedOut", "ProcessDied", "ImportFailed", "WorkerLost"]
     why: str
 
     def error(self) -> errors.AttemptLost:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -18,7 +19,7 @@ from pathlib import Path
 from msgspec.json import encode
 
 from ptsflow.core.model import ContainerRecord
-from ptsflow.core.outcome import Outcome
+from ptsflow.core.outcome import Outcome, Raised
 from ptsflow.executors import attempt
 from ptsflow.executors.attempt import Call
 from ptsflow.executors.processes.fork_client import (
@@ -58,18 +59,21 @@ _FORK_SERVER = (
 )
 
 
-def begin(kind: type[Workflow], container: ContainerRecord, lock: Path) -> Processes:
+def begin(
+    kind: type[Workflow], container: ContainerRecord, lock: Path, folder: str | None
+) -> Processes:
     """Start the processes in which the bodies of a run will run.
 
     Args:
         kind: the class of the workflow.
         container: the container that the run holds.
         lock: the container's lock file (see `host.container_lock`).
+        folder: the folder in which bodies begin; None for the current one.
 
     Raises:
         LoadError: another process could not find the workflow's class.
     """
-    return Processes(refer(kind), setting_of(container), lock)
+    return Processes(refer(kind), setting_of(container), lock, folder)
 
 
 class Processes:
@@ -79,22 +83,36 @@ class Processes:
         reference: the workflow class, as `loading.refer` wrote it.
         setting: the first message to every worker process.
         lock: a file of which every worker process holds a shared lock while it lives.
+        folder: the folder in which bodies begin; None for the current one.
     """
 
-    def __init__(self, reference: Reference, setting: Setting, lock: Path) -> None:
+    def __init__(
+        self,
+        reference: Reference,
+        setting: Setting,
+        lock: Path,
+        folder: str | None = None,
+    ) -> None:
         self.room: int | None = None
         arguments = [json.dumps(sys.path), str(lock), encode(reference).decode()]
-        self._command = [sys.executable, "-c", _FORK_SERVER, *arguments]
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001 - as multiprocessing does
+        self._command = [sys.executable, *flags, "-c", _FORK_SERVER, *arguments]
+        self._folder = folder
         self._setting = setting
         self._lock = threading.Lock()
         self._idle: list[WorkerProcess] = []
         self._is_stopped = False
-        self._fork_client = ForkClient(self._command, setting)
+        self._fork_client = ForkClient(self._command, setting, folder)
 
     def run(self, call: Call) -> Outcome:
         """Have a worker process make the attempt; return how it ended."""
         ended = self.make(assignment(call), call.handle)
-        return attempt.failed(call, ended.error()) if isinstance(ended, Lost) else ended
+        if not isinstance(ended, Lost):
+            return ended
+        if ended.kind == "ImportFailed":
+            # The import would most likely fail again, for every step and item.
+            return Raised(ended.why, None, "ImportError")
+        return attempt.failed(call, ended.error())
 
     def make(self, given: Assignment, handle: TaskHandle) -> Outcome | Lost:
         """Have a worker process make the attempt.
@@ -108,6 +126,8 @@ class Processes:
         """
         try:
             fork_client, worker = self._take()
+        except _NotImportedError as error:
+            return _not_imported(str(error))
         except OSError as error:
             return _not_started(str(error))
         supervisor = _Supervisor(fork_client, worker, given, handle)
@@ -120,7 +140,7 @@ class Processes:
         if supervisor.overdue:
             return Lost("TimedOut", supervisor.overdue + details)
         if worker.exited is None and fork_client.problem:
-            return _not_started(fork_client.problem)
+            return _not_imported(fork_client.problem)
         return Lost("ProcessDied", _how(worker, fork_client) + details)
 
     def stop(self) -> None:
@@ -161,9 +181,17 @@ class Processes:
         # An import that failed would most likely fail again, and every item of a wide
         # fan-out would wait for it.
         if ended.problem and since_boot() < ended.began + _PAUSE_AFTER_PROBLEM:
-            raise OSError(ended.problem)
+            raise _NotImportedError(ended.problem)
         ended.stop()
-        self._fork_client = ForkClient(self._command, self._setting)
+        self._fork_client = ForkClient(self._command, self._setting, self._folder)
+
+
+class _NotImportedError(Exception):
+    """The fork server could not import the workflow a moment ago."""
+
+
+def _not_imported(why: str) -> Lost:
+    return Lost("ImportFailed", f"no process could be started for it: {why}")
 
 
 def _not_started(why: str) -> Lost:
