@@ -430,6 +430,10 @@ def test_the_holder_notices_that_the_file_was_taken_away(
     with pytest.raises(StoreDamaged) as caught:
         store.renew(uid, record.fence, LEASE)
     assert str(caught.value) == message
+    # A run whose end is recorded in a file that is gone would seem to have succeeded.
+    with pytest.raises(StoreDamaged) as caught:
+        store.release(record)
+    assert str(caught.value) == message
     path.unlink()
 
 
