@@ -23,48 +23,45 @@ class Bus:
     def __init__(
         self, listeners: Sequence[Listener], clock: Clock = system_clock
     ) -> None:
-        self._listeners = list(listeners)
+        self._listeners = tuple(listeners)
         self._clock = clock
-        # The log writer tells notices from its own thread. Reentrant: a listener that
-        # raises is told of while its event is handed out.
+        # The log writer tells notices from its own thread. Reentrant, as the notice of a
+        # listener that raised is told while its event is handed out.
         self._lock = threading.RLock()
 
     def __bool__(self) -> bool:
         return bool(self._listeners)
 
     def emit(self, event: Event) -> None:
-        """Hand out an event; drop a listener that raises, and tell the others of it."""
+        """Hand out an event; drop the listeners that raise, and tell the others of it."""
+        raised: list[tuple[Listener, Exception]] = []
         with self._lock:
-            for notice in self._hand_out(event):
-                self.emit(notice)
+            for listener in self._listeners:
+                try:
+                    listener(event)
+                except Exception as error:  # noqa: BLE001 - a broken listener must not stop the run
+                    raised.append((listener, error))
+            if raised:
+                self._drop(raised, event.at)
 
     def notice(self, text: str) -> None:
         """Tell a person something, in one line."""
         if self:
             self.emit(Notice(at=self._clock(), text=text))
 
-    def _hand_out(self, event: Event) -> list[Notice]:
-        """Return what is to be told of the listeners that raised."""
+    def _drop(self, raised: list[tuple[Listener, Exception]], at: int) -> None:
         notices = []
-        for listener in list(self._listeners):
-            try:
-                listener(event)
-            except Exception as error:  # noqa: BLE001 - a broken listener must not stop the run
-                if self._drop(listener):
-                    text = (
-                        f"the listener {name_of(listener)} raised {one_line(error)}; "
-                        "the run goes on without it"
-                    )
-                    notices.append(Notice(at=event.at, text=text))
-        return notices
-
-    def _drop(self, listener: Listener) -> bool:
-        """Return whether the listener was still there."""
-        for index, known in enumerate(self._listeners):
-            if known is listener:
-                del self._listeners[index]
-                return True
-        return False
+        for listener, error in raised:
+            others = tuple(known for known in self._listeners if known is not listener)
+            if len(others) < len(self._listeners):
+                text = (
+                    f"the listener {name_of(listener)} raised {one_line(error)}; "
+                    "the run goes on without it"
+                )
+                notices.append(Notice(at=at, text=text))
+            self._listeners = others
+        for notice in notices:
+            self.emit(notice)
 
 
 def name_of(listener: Callable[..., object]) -> str:

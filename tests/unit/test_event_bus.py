@@ -97,7 +97,7 @@ def test_a_listener_is_named_by_its_module_and_name(
     assert name_of(listener) == name
 
 
-def test_a_listener_that_is_there_twice_breaks_twice() -> None:
+def test_a_listener_that_is_there_twice_is_dropped_twice() -> None:
     def broken(_: Event) -> None:
         raise ZeroDivisionError
 
