@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
-from ptsflow.cli.shared import is_live, show
-from ptsflow.display import plain
+from ptsflow.cli import streams
+from ptsflow.cli.shared import is_live, show, show_text
 from ptsflow.display.format import Line, Piece
 from ptsflow.errors import UsageError, similar
 
@@ -29,12 +28,12 @@ def help_topic(topic: str | None) -> None:
             f"{', '.join(topics)}"
         )
     text = topics[topic].read_text(encoding="utf-8")
-    if not is_live(sys.stdout):
-        plain.write(sys.stdout, text)
+    if not is_live(streams.data()):
+        show_text(text)
         return
     from ptsflow.display import live  # noqa: PLC0415 - rich is for terminals alone.
 
-    live.write_markdown(sys.stdout, text)
+    live.write_markdown(streams.data(), text)
 
 
 def _contents(topics: dict[str, Path]) -> list[Line]:

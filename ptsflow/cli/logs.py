@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 
 import click
 
+from ptsflow.cli import streams
 from ptsflow.cli.shared import (
     Common,
     chosen,
@@ -112,7 +112,8 @@ def _entries(
             yield merged(wanted, read)
             if not runs:
                 return
-            sys.stdout.flush()
+            if getattr(streams.data(), "is_gone", False):  # as with `| head`
+                return
             time.sleep(_LOOK_EVERY)
 
 

@@ -16,13 +16,23 @@ from typing import Any, NoReturn
 import click
 
 from ptsflow import __version__
+from ptsflow.cli import streams
 from ptsflow.cli.change import cancel, mark, reset, retry
 from ptsflow.cli.help import help_topic
 from ptsflow.cli.logs import logs
 from ptsflow.cli.run import run
-from ptsflow.cli.shared import BUG, Common, Group, common_options, refuse, say
+from ptsflow.cli.shared import (
+    BUG,
+    Common,
+    Group,
+    common_options,
+    refuse,
+    say,
+    tell_what_was_lost,
+)
 from ptsflow.cli.show import graph, list_containers, show, status
 from ptsflow.cli.store import store
+from ptsflow.cli.streams import open_standard_streams
 from ptsflow.errors import PtsflowError, similar
 
 _USAGE = 2
@@ -53,18 +63,28 @@ for _command in _COMMANDS:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and end the process."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, ValueError):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # may lack it
+    open_standard_streams()
     with contextlib.suppress(
         ValueError
     ):  # Signal handlers can be set in the main thread alone.
         signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(call(sys.argv[1:] if arguments is None else arguments))
+    code = _call(sys.argv[1:] if arguments is None else arguments)
+    # A signal only cuts the waiting short: how the command ended is known.
+    with contextlib.suppress(KeyboardInterrupt, SystemExit):
+        streams.finish()
+    sys.exit(code)
 
 
 def call(arguments: Sequence[str]) -> int:
-    """Run a command; return what the process exits with."""
+    """Run a command; return what a process would exit with."""
+    try:
+        return _call(arguments)
+    finally:
+        streams.finish()
+        streams.restore()
+
+
+def _call(arguments: Sequence[str]) -> int:
     common = Common()
     try:
         result: Any = commands.main(
@@ -91,6 +111,7 @@ def call(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last place where an error can become one line
         refuse(error, verbose=common.verbose)
         return BUG
+    tell_what_was_lost()
     return result if isinstance(result, int) else 0
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from signal import SIGALRM
-from typing import Any, Protocol
+from typing import Any
 
 import click
 from msgspec import Struct
+from msgspec.structs import replace
 
+from ptsflow.cli import streams
 from ptsflow.cli.listeners import configured_listeners
+from ptsflow.cli.screens import screen_of, show_printed
 from ptsflow.cli.shared import (
     Common,
     common_options,
-    is_live,
     open_existing,
     pass_common,
     program,
@@ -32,7 +33,6 @@ from ptsflow.client import Client
 from ptsflow.core.forecast import foresee
 from ptsflow.core.model import ContainerRecord, Status
 from ptsflow.display import as_json, tables
-from ptsflow.display.plain import PlainLines
 from ptsflow.display.run_state import Board
 from ptsflow.errors import (
     LeaseLost,
@@ -41,7 +41,6 @@ from ptsflow.errors import (
     StoreURLError,
     UsageError,
 )
-from ptsflow.events import Event
 from ptsflow.host.clock import system_clock
 from ptsflow.runner.options import RunOptions
 from ptsflow.runner.planned_run import PlannedRun, plan_run
@@ -54,16 +53,6 @@ from ptsflow.workflow.parameters import parse
 from ptsflow.workflow.workflow import Workflow
 
 _FAILED = 1
-
-
-class Screen(Protocol):
-    """A listener that shows a run while it lasts."""
-
-    def __call__(self, event: Event) -> None:
-        """Show one event."""
-
-    def close(self) -> None:
-        """Leave the terminal in the state in which it was found."""
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -172,6 +161,7 @@ def run(common: Common, /, **given: Any) -> int:
     where there is one. The same command again continues where the last run ended.
     """
     request = Request(**given)
+    streams.reserve_stdout()
     kind: type[Workflow] = load(request.target, Workflow)
     workflow = kind(**parameters(kind, request.param))
     options = RunOptions(
@@ -246,8 +236,14 @@ def _run(common: Common, request: Request, planned: PlannedRun) -> int:
     configured = configured_listeners()
     with Client(open_store(common.url, notice=say)) as client:
         try:
-            with _screen(board, quiet=request.quiet) as screen:
-                report = run_planned(planned, client, [board, screen, *configured])
+            with screen_of(board, quiet=request.quiet) as screen:
+                shown = partial(show_printed, screen)
+                options = replace(planned.options, show_printed=shown)
+                report = run_planned(
+                    replace(planned, options=options),
+                    client,
+                    [board, screen, *configured],
+                )
                 code = _outcome(report.ok)
         except Stopped as stopped:
             code = _TIMED_OUT if stopped.number == SIGALRM else 128 + stopped.number
@@ -271,25 +267,9 @@ def _outcome(ok: bool) -> int:  # noqa: FBT001 - run() asks this one question
     return 0 if ok else _FAILED
 
 
-@contextlib.contextmanager
-def _screen(board: Board, *, quiet: bool) -> Iterator[Screen]:
-    screen = _choose(board, quiet=quiet)
-    try:
-        yield screen
-    finally:
-        screen.close()
-
-
-def _choose(board: Board, *, quiet: bool) -> Screen:
-    if quiet or os.environ.get("CI") or not is_live(sys.stderr):
-        return PlainLines(sys.stderr, quiet=quiet)
-    from ptsflow.display.live import LiveScreen  # noqa: PLC0415 - rich is for terminals alone.
-
-    return LiveScreen(board, sys.stderr)
-
-
 def _summary(board: Board) -> None:
-    show(tables.summary(board, system_clock()), sys.stderr, whole=True)
+    streams.tell_end()
+    show(tables.summary(board, system_clock()), streams.messages(), whole=True)
 
 
 def _next(common: Common, request: Request, record: ContainerRecord | None) -> None:

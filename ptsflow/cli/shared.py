@@ -11,12 +11,14 @@ from typing import Any, TextIO, TypeVar
 import click
 from msgspec import Struct
 
+from ptsflow.cli import streams
 from ptsflow.client.admin import find
 from ptsflow.client.client import store_url
 from ptsflow.core.model import ContainerRecord
 from ptsflow.display import as_json, plain
 from ptsflow.display import format as fmt
 from ptsflow.display.format import Line
+from ptsflow.display.streams import Direct, Outlet
 from ptsflow.errors import ContainerNotFound, PtsflowError, TaskNotFound, similar
 from ptsflow.stores import mask, open_store, store_exists
 from ptsflow.stores.base import Store
@@ -155,10 +157,10 @@ def chosen(store: Store, name: str | None) -> ContainerRecord:
 # -- output -----------------------------------------------------------------
 
 
-def is_live(stream: TextIO) -> bool:
+def is_live(stream: TextIO | Outlet) -> bool:
     """Whether the stream is a terminal on which a live screen can be drawn."""
     drawable = os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
-    return stream.isatty() and drawable
+    return drawable and stream.isatty()
 
 
 def width_of(stream: TextIO) -> int:
@@ -172,7 +174,10 @@ def width_of(stream: TextIO) -> int:
 
 
 def show(
-    lines: Iterable[Line], stream: TextIO | None = None, *, whole: bool = False
+    lines: Iterable[Line],
+    stream: TextIO | Outlet | None = None,
+    *,
+    whole: bool = False,
 ) -> None:
     """Write lines to standard output, in colour where it is a terminal.
 
@@ -181,13 +186,18 @@ def show(
         stream: where to write; standard output unless given.
         whole: wrap long lines instead of cutting them.
     """
-    stream = stream or sys.stdout
-    if not is_live(stream):
-        plain.write_lines(stream, lines)
-        return
-    from ptsflow.display import live  # noqa: PLC0415 - rich is for terminals alone.
+    stream = streams.data() if stream is None else stream
+    if is_live(stream):
+        from ptsflow.display import live  # noqa: PLC0415 - rich is for terminals alone.
 
-    live.write_lines(stream, lines, whole=whole)
+        live.write_lines(stream, lines, whole=whole)
+    else:
+        plain.write_lines(stream, lines)
+
+
+def show_text(text: str) -> None:
+    """Write text to standard output as it is."""
+    plain.write(streams.data(), text)
 
 
 def no_task(record: ContainerRecord, name: str, names: Iterable[str]) -> TaskNotFound:
@@ -200,12 +210,12 @@ def no_task(record: ContainerRecord, name: str, names: Iterable[str]) -> TaskNot
 
 def show_json(value: Any) -> None:
     """Write one object to standard output, on one line."""
-    plain.write(sys.stdout, f"{as_json.dumps(value)}\n")
+    show_text(f"{as_json.dumps(value)}\n")
 
 
 def say(text: str) -> None:
     """Write one line to standard error; control characters in it are escaped."""
-    plain.write(sys.stderr, f"{fmt.clean(text)}\n")
+    plain.write(streams.messages(), f"{fmt.clean(text)}\n")
 
 
 def refuse(error: BaseException, *, verbose: bool) -> None:
@@ -213,13 +223,21 @@ def refuse(error: BaseException, *, verbose: bool) -> None:
     if verbose:
         import traceback  # noqa: PLC0415 - only now.
 
-        plain.write(sys.stderr, "".join(traceback.format_exception(error)))
+        trace = "".join(traceback.format_exception(error))
+        plain.write(streams.messages(), trace)
     if isinstance(error, PtsflowError):
         say(f"ptsflow: {error}")
     else:
         where = "" if verbose else "; -v shows where"
         kind = type(error).__name__
         say(f"ptsflow: this is a bug in ptsflow: {kind}: {error}{where}")
+
+
+def tell_what_was_lost() -> None:
+    """Say if data could not be written; a reader that left wanted no more."""
+    stream = streams.data()
+    if isinstance(stream, Direct) and stream.problem is not None and not stream.is_gone:
+        say(f"ptsflow: standard output cannot be written: {stream.problem.strerror}")
 
 
 def program() -> str:

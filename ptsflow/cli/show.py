@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from typing import Any
 
 import click
 from msgspec.structs import replace
 
+from ptsflow.cli import streams
 from ptsflow.cli.shared import (
     Common,
     chosen,
@@ -19,6 +19,7 @@ from ptsflow.cli.shared import (
     pass_common,
     say,
     show_json,
+    show_text,
     typed,
     width_of,
 )
@@ -27,7 +28,7 @@ from ptsflow.client.lease import still_working
 from ptsflow.core import attempt_ledger, counts
 from ptsflow.core.model import Cause, ContainerRecord, Status, TaskRecord
 from ptsflow.core.resume import changed
-from ptsflow.display import as_json, layout, plain, tables
+from ptsflow.display import as_json, layout, tables
 from ptsflow.display import format as fmt
 from ptsflow.display.format import Line
 from ptsflow.display.graph import edges, mermaid, tree
@@ -92,7 +93,7 @@ def _page(record: ContainerRecord, tasks: list[TaskRecord], now: int) -> list[Li
     return layout.page(
         board_of(record, seen_tasks, now),
         now,
-        width=width_of(sys.stdout),
+        width=width_of(streams.data()),
         eta_ms=as_json.stored_eta_ms(record, tasks, now),
         stands=tables.stands(record, status, now),
         remarks=[
@@ -226,6 +227,7 @@ def graph(common: Common, target: str, form: str) -> None:
 
     TARGET is package.module:Class or path/file.py:Class.
     """
+    streams.reserve_stdout()
     workflow: type[Workflow] = load(target, Workflow)
     plan = plan_of(workflow).summary()
     if common.json:
@@ -235,7 +237,7 @@ def graph(common: Common, target: str, form: str) -> None:
         waits = [[edge.before, edge.after] for edge in edges(plan)]
         show_json(head | {"parameters": parameters, "steps": steps, "edges": waits})
     elif form == "mermaid":
-        plain.write(sys.stdout, mermaid(plan))
+        show_text(mermaid(plan))
     else:
         given = ", ".join(workflow.declared_parameters)
         show_lines(tree(f"{workflow.__name__}({given})", plan))

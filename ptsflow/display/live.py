@@ -6,18 +6,21 @@ Only this module imports rich, and it is imported only where output is a termina
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Iterable
-from typing import TextIO
+import threading
+from collections.abc import Iterable, Sequence
+from typing import TextIO, cast
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from ptsflow.core.model import LogLine
 from ptsflow.display import format as fmt
+from ptsflow.display import plain
 from ptsflow.display.format import Line, Piece
 from ptsflow.display.layout import frame
 from ptsflow.display.run_state import Board
+from ptsflow.display.streams import Outlet, is_unicode
 from ptsflow.events import Event, Notice, RunEnded
 from ptsflow.host.clock import Clock, system_clock
 
@@ -27,6 +30,8 @@ _TOPIC_LINK = re.compile(r"\[\w+\]\((\w+)\.md\)")
 
 #: How many times a second the screen is drawn.
 RATE = 4
+#: How many lines may wait to be shown above the screen; more are dropped and counted.
+_MOST_WAITING = 10_000
 
 _STYLES = {
     "done": "green",
@@ -44,9 +49,10 @@ _STYLES = {
 }
 
 
-def console_on(stream: TextIO) -> Console:
+def console_on(stream: TextIO | Outlet) -> Console:
     """Return a console that shows text unchanged: no markup, emoji or highlighting."""
-    return Console(file=stream, markup=False, emoji=False, highlight=False)
+    file = cast("TextIO", stream)
+    return Console(file=file, markup=False, emoji=False, highlight=False)
 
 
 def to_text(line: Line, *, ascii_only: bool = False) -> Text:
@@ -58,7 +64,9 @@ def to_text(line: Line, *, ascii_only: bool = False) -> Text:
     return text
 
 
-def write_lines(stream: TextIO, lines: Iterable[Line], *, whole: bool = False) -> None:
+def write_lines(
+    stream: TextIO | Outlet, lines: Iterable[Line], *, whole: bool = False
+) -> None:
     """Write lines in colour, cut to the terminal's width unless wanted whole."""
     console = console_on(stream)
     for line in lines:
@@ -82,7 +90,7 @@ def write_markdown(stream: TextIO, text: str) -> None:
 
 def is_ascii(console: Console) -> bool:
     """Whether the terminal can show ASCII alone."""
-    return not console.encoding.startswith("utf")
+    return not is_unicode(console.encoding)
 
 
 class LiveScreen:
@@ -95,34 +103,76 @@ class LiveScreen:
     """
 
     def __init__(
-        self, board: Board, stream: TextIO, clock: Clock = system_clock
+        self, board: Board, stream: Outlet, clock: Clock = system_clock
     ) -> None:
         self._board = board
         self._clock = clock
+        self._stream = stream
         self._console = console_on(stream)
+        #: Lines to be shown above the screen.
+        self._above: list[Text] = []
+        self._lock = threading.RLock()
+        self._is_closed = threading.Event()
         self._live = Live(
             get_renderable=self._render,
             console=self._console,
-            refresh_per_second=RATE,
+            auto_refresh=False,
             transient=True,
-            # What bodies print is shown above the screen, where that output is this terminal.
-            redirect_stdout=sys.stdout.isatty(),
-            redirect_stderr=sys.stderr.isatty(),
+            redirect_stdout=False,
+            redirect_stderr=False,
             vertical_overflow="crop",
         )
         self._live.start()
+        self._painter = threading.Thread(
+            target=self._paint, name="ptsflow-screen", daemon=True
+        )
+        self._painter.start()
 
     def __call__(self, event: Event) -> None:
         """Show notices above the screen; remove the screen when the run has ended."""
         if isinstance(event, Notice):
             line = f"{fmt.clock_time(event.at)}  {fmt.clean(event.text)}"
-            self._console.print(to_text([Piece(line, "notice")]))
+            self._add([to_text([Piece(line, "notice")])])
         elif isinstance(event, RunEnded):
             self.close()
 
+    def printed(self, task: str, lines: Sequence[LogLine]) -> None:
+        """Show lines that a body printed, with its task; others as they are."""
+        self._add(
+            [
+                Text(plain.printed_text(task, line))
+                if task
+                else Text.from_ansi(line.text)
+                for line in lines
+            ]
+        )
+
     def close(self) -> None:
         """Remove the screen; a second call does nothing."""
-        self._live.stop()
+        if not self._is_closed.is_set():
+            self._is_closed.set()
+            self._painter.join()
+            self._draw()
+            self._live.stop()
+
+    def _add(self, lines: list[Text]) -> None:
+        with self._lock:
+            room = max(0, _MOST_WAITING - len(self._above))
+            self._above += lines[:room]
+        self._stream.drop(max(0, len(lines) - room))
+
+    def _paint(self) -> None:
+        while not self._is_closed.wait(1 / RATE):
+            # A frame that stays in the stream would be old when it is read.
+            if not self._stream.is_behind:
+                self._draw()
+
+    def _draw(self) -> None:
+        with self._lock:
+            above, self._above = self._above, []
+        if above:
+            self._console.print(Text("\n").join(above), soft_wrap=True)
+        self._live.refresh()
 
     def _render(self) -> Group:
         size = self._console.size

@@ -1,46 +1,40 @@
 """Output without a terminal: a line for each change of state, and lines as plain text.
 
-If the reader of a pipe has closed it, output is dropped silently: `| head` is no error,
-and a run goes on although nobody reads its output any more.
+What cannot be written is dropped: `| head` is no error, and a run goes on although nobody
+reads its output any more.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
-from ptsflow.core.model import Progress, Status, TaskRecord
+from ptsflow.core.model import LogLine, Progress, Status, TaskRecord
 from ptsflow.display import format as fmt
 from ptsflow.display.format import Line
+from ptsflow.display.streams import Outlet, is_unicode
 from ptsflow.events import Event, Notice, Progressed, RunStarted, TaskChanged
 
 #: The least time between two lines of progress of one task, in milliseconds.
 PROGRESS_EVERY_MS = 30_000
 
 
-def write(stream: TextIO, text: str) -> None:
-    """Write text and flush it; drop it if the reader has closed the pipe."""
-    encoding = (stream.encoding or "ascii").lower().replace("-", "")
-    if not text.isascii() and not encoding.startswith("utf"):
+def write(stream: TextIO | Outlet | None, text: str) -> None:
+    """Write text and flush it; drop it if that cannot be done."""
+    if stream is None:  # The process was started without it.
+        return
+    if not text.isascii() and not is_unicode(stream.encoding):
         text = text.translate(fmt.ASCII)
+        encoding = stream.encoding or "ascii"
         text = text.encode(encoding, "backslashreplace").decode(encoding)
-    try:
+    with contextlib.suppress(OSError):
         stream.write(text)
         stream.flush()
-    except BrokenPipeError:
-        _let_go(stream)
 
 
-def _let_go(stream: TextIO) -> None:
-    """Send the rest of the stream's buffer to the null device, also at exit."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
-
-
-def write_lines(stream: TextIO, lines: Iterable[Line]) -> None:
+def write_lines(stream: TextIO | Outlet | None, lines: Iterable[Line]) -> None:
     """Write lines as plain text."""
     text = "".join(f"{fmt.text_of(line)}\n" for line in lines)
     if text:
@@ -55,7 +49,9 @@ class PlainLines:
         quiet: write failures alone.
     """
 
-    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
+    def __init__(
+        self, stream: TextIO | Outlet | None = None, *, quiet: bool = False
+    ) -> None:
         self._stream = stream or sys.stderr
         self._quiet = quiet
         #: When progress of a running task was last written.
@@ -66,6 +62,16 @@ class PlainLines:
         for name, text in self._lines(event):
             line = f"{fmt.clock_time(event.at)}  {fmt.clean(name)}  {text}"
             write(self._stream, f"{line.rstrip()}\n")
+
+    def printed(self, task: str, lines: Sequence[LogLine]) -> None:
+        """Write lines that a body printed, with its task; others as they are."""
+        text = "".join(
+            f"{fmt.clock_time(line.at)}  {printed_text(task, line)}\n"
+            if task
+            else f"{line.text}\n"
+            for line in lines
+        )
+        write(self._stream, text)
 
     def close(self) -> None:
         """Do nothing: every line was written at once."""
@@ -106,6 +112,11 @@ class PlainLines:
                 text = f"{fmt.percent(entry.percentage)}  {fmt.clean(entry.text)}"
                 lines.append((entry.name, text))
         return lines
+
+
+def printed_text(task: str, line: LogLine) -> str:
+    """Return a line that a body printed, with the name of its task."""
+    return f"{fmt.clean(task)} | {fmt.clean(line.text.expandtabs())}"
 
 
 def change_text(before: TaskRecord | None, after: TaskRecord, now: int) -> str:

@@ -1,4 +1,4 @@
-"""Keeps what bodies in this process print and log, and passes it on as before.
+"""Keeps what bodies in this process print and log, and passes it on.
 
 `installed` wraps `sys.stdout` and `sys.stderr` and hooks into all loggers; `around` names
 the attempt whose body runs. The attempt is known in `asyncio` tasks and in
@@ -11,15 +11,15 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar, Token
-from importlib.machinery import ModuleSpec
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, AnyStr, Generic, Self
 
 from ptsflow.core.model import LogLine
+from ptsflow.executors.log_hook import LogHook, in_log_handler, lines_of
 from ptsflow.host.clock import system_clock
-from ptsflow.workflow.handle import TaskHandle
+from ptsflow.workflow.handle import Reporter, TaskHandle
 
 if TYPE_CHECKING:
     import logging
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 _END_KEPT = 16_384
 
 _current: ContextVar[Capture | None] = ContextVar("ptsflow_current", default=None)
-#: Whether a log handler runs: its record was kept, so what it prints is not kept again.
-_in_log_handler: ContextVar[bool] = ContextVar("ptsflow_in_log_handler", default=False)
-
 # A process that a body forks has no reporter, and may have inherited a held lock.
 os.register_at_fork(after_in_child=lambda: _current.set(None))
 
@@ -72,31 +69,6 @@ def printed(text: str, at: int) -> LogLine:
     return LogLine(at, "", text.rstrip("\r").rpartition("\r")[2])
 
 
-def lines_of(record: logging.LogRecord) -> list[LogLine]:
-    """Return a record's message and traceback as lines; never raises."""
-    from logging import Formatter  # noqa: PLC0415 - loaded already, as there is a record
-
-    try:
-        text = record.getMessage()
-    except Exception:  # noqa: BLE001 - users' arguments; `logging` reports the error
-        text = record.msg if isinstance(record.msg, str) else "a message"
-        text += " (its arguments do not fit)"
-    # The text stays out of `record.exc_text`: handlers may format it in their own way.
-    if record.exc_info and record.exc_info[0] is not None:
-        text += "\n" + Formatter().formatException(record.exc_info)
-    elif record.exc_text:
-        text += "\n" + record.exc_text
-    if record.stack_info:
-        text += "\n" + record.stack_info
-    at = int(record.created * 1000)
-    return [LogLine(at, record.levelname, line) for line in text.split("\n")]
-
-
-def in_log_handler() -> bool:
-    """Return whether a log handler runs here, of which the record was kept already."""
-    return _in_log_handler.get()
-
-
 class StreamWrapper:
     """Wraps a text stream; all but writing is left to the stream itself."""
 
@@ -123,116 +95,22 @@ class StreamWrapper:
         return getattr(self.stream, name)
 
 
-class LogHook:
-    """Calls a function with every log record, before the handlers of its logger.
-
-    This is no handler, because `logging.basicConfig` does nothing if there is a handler,
-    and `logging.lastResort` prints only if there is none. If `logging` is not imported
-    yet, the hook is installed at its import.
-
-    Args:
-        keep: the function.
-    """
-
-    def __init__(self, keep: Callable[[logging.LogRecord], None]) -> None:
-        self._keep = keep
-        self._is_live = False
-        self._undo: Callable[[], None] | None = None
-
-    def begin(self) -> None:
-        """Call the function from now on."""
-        self._is_live = True
-        if "logging" in sys.modules:
-            self._install()
-        else:
-            sys.meta_path.insert(0, self)
-
-    def end(self) -> None:
-        """Call the function no more, and restore `logging` as it was."""
-        self._is_live = False
-        with contextlib.suppress(ValueError):
-            sys.meta_path.remove(self)
-        if self._undo is not None:
-            self._undo()
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: Any = None
-    ) -> ModuleSpec | None:
-        """Wait, as an entry of `sys.meta_path`, for the import of `logging`."""
-        if name != "logging" or not self._is_live:
-            return None
-        with contextlib.suppress(ValueError):
-            sys.meta_path.remove(self)
-        for finder in sys.meta_path:
-            spec = finder.find_spec(name, path, target)
-            if spec is not None and spec.loader is not None:
-                self._await_loading(spec.loader)
-                return spec
-        return None
-
-    def _await_loading(self, loader: Any) -> None:
-        load = loader.exec_module
-
-        def load_and_install(module: object) -> None:
-            load(module)
-            if self._is_live and self._undo is None:
-                self._install()
-
-        loader.exec_module = load_and_install
-
-    def _install(self) -> None:
-        import logging  # noqa: PLC0415 - loaded already
-
-        usual = logging.Logger.callHandlers
-        task = logging.getLogger("ptsflow.task")
-        is_quiet = task.level == logging.NOTSET and (
-            task.getEffectiveLevel() > logging.INFO
-        )
-
-        def call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
-            # A later hook of somebody else may call this one long after `end`.
-            if _in_log_handler.get() or not self._is_live:
-                usual(logger, record)
-                return
-            token = _in_log_handler.set(True)
-            try:
-                self._keep(record)
-                # The level was lowered to INFO to keep such records. Handlers must not
-                # see them.
-                if is_quiet and logger is task and record.levelno < _level_above(task):
-                    return
-                usual(logger, record)
-            finally:
-                _in_log_handler.reset(token)
-
-        def undo() -> None:
-            if logging.Logger.callHandlers is call_handlers:
-                logging.Logger.callHandlers = usual  # type: ignore[method-assign]
-            if is_quiet and task.level == logging.INFO:
-                task.setLevel(logging.NOTSET)
-
-        logging.Logger.callHandlers = call_handlers  # type: ignore[assignment, method-assign]
-        if is_quiet:
-            task.setLevel(logging.INFO)
-        self._undo = undo
-
-
-def _level_above(logger: logging.Logger) -> int:
-    return 0 if logger.parent is None else logger.parent.getEffectiveLevel()
-
-
 class Capture:
     """A context in which what is printed and logged belongs to one attempt."""
 
-    __slots__ = ("_handle", "_is_over", "_lock", "_splitters", "_token")
+    __slots__ = ("_handle", "_is_over", "_is_shown", "_lock", "_splitters", "_token")
 
     def __init__(self, handle: TaskHandle) -> None:
         self._handle = handle
+        self._is_shown = any(
+            handle.reporter is known for known in _installation.showing
+        )
         self._is_over = False
         # Reentrant: a finalizer may print while its thread holds the lock.
         self._lock = threading.RLock()
-        #: The lines of each stream, as parts of two streams are not parts of one line.
-        self._splitters: dict[StreamWrapper, Splitter[str]] = {}
+        #: The line that each thread has begun in each stream: parts of two lines are not
+        #: parts of one.
+        self._splitters: dict[tuple[StreamWrapper, int], Splitter[str]] = {}
 
     def __enter__(self) -> None:
         self._token: Token[Capture | None] = _current.set(self)
@@ -249,14 +127,16 @@ class Capture:
             rest = [text for each in self._splitters.values() for text in each.end()]
             self._keep_printed(rest)
 
-    def write(self, stream: StreamWrapper, text: str) -> None:
-        """Keep what was written to a stream."""
+    def write(self, stream: StreamWrapper, text: str) -> bool:
+        """Keep what is written to a stream; return whether the reporter shows it too."""
         with self._lock:
             # An `asyncio` task of the body may still write after the attempt is over.
-            if not self._is_over:
-                if stream not in self._splitters:
-                    self._splitters[stream] = Splitter("\n")
-                self._keep_printed(self._splitters[stream].feed(text))
+            if self._is_over:
+                return False
+            place = stream, threading.get_ident()
+            splitter = self._splitters.setdefault(place, Splitter("\n"))
+            self._keep_printed(splitter.feed(text))
+            return self._is_shown
 
     def log(self, record: logging.LogRecord) -> None:
         """Keep a log record."""
@@ -283,16 +163,44 @@ def _keep(record: logging.LogRecord) -> None:
 
 
 class _Tee(StreamWrapper):
-    """A stream that also keeps the texts for the attempt that writes them."""
+    """Keeps the texts for the attempt that writes them, then passes them on.
+
+    If the stream cannot be written, the body goes on: the text is kept.
+    """
 
     is_live = True
 
     def write(self, text: str) -> int:
-        count = super().write(text)
         capture = _current.get()
-        if capture is not None and self.is_live and not _in_log_handler.get():
-            capture.write(self, text)
-        return count
+        is_kept = capture is not None and self.is_live and not in_log_handler()
+        if is_kept and capture is not None and isinstance(text, str):
+            is_shown = capture.write(self, text)
+            if is_shown:
+                return len(text)
+        try:
+            self._pass_on(text)
+        except (OSError, ValueError):
+            self._excuse()
+        return len(text)
+
+    def _pass_on(self, text: str) -> None:
+        try:
+            super().write(text)
+        except UnicodeEncodeError:
+            encoding = self.stream.encoding
+            super().write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        try:
+            self.stream.flush()
+        except (OSError, ValueError):
+            self._excuse()
+
+    def _excuse(self) -> None:
+        """Raise the error again, unless it only says that the stream takes nothing."""
+        if not isinstance(sys.exc_info()[1], OSError) and not self.stream.closed:
+            raise  # noqa: PLE0704 - called where an error is handled
 
 
 class _Installation:
@@ -302,31 +210,43 @@ class _Installation:
         self._lock = threading.Lock()
         self._users = 0
         self._tees: dict[str, _Tee] = {}
+        #: What the streams were before.
+        self._before: dict[str, Any] = {}
         self._hook = LogHook(_keep)
+        #: The reporters that show lines, so that streams do not.
+        self.showing: list[Reporter] = []
 
-    def enter(self) -> None:
+    def enter(self, reporter: Reporter | None) -> None:
         with self._lock:
             self._users += 1
+            if reporter is not None:
+                self.showing.append(reporter)
             if self._users > 1:
                 return
             for name in ("stdout", "stderr"):
-                stream = getattr(sys, name)
-                if stream is not None:
-                    self._tees[name] = _Tee(stream)
-                    setattr(sys, name, self._tees[name])
+                self._before[name] = stream = getattr(sys, name)
+                if stream is None:  # The process was started without it.
+                    stream = open(os.devnull, "w")  # noqa: PTH123, SIM115 - see `leave`
+                self._tees[name] = _Tee(stream)
+                setattr(sys, name, self._tees[name])
             self._hook = LogHook(_keep)
             self._hook.begin()
 
-    def leave(self) -> None:
+    def leave(self, reporter: Reporter | None) -> None:
         with self._lock:
             self._users -= 1
+            if reporter is not None:
+                self.showing.remove(reporter)
             if self._users > 0:
                 return
             self._hook.end()
             for name, tee in self._tees.items():
                 tee.is_live = False
+                before = self._before.pop(name)
                 if getattr(sys, name) is tee:
-                    setattr(sys, name, tee.stream)
+                    setattr(sys, name, before)
+                if before is None:
+                    tee.stream.close()
             self._tees.clear()
 
 
@@ -334,10 +254,15 @@ _installation = _Installation()
 
 
 @contextlib.contextmanager
-def installed() -> Iterator[None]:
-    """Keep what bodies print and log in this context; several runs may be in it at once."""
-    _installation.enter()
+def installed(shows_lines: Reporter | None = None) -> Iterator[None]:
+    """Keep what bodies print and log in this context; several runs may be in it at once.
+
+    Args:
+        shows_lines: a reporter that shows what it is given, so that what its bodies
+            print is not passed on to the streams.
+    """
+    _installation.enter(shows_lines)
     try:
         yield
     finally:
-        _installation.leave()
+        _installation.leave(shows_lines)

@@ -63,7 +63,9 @@ class Driver:
         loop = self._loop
         self._mailbox.open(loop.tasks, self._threads.take_turns)
         try:
-            with signals.handled(self._note_signal), capture.installed():
+            mailbox = self._mailbox
+            kept = capture.installed(mailbox if mailbox.shows_lines else None)
+            with signals.handled(self._note_signal), kept:
                 # Something may have been asked before the loop was made.
                 self._listen(0.0)
                 self._obey()

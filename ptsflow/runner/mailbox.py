@@ -22,6 +22,8 @@ from ptsflow.errors import LeaseLost
 
 #: Keeps lines of a task's attempt: the task's name, the attempt's number, the lines.
 Log = Callable[[str, int, Sequence[LogLine]], None]
+#: Shows lines of a task.
+Show = Callable[[str, Sequence[LogLine]], None]
 
 
 class TaskOutcome(Struct, frozen=True):
@@ -59,13 +61,16 @@ class Mailbox:
         log: keeps the lines that bodies print and log.
     """
 
-    def __init__(self, container: str, log: Log = lambda *_: None) -> None:
+    def __init__(
+        self, container: str, log: Log = lambda *_: None, show: Show | None = None
+    ) -> None:
         #: Outcomes and checkpoints since the last turn.
         self.arrived: deque[TaskOutcome | CheckpointRequest] = deque()
         #: The latest progress of each task that is not written yet.
         self.progress: dict[str, Progress] = {}
         self._container = container
         self._log = log
+        self._show = show
         self._tasks: Mapping[str, TaskRecord] = {}
         self._take_turns: Callable[[], object] = lambda: None
         # Putting to a SimpleQueue is safe in a signal handler.
@@ -111,8 +116,18 @@ class Mailbox:
             )
 
     def logged(self, name: str, lines: Sequence[LogLine]) -> None:
-        """Keep lines that a body printed or logged; the log writer writes them."""
+        """Keep lines that a body printed or logged, and then show them.
+
+        The log writer writes them.
+        """
         self._log(name, self._tasks[name].invoke_count, lines)
+        if self._show is not None:
+            self._show(name, lines)
+
+    @property
+    def shows_lines(self) -> bool:
+        """Whether `logged` shows lines, so that no stream needs to."""
+        return self._show is not None
 
     # -- for whoever has news for the driver --------------------------------------------
 

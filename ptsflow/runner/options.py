@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
+from ptsflow.core.model import LogLine
 from ptsflow.core.plan import Executor, Plan
 from ptsflow.errors import UsageError, similar
 from ptsflow.host.clock import Clock, system_clock
@@ -40,6 +41,9 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     timeout: float | None = None
     #: TARGET as the command line was given it; kept, so that others can run it again.
     target: str | None = None
+    #: Shows what bodies print, with the name of their task; without it, a body in a
+    #: thread prints to the streams of this process.
+    show_printed: Callable[[str, Sequence[LogLine]], None] | None = None
     clock: Clock = system_clock
 
     @property

@@ -53,7 +53,7 @@ def execute(planned: PlannedRun, store: Store, bus: Bus, reopen: Reopen) -> Repo
         until=stop_at,
     )
     log_writer = LogWriter(store.logs, claimed.uid, bus.notice)
-    mailbox = Mailbox(claimed.name, log_writer.add)
+    mailbox = Mailbox(claimed.name, log_writer.add, options.show_printed)
     heartbeat = Heartbeat(
         store,
         claimed,

@@ -213,7 +213,7 @@ def test_what_bodies_print_stands_above_the_screen(place: Place) -> None:
     terminal = Terminal(place, "run", "talks.py")
 
     assert terminal.close() == 0
-    assert terminal.text.splitlines()[0] == "[red]said[/red] :smile:"
+    assert terminal.text.splitlines()[0] == "say | [red]said[/red] :smile:"
 
 
 def test_reset_asks_on_a_terminal(place: Place) -> None:

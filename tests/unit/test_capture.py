@@ -224,16 +224,68 @@ def test_a_stream_that_somebody_else_replaced_is_left_to_him(
     assert kept.of() == [("", "once")]
 
 
-def test_a_process_without_streams_is_no_trouble(
-    monkeypatch: pytest.MonkeyPatch,
+def test_without_streams_what_is_printed_is_kept(
+    monkeypatch: pytest.MonkeyPatch, kept: Reports
 ) -> None:
     monkeypatch.setattr(sys, "stdout", None)
-    kept = Reports()
     with body(kept):
-        print("nowhere")  # noqa: T201 - what is tested
+        show("nowhere else")
 
     assert sys.stdout is None
-    assert kept.of() == []
+    assert kept.of() == [("", "nowhere else")]
+
+
+@pytest.mark.parametrize("fault", ["full", "gone", "closed", "ascii"])
+def test_a_stream_that_takes_nothing_is_no_failure_of_the_body(
+    fault: str, kept: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    if fault != "ascii":
+        os.close(reading)
+    if fault == "full":
+        os.close(writing)
+        writing = os.open("/dev/full", os.O_WRONLY)
+    stream = open(writing, "w", encoding="ascii", buffering=1)  # noqa: PTH123, SIM115
+    if fault == "closed":
+        stream.close()
+    monkeypatch.setattr(sys, "stdout", stream)
+    with body(kept):
+        show("größer")
+        sys.stdout.flush()
+    monkeypatch.undo()
+    with contextlib.suppress(OSError):
+        stream.close()
+
+    assert kept.of() == [("", "größer")]
+
+
+def test_a_wrong_argument_is_still_an_error(
+    kept: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Odd(io.StringIO):
+        def write(self, text: str) -> int:
+            raise ValueError(text)
+
+    monkeypatch.setattr(sys, "stdout", Odd())
+    with body(kept), pytest.raises(ValueError, match="no"):
+        sys.stdout.write("no")
+
+
+def test_what_the_reporter_shows_is_not_passed_on_as_well(
+    kept: Reports, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Reports()
+    with capture.installed(kept):
+        with capture.around(handle_of(kept)):
+            show("by the reporter")
+        with capture.around(handle_of(other)):
+            show("by the stream")
+
+    assert (kept.of(), other.of()) == (
+        [("", "by the reporter")],
+        [("", "by the stream")],
+    )
+    assert capsys.readouterr().out == "by the stream\n"
 
 
 def test_all_but_writing_is_the_streams_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import time
+from typing import TextIO, cast
 
 import pytest
 from hypothesis import given
@@ -13,10 +15,11 @@ from msgspec.structs import replace
 
 from ptsflow.core.model import Progress, Status, StepSummary
 from ptsflow.display import format as fmt
-from ptsflow.display import tables
+from ptsflow.display import streams, tables
 from ptsflow.display.layout import frame
 from ptsflow.display.plain import PlainLines, write
 from ptsflow.display.run_state import Board
+from ptsflow.display.streams import Direct, Outlet
 from ptsflow.events import Notice, Progressed, RunEnded, RunEnding, TaskChanged
 from tests.unit.screens import Run, begun, container, started, task
 
@@ -261,12 +264,98 @@ def test_a_stream_of_ascii_gets_ascii() -> None:
     assert raw.getvalue() == b"+ done \\u65e5\n"
 
 
+@pytest.mark.parametrize("encoding", ["iso8859-15", "koi8-r", "latin-1", "cp1252"])
+def test_every_encoding_that_python_knows_can_be_written(encoding: str) -> None:
+    raw = io.BytesIO()
+
+    stream = io.TextIOWrapper(raw, encoding=encoding)
+    write(stream, "✔ done 日\n")
+
+    assert raw.getvalue() == b"+ done \\u65e5\n"
+
+
 def test_a_reader_that_is_gone_is_written_nothing() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    with open(writing, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a descriptor
-        write(stream, "once\n")
-        write(stream, "again\n")
+    stream = Direct(writing, "utf-8")
+    for text in ("once\n", "again\n"):
+        stream.write(text)
+    os.close(writing)
+
+    assert stream.is_gone
+
+
+def test_a_full_disk_drops_text_and_is_remembered() -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    stream = Direct(full, "utf-8")
+    stream.write("lost\n")
+    os.close(full)
+
+    assert stream.problem is not None
+    assert not stream.is_gone
+
+
+def test_a_pipe_that_does_not_block_gets_all() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    text = "x" * 1_000_000
+    with open(reading, "rb") as file:  # noqa: PTH123 - a descriptor
+        reader = threading.Thread(target=lambda: read.append(file.read()))
+        read: list[bytes] = []
+        reader.start()
+        Direct(writing, "utf-8").write(text)
+        os.close(writing)
+        reader.join()
+
+    assert read == [text.encode()]
+
+
+# -- a reader that does not read ----------------------------------------------
+
+
+def test_a_writer_never_waits_for_a_reader_and_hears_what_was_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streams, "_LONGEST_WAIT", 0.1)
+    reading, writing = os.pipe()
+    outlet = Outlet(cast("TextIO", Direct(writing, "utf-8")))
+    line = "y" * 999 + "\n"
+    count = streams.LIMIT // 1000 + 200
+    for _ in range(count):
+        outlet.write(line)
+    outlet.finish()
+    outlet.keep_all()
+    outlet.write("the end\n")
+    with open(reading, encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
+        lines: list[str] = []
+        while "the end\n" not in lines or not any("not shown" in x for x in lines):
+            lines.append(file.readline())
+    os.close(writing)
+
+    assert streams.LIMIT // 1000 <= lines.count(line) < count
+
+
+def test_a_reader_that_is_slow_gets_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "_LONGEST_WAIT", 5.0)
+    reading, writing = os.pipe()
+    outlet = Outlet(cast("TextIO", Direct(writing, "utf-8")))
+    text = "".join(f"{i}\n" for i in range(50_000))
+    outlet.write(text)
+
+    def read_slowly() -> None:
+        while len(read) < len(text):
+            time.sleep(0.01)
+            read.extend(os.read(reading, 16_384))
+
+    read = bytearray()
+    reader = threading.Thread(target=read_slowly)
+    reader.start()
+    outlet.finish()
+    reader.join()
+    os.close(reading)
+    os.close(writing)
+
+    assert read.decode() == text
 
 
 # -- the summary ------------------------------------------------------------

@@ -22,6 +22,7 @@ from ptsflow.core.plan import Binding, Plan, PlanStep
 from ptsflow.errors import LeaseLost
 from ptsflow.executors import attempt, capture, fork_guard
 from ptsflow.executors.attempt import Call, Element, Value, Values
+from ptsflow.executors.log_hook import LogHook, in_log_handler, lines_of
 from ptsflow.executors.processes.messages import (
     Assignment,
     BodyEnded,
@@ -63,21 +64,22 @@ class _BodyStream(capture.StreamWrapper):
     """A stream that drops what log handlers print, as the log record is kept already."""
 
     def write(self, text: str) -> int:
-        return len(text) if capture.in_log_handler() else super().write(text)
+        return len(text) if in_log_handler() else super().write(text)
 
 
-_streams = (_BodyStream(sys.stdout), _BodyStream(sys.stderr))
+_streams = (_BodyStream(None), _BodyStream(None))
 
 
 def wrap_streams() -> None:
     """Wrap `sys.stdout` and `sys.stderr` of the fork server.
 
     Log handlers that are made while the workflow is imported keep these wrappers, and so
-    write to the pipe of the worker process in which they run later.
+    write to the pipe of the worker process in which they run later. What the import
+    prints is dropped: the runner has imported the same, and has shown it.
     """
     for name, wrapper in zip(("stdout", "stderr"), _streams, strict=True):
-        if wrapper.stream is not None:
-            setattr(sys, name, wrapper)
+        wrapper.stream = open(os.devnull, "w")  # noqa: PTH123, SIM115 - replaced by `serve`
+        setattr(sys, name, wrapper)
 
 
 def serve(workflow: type[Workflow], connection: int, output: int) -> None:
@@ -93,7 +95,7 @@ def serve(workflow: type[Workflow], connection: int, output: int) -> None:
         )
     sys.stdout, sys.stderr = _streams
     worker = Worker(workflow, Connection(connection), output)
-    capture.LogHook(worker.log).begin()
+    LogHook(worker.log).begin()
     worker.serve()
 
 
@@ -190,7 +192,7 @@ class Worker:
 
     def log(self, record: logging.LogRecord) -> None:
         """Write a log record into the pipe of the printed output."""
-        self.logged("", capture.lines_of(record))
+        self.logged("", lines_of(record))
 
     def logged(self, _name: str, lines: Sequence[LogLine]) -> None:
         """Write log lines into the pipe of the printed output."""

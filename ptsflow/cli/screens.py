@@ -1,0 +1,62 @@
+"""What shows a run while it lasts: a live screen on a terminal, else lines."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from ptsflow.cli import streams
+from ptsflow.cli.shared import is_live
+from ptsflow.core.model import LogLine
+from ptsflow.display.plain import PlainLines
+from ptsflow.display.run_state import Board
+from ptsflow.display.streams import Outlet
+from ptsflow.events import Event
+
+#: How many lines that arrive at once are shown; a body may print without end.
+_MOST_SHOWN = 1_000
+
+
+class Screen(Protocol):
+    """A listener that shows a run while it lasts."""
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+
+    def printed(self, task: str, lines: Sequence[LogLine]) -> None:
+        """Show lines that a body of a task printed, or something else if it is ""."""
+
+    def close(self) -> None:
+        """Leave the terminal in the state in which it was found."""
+
+
+@contextlib.contextmanager
+def screen_of(board: Board, *, quiet: bool) -> Iterator[Screen]:
+    """Show a run while it lasts, and what is printed meanwhile."""
+    screen = _choose(board, quiet=quiet)
+    streams.show_by(screen.printed)
+    try:
+        yield screen
+    finally:
+        streams.show_by(None)
+        screen.close()
+
+
+def show_printed(screen: Screen, task: str, lines: Sequence[LogLine]) -> None:
+    """Show what a body printed; its log records are shown by the handlers of users."""
+    shown = [line for line in lines[:_MOST_SHOWN] if line.at and not line.level]
+    if shown:
+        screen.printed(task, shown)
+    streams.drop(len(lines) - len(lines[:_MOST_SHOWN]))
+
+
+def _choose(board: Board, *, quiet: bool) -> Screen:
+    stream = streams.messages()
+    is_plain = quiet or os.environ.get("CI") or not is_live(stream)
+    if is_plain or not isinstance(stream, Outlet):
+        return PlainLines(stream, quiet=quiet)
+    from ptsflow.display.live import LiveScreen  # noqa: PLC0415 - rich is for terminals alone.
+
+    return LiveScreen(board, stream)
