@@ -96,7 +96,7 @@ def take_apart(shape: Shape, value: Value) -> object:
     if shape.kind == "enum":
         return _member_name(shape, value)
     if shape.kind == "model":
-        return _dump(shape, value)
+        return dump(shape, value, "python")
     extra = getattr(value, "__dict__", {}).keys() - shape.fields.keys()
     for name in sorted(extra):
         if not isinstance(getattr(shape.cls, name, None), cached_property):
@@ -121,12 +121,17 @@ def _member_name(shape: Shape, value: Value) -> str:
     return str(name)
 
 
-def _dump(shape: Shape, value: Value) -> object:
+def dump(shape: Shape, value: Value, mode: Literal["python", "json"]) -> object:
+    """Return the dump of a pydantic model.
+
+    Raises:
+        Misfit: the dump does not go back to an equal model.
+    """
     problem = "its model_dump does not go back through model_validate to an equal one"
     for by_alias in (False, True):
         # Both are user's code as much as pydantic's, and may raise anything.
         try:
-            dumped = value.model_dump(mode="python", by_alias=by_alias, warnings=False)
+            dumped = value.model_dump(mode=mode, by_alias=by_alias, warnings=False)
             if shape.cls.model_validate(dumped) == value:
                 return dumped
         except Exception as error:  # noqa: BLE001 - see above

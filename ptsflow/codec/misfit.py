@@ -141,6 +141,14 @@ def unknown(value: object) -> Misfit:
             f"{a(kind.__name__)} of numpy cannot be stored; "
             "convert it with .item() or .tolist()"
         )
+    if kind.__module__.partition(".")[0] in _TABLES:
+        advice = (
+            "store None"
+            if kind.__name__ == "NaTType"
+            else "write it to a file with task.output and return the path, or store plain "
+            'data, e.g. its to_dict("records")'
+        )
+        return Misfit(f"{a(kind.__name__)} cannot be stored; {advice}")
     for base in _KEPT:
         if isinstance(value, base):
             return Misfit(
@@ -155,6 +163,8 @@ def unknown(value: object) -> Misfit:
     )
 
 
+#: Libraries whose values are tables and columns.
+_TABLES = frozenset({"pandas", "polars", "pyarrow"})
 _CALL = "call it and store what it returns"
 #: Types, what to call them where the type's name does not say it, and what to do.
 _ADVICE: tuple[tuple[type | tuple[type, ...], str, str], ...] = (

@@ -7,6 +7,7 @@ the same tree: the parsers used here take more forms than the one that was writt
 from __future__ import annotations
 
 import binascii
+import contextlib
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
@@ -83,8 +84,9 @@ def _write_moment(
     tag: str, value: datetime | time, zone: tzinfo | None
 ) -> dict[str, Any]:
     tree: dict[str, Any] = {"$": tag}
+    zone = _fixed(zone)
     if zone is None or zone is UTC:
-        tree["v"] = value.isoformat()
+        tree["v"] = value.replace(tzinfo=zone).isoformat()
     else:
         tree["v"] = value.replace(tzinfo=None).isoformat()
         tree |= _write_zone(zone)
@@ -108,6 +110,20 @@ def _write_zone(zone: tzinfo) -> dict[str, Any]:
         f"the time zone {quote(zone)} cannot be stored; "
         "use datetime.timezone or zoneinfo.ZoneInfo with a key"
     )
+
+
+def _fixed(zone: tzinfo | None) -> tzinfo | None:
+    """Return a library's zone as a `timezone` if it has one offset for all dates.
+
+    Such a zone tells its offset without a date. Any other zone is returned as it is.
+    """
+    if zone is None or type(zone) in {timezone, _zone_info()}:
+        return zone
+    with contextlib.suppress(Exception):  # the zone may be a user's code
+        offset = zone.utcoffset(None)
+        if offset is not None:
+            return timezone(offset)
+    return zone
 
 
 def _zone_info() -> type[Any]:

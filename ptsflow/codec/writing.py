@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ptsflow.codec.classes import Shape, shape_of, take_apart
+from ptsflow.codec.classes import Shape, dump, shape_of, take_apart
 from ptsflow.codec.misfit import (
     Misfit,
     Tree,
@@ -133,10 +133,11 @@ class Writer:
                 f"{shape.name}; rename one of them"
             )
         check_depth(depth)
-        parts: Tree = take_apart(shape, value)
         if shape.kind == "model":
-            parts = self.tree(parts, place, depth + 1)
-        elif shape.kind != "enum":
+            dumped = self._model(shape, value, place, depth + 1)
+            return {"$": shape.kind, "n": shape.name, "v": dumped}
+        parts: Tree = take_apart(shape, value)
+        if shape.kind != "enum":
             fields = {}
             for name, part in parts.items():
                 try:
@@ -145,6 +146,19 @@ class Writer:
                     raise misfit.in_field(value, shape.name, name) from None
             parts = fields
         return {"$": shape.kind, "n": shape.name, "v": parts}
+
+    def _model(self, shape: Shape, value: Value, place: ValuePlace, depth: int) -> Tree:
+        room = self._room
+        try:
+            return self.tree(take_apart(shape, value), place, depth)
+        except Misfit:
+            # Types of pydantic, such as HttpUrl, have no form here but one in JSON.
+            self._room = room
+            try:
+                return self.tree(dump(shape, value, "json"), place, depth)
+            except Misfit:
+                self._room = room
+            raise
 
 
 def _finite(value: float) -> float:

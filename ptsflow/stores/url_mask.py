@@ -6,14 +6,15 @@ import re
 
 # Patterns are compiled when they are first used.
 _USERINFO = r"(?s)(?<=://)([^:@/?]*):.*@"
+_WITHOUT_SCHEME = r"(?s)^([^:@/?]*):.*@"
 _HIDDEN_OPTION = r"(?i)([?&;][^=&;]*(?:password|properties|secret|token|key)=)[^&;]*"
 
 
 def mask(url: str) -> str:
     """Return the URL with `***` for the password and for secrets among its options."""
-    base, mark, options = url.partition("?")
-    if "@" in options:
-        # An unescaped "?" in a password: what follows it is no option.
-        base, mark, options = url, "", ""
-    shown = re.sub(_USERINFO, r"\1:***@", base)
-    return shown + re.sub(_HIDDEN_OPTION, r"\1***", mark + options)
+    base, _, options = url.partition("?")
+    # An "@" among the options may end a password that has an unescaped "?".
+    secret = url if "@" in options else base
+    userinfo = _USERINFO if "://" in secret else _WITHOUT_SCHEME
+    shown = re.sub(userinfo, r"\1:***@", secret) + url[len(secret) :]
+    return re.sub(_HIDDEN_OPTION, r"\1***", shown)

@@ -147,6 +147,16 @@ def test_opening_a_file_loads_none_of_mongodb(tmp_path: Path) -> None:
         ("mongodb://u@h/pts", "mongodb://u@h/pts"),
         ("mongodb://u:p%40x@h/pts?w=1", "mongodb://u:***@h/pts?w=1"),
         ("mongodb://u:p@ss/w@h1,h2/pts", "mongodb://u:***@h1,h2/pts"),
+        ("u:p@h/pts", "u:***@h/pts"),
+        ("mongodb:u:p@h/pts", "mongodb:***@h/pts"),
+        ("mongodb:/u:p@h/pts", "mongodb:***@h/pts"),
+        ("h/pts?password=x&w=1", "h/pts?password=***&w=1"),
+        (
+            "mongodb://h/pts?user=a@b&password=x",
+            "mongodb://h/pts?user=a@b&password=***",
+        ),
+        ("sqlite:///a:b@c.db", "sqlite:///a:b@c.db"),
+        ("pts.db", "pts.db"),
         (
             "mongodb+srv://h/?tlsCertificateKeyFilePassword=x&tls=true",
             "mongodb+srv://h/?tlsCertificateKeyFilePassword=***&tls=true",

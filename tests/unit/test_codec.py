@@ -6,7 +6,7 @@ import json
 import math
 import threading
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptsflow import codec
-from ptsflow.errors import StoredValueError
+from ptsflow.errors import NotStorable, StoredValueError
 
 _OFFSETS = st.timedeltas(
     timedelta(days=-1, microseconds=1), timedelta(days=1, microseconds=-1)
@@ -307,3 +307,46 @@ def test_every_float_keeps_its_last_bit() -> None:
     assert [v.hex() for v in codec.decode(codec.encode(values))] == [
         v.hex() for v in values
     ]
+
+
+class Offset(tzinfo):
+    """A zone of a library, such as bson's or pydantic's: one offset for all dates."""
+
+    def __init__(self, minutes: int) -> None:
+        self._offset = timedelta(minutes=minutes)
+
+    def utcoffset(self, _: object) -> timedelta:
+        return self._offset
+
+    def dst(self, _: object) -> timedelta:
+        return timedelta(0)
+
+    def tzname(self, _: object) -> str:
+        return "theirs"
+
+
+@pytest.mark.parametrize("minutes", [0, 120, -330])
+def test_a_librarys_zone_of_one_offset_comes_back_as_a_timezone(minutes: int) -> None:
+    moment = datetime(2026, 3, 29, 1, 30, tzinfo=Offset(minutes))
+    back = codec.decode(codec.encode(moment), Any)
+
+    assert back == moment
+    assert back.tzinfo == timezone(timedelta(minutes=minutes))
+
+
+@pytest.mark.parametrize(
+    ("library", "name", "advice"),
+    [
+        ("pandas.core.frame", "DataFrame", "write it to a file with task.output"),
+        ("polars.dataframe.frame", "DataFrame", "write it to a file with task.output"),
+        ("pandas._libs.tslibs.nattype", "NaTType", "store None"),
+    ],
+)
+def test_the_advice_for_a_table_loses_nothing(
+    library: str, name: str, advice: str
+) -> None:
+    table = type(name, (dict,), {"__module__": library})({"a": [1, 2]})
+
+    with pytest.raises(NotStorable) as caught:
+        codec.encode(table)
+    assert f"a {name} cannot be stored; {advice}" in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import ipaddress
 from collections import namedtuple
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
@@ -829,3 +830,26 @@ def test_an_annotation_that_is_an_object_is_shown_as_one() -> None:
 def test_what_has_no_annotations_has_no_hints() -> None:
     assert codec.hints_of(len) == {}
     assert codec.hints_of(Color) == {}
+
+
+class Posted(pydantic.BaseModel):
+    at: datetime
+    url: pydantic.HttpUrl
+    host: ipaddress.IPv4Address
+
+
+class Hidden(pydantic.BaseModel):
+    secret: pydantic.SecretStr
+
+
+def test_a_model_with_fields_that_only_json_can_hold_comes_back_equal() -> None:
+    text = '{"at": "2026-03-29T01:30:00Z", "url": "http://h/x", "host": "127.0.0.1"}'
+    model = Posted.model_validate_json(text)
+
+    assert codec.decode(codec.encode(model, Posted), Posted) == model
+
+
+def test_a_model_that_json_would_change_is_refused_for_what_it_holds() -> None:
+    with pytest.raises(NotStorable) as caught:
+        codec.encode(Hidden(secret=pydantic.SecretStr("x")), Hidden)
+    assert "SecretStr" in str(caught.value)
