@@ -65,13 +65,18 @@ def _parts(function: Any) -> Iterator[Any]:
 def _source(function: Any, shape: object) -> int | None:
     """Return the checksum of a function's source; None if it is not what is loaded."""
     code: CodeType = function.__code__
+    place = code.co_name, code.co_firstlineno
+    loaded = checksum(shape)
     with _reading:
-        functions = _functions_of(code.co_filename, function.__globals__)
-    found = functions.get((code.co_name, code.co_firstlineno))
-    return found[1] if found and found[0] == checksum(shape) else None
+        # Look at the file only if what was read of it before is not what is loaded.
+        _, functions = _FILES.get(code.co_filename, (None, {}))
+        found = functions.get(place)
+        if found is None or found[0] != loaded:
+            found = _read_again(code.co_filename, function.__globals__).get(place)
+    return found[1] if found and found[0] == loaded else None
 
 
-def _functions_of(file: str, names: dict[str, Any]) -> _Functions:
+def _read_again(file: str, names: dict[str, Any]) -> _Functions:
     """Return the functions of a file as it is now; each version of it is read once."""
     linecache.checkcache(file)
     lines = linecache.getlines(file, names)
