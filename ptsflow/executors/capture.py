@@ -156,6 +156,20 @@ def around(handle: TaskHandle) -> Capture:
     return Capture(handle)
 
 
+@contextlib.contextmanager
+def aside() -> Iterator[None]:
+    """Keep nothing in this context: the runner acts in the thread of a body."""
+    token = _current.set(None)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def _is_heard() -> bool:
+    return _current.get() is not None
+
+
 def _keep(record: logging.LogRecord) -> None:
     capture = _current.get()
     if capture is not None:
@@ -212,7 +226,7 @@ class _Installation:
         self._tees: dict[str, _Tee] = {}
         #: What the streams were before.
         self._before: dict[str, Any] = {}
-        self._hook = LogHook(_keep)
+        self._hook = LogHook(_keep, _is_heard)
         #: The reporters that show lines, so that streams do not.
         self.showing: list[Reporter] = []
 
@@ -229,7 +243,7 @@ class _Installation:
                     stream = open(os.devnull, "w")  # noqa: PTH123, SIM115 - see `leave`
                 self._tees[name] = _Tee(stream)
                 setattr(sys, name, self._tees[name])
-            self._hook = LogHook(_keep)
+            self._hook = LogHook(_keep, _is_heard)
             self._hook.begin()
 
     def leave(self, reporter: Reporter | None) -> None:

@@ -14,6 +14,10 @@ from ptsflow.core.model import LogLine
 if TYPE_CHECKING:
     import logging
 
+#: The logger of `task.log`.
+TASK_LOGGER = "ptsflow.task"
+#: `logging.INFO`, without importing `logging`.
+_INFO = 20
 #: Whether a log handler runs: its record was kept, so what it prints is not kept again.
 _in_log_handler: ContextVar[bool] = ContextVar("ptsflow_in_log_handler", default=False)
 
@@ -50,14 +54,24 @@ class LogHook:
     and `logging.lastResort` prints only if there is none. If `logging` is not imported
     yet, the hook is installed at its import.
 
+    Records from INFO on are kept, also if their logger is too quiet for them; its
+    handlers do not see those.
+
     Args:
         keep: the function.
+        is_heard: whether a body runs here.
     """
 
-    def __init__(self, keep: Callable[[logging.LogRecord], None]) -> None:
+    def __init__(
+        self,
+        keep: Callable[[logging.LogRecord], None],
+        is_heard: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._keep = keep
+        self._is_heard = is_heard
         self._is_live = False
-        self._undo: Callable[[], None] | None = None
+        #: Name of a method of `logging.Logger` -> the usual one, and the one put over it.
+        self._hooks: dict[str, tuple[Any, Any]] = {}
 
     def begin(self) -> None:
         """Call the function from now on."""
@@ -72,8 +86,7 @@ class LogHook:
         self._is_live = False
         with contextlib.suppress(ValueError):
             sys.meta_path.remove(self)
-        if self._undo is not None:
-            self._undo()
+        self._undo()
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: Any = None
@@ -95,7 +108,7 @@ class LogHook:
 
         def load_and_install(module: object) -> None:
             load(module)
-            if self._is_live and self._undo is None:
+            if self._is_live and not self._hooks:
                 self._install()
 
         loader.exec_module = load_and_install
@@ -103,39 +116,73 @@ class LogHook:
     def _install(self) -> None:
         import logging  # noqa: PLC0415 - loaded already
 
-        usual = logging.Logger.callHandlers
-        task = logging.getLogger("ptsflow.task")
-        is_quiet = task.level == logging.NOTSET and (
-            task.getEffectiveLevel() > logging.INFO
-        )
+        kind = logging.Logger
+        is_enabled, handle, call = kind.isEnabledFor, kind.handle, kind.callHandlers
+
+        def is_enabled_for(logger: logging.Logger, level: int) -> bool:
+            return is_enabled(logger, level) or (
+                self._wants(level) and _keeps(logger, level)
+            )
+
+        def handle_if_enabled(
+            logger: logging.Logger, record: logging.LogRecord
+        ) -> None:
+            if is_enabled(logger, record.levelno) or not self._wants(record.levelno):
+                handle(logger, record)
+                return
+            # Handlers must not see it, as they would not without this hook.
+            passed: Any = logger.filter(record)
+            if passed:
+                self._keep(record if passed is True else passed)
 
         def call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
             # A later hook of somebody else may call this one long after `end`.
             if _in_log_handler.get() or not self._is_live:
-                usual(logger, record)
+                call(logger, record)
                 return
             token = _in_log_handler.set(True)
             try:
                 self._keep(record)
-                # The level was lowered to INFO to keep such records. Handlers must not
-                # see them.
-                if is_quiet and logger is task and record.levelno < _level_above(task):
-                    return
-                usual(logger, record)
+                call(logger, record)
             finally:
                 _in_log_handler.reset(token)
 
-        def undo() -> None:
-            if logging.Logger.callHandlers is call_handlers:
-                logging.Logger.callHandlers = usual  # type: ignore[method-assign]
-            if is_quiet and task.level == logging.INFO:
-                task.setLevel(logging.NOTSET)
+        self._hooks = {
+            "isEnabledFor": (is_enabled, is_enabled_for),
+            "handle": (handle, handle_if_enabled),
+            "callHandlers": (call, call_handlers),
+        }
+        for name, (_, hook) in self._hooks.items():
+            setattr(kind, name, hook)
 
-        logging.Logger.callHandlers = call_handlers  # type: ignore[assignment, method-assign]
-        if is_quiet:
-            task.setLevel(logging.INFO)
-        self._undo = undo
+    def _undo(self) -> None:
+        """Restore `logging`, except where somebody else has put a hook over this one."""
+        for name, (usual, hook) in self._hooks.items():
+            kind = sys.modules["logging"].Logger
+            if getattr(kind, name) is hook:
+                setattr(kind, name, usual)
+
+    def _wants(self, level: int) -> bool:
+        """Whether a record is kept here although its logger may be too quiet for it."""
+        return (
+            level >= _INFO
+            and self._is_live
+            and self._is_heard()
+            and not _in_log_handler.get()
+        )
 
 
-def _level_above(logger: logging.Logger) -> int:
-    return 0 if logger.parent is None else logger.parent.getEffectiveLevel()
+def _keeps(logger: logging.Logger, level: int) -> bool:
+    """Whether records of a level are kept of a logger that would drop them.
+
+    That `dictConfig` disabled the logger does not matter, nor what the level of the root
+    logger is; a level that was set for this logger does.
+    """
+    if logger.name != TASK_LOGGER and level <= logger.manager.disable:
+        return False
+    asked: logging.Logger | None = logger
+    while asked is not None and asked.parent is not None:
+        if asked.level:
+            return level >= asked.level
+        asked = asked.parent
+    return True

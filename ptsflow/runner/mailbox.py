@@ -19,6 +19,7 @@ from msgspec import Struct
 from ptsflow.core.model import LogLine, Progress, Stop, TaskRecord
 from ptsflow.core.outcome import Outcome
 from ptsflow.errors import LeaseLost
+from ptsflow.executors import capture
 
 #: Keeps lines of a task's attempt: the task's name, the attempt's number, the lines.
 Log = Callable[[str, int, Sequence[LogLine]], None]
@@ -107,7 +108,9 @@ class Mailbox:
         """
         request = CheckpointRequest(name, text)
         self.arrived.append(request)
-        self._take_turns()
+        # The store's driver may log what it writes, and a listener may print.
+        with capture.aside():
+            self._take_turns()
         request.is_settled.wait()
         if not request.is_saved:
             raise LeaseLost(

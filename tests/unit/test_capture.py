@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import logging
+import logging.config
 import os
 import sys
 import threading
@@ -341,12 +342,13 @@ def test_without_handlers_a_warning_is_still_printed_and_kept_once(
 ) -> None:
     with bare_logging() as root, body(kept):
         logging.getLogger("feed").warning("late")
-        logging.getLogger("feed").info("not let through")
+        logging.getLogger("feed").info("kept alone")
+        logging.getLogger("feed").debug("not kept")
         handlers = root.handlers[:]
 
     assert handlers == []
     assert capsys.readouterr().err == "late\n"
-    assert kept.of() == [("WARNING", "late")]
+    assert kept.of() == [("WARNING", "late"), ("INFO", "kept alone")]
 
 
 def test_what_handlers_print_is_shown_and_not_kept_again(
@@ -408,6 +410,69 @@ def test_a_level_that_a_user_gave_to_the_tasks_logger_is_left(kept: Reports) -> 
 
     assert kept.of() == [("ERROR", "kept")]
     assert level == logging.ERROR
+
+
+@pytest.mark.parametrize("how", ["dictConfig", "fileConfig", "disable"])
+def test_a_body_that_configures_logging_does_not_silence_its_task(
+    how: str, kept: Reports, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    log = handle_of(kept).log
+    loggers = [
+        x
+        for x in log.logger.manager.loggerDict.values()
+        if isinstance(x, logging.Logger)
+    ]
+    (tmp_path / "log.ini").write_text(
+        "[loggers]\nkeys=root\n[handlers]\nkeys=\n[formatters]\nkeys=\n"
+        "[logger_root]\nlevel=ERROR\nhandlers=\n"
+    )
+    with bare_logging(), body(kept):
+        log.info("before")
+        if how == "dictConfig":
+            logging.config.dictConfig({"version": 1, "root": {"level": "ERROR"}})
+        elif how == "fileConfig":
+            logging.config.fileConfig(tmp_path / "log.ini")
+        else:
+            logging.disable()
+        log.info("after")
+        log.error("error")
+        log.debug("not kept")
+    is_disabled = log.logger.disabled
+    for logger in loggers:
+        logger.disabled = False
+    logging.disable(logging.NOTSET)
+
+    assert is_disabled == (how != "disable")  # handlers find it as they would
+    assert capsys.readouterr().err == ""
+    assert kept.of() == [("INFO", "before"), ("INFO", "after"), ("ERROR", "error")]
+
+
+def test_a_filter_of_a_quiet_logger_is_asked(kept: Reports) -> None:
+    def hide(record: logging.LogRecord) -> bool:
+        record.msg = record.msg.replace("hush", "***")
+        return "drop" not in record.msg
+
+    logger = logging.getLogger("feed.quiet")
+    logger.addFilter(hide)
+    with bare_logging(), body(kept):
+        logger.info("password hush")
+        logger.info("drop this")
+    logger.removeFilter(hide)
+
+    assert kept.of() == [("INFO", "password ***")]
+
+
+def test_outside_of_bodies_loggers_are_as_quiet_as_ever(kept: Reports) -> None:
+    with bare_logging(), capture.installed():
+        outside = logging.getLogger("feed").isEnabledFor(logging.INFO)
+        with capture.around(handle_of(kept)):
+            inside = logging.getLogger("feed").isEnabledFor(logging.INFO)
+            with capture.aside():
+                aside = logging.getLogger("feed").isEnabledFor(logging.INFO)
+                logging.getLogger("feed").warning("of the runner")
+
+    assert (outside, inside, aside) == (False, True, False)
+    assert kept.of() == []
 
 
 def test_logging_that_is_loaded_by_a_body_is_seen(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 
 from ptsflow.core.model import LogLine, Progress, Stop, TaskRecord
 from ptsflow.errors import LeaseLost
+from ptsflow.executors import capture
 from ptsflow.runner.mailbox import CheckpointRequest, LeaseEnded, Mailbox
+from tests.support.reports import Reports, handle_of
 
 
 def test_a_checkpoint_that_a_turn_saves_is_saved_when_save_returns() -> None:
@@ -124,3 +127,21 @@ def test_the_driver_hears_what_somebody_asks_and_why_the_lease_is_lost(
 
     assert mailbox.next_news(10) == news
     assert mailbox.next_news(10) is None
+
+
+def test_what_the_runner_logs_while_it_saves_is_not_the_bodys() -> None:
+    reports = Reports()
+    mailbox = Mailbox("nightly")
+
+    def turn() -> None:
+        logging.getLogger("pymongo.command").warning("with the data")
+        request = mailbox.arrived.popleft()
+        assert isinstance(request, CheckpointRequest)
+        request.is_saved = True
+        request.is_settled.set()
+
+    mailbox.open({}, turn)
+    with capture.installed(), capture.around(handle_of(reports)):
+        mailbox.save("task", "1")
+
+    assert reports.lines == []
