@@ -99,7 +99,7 @@ def test_a_deleted_container_made_again_has_no_tasks(client: Client, name: str) 
         pytest.param("a.b/$c", id="what MongoDB has a use for"),
         pytest.param("'; DROP TABLE tasks; --", id="SQL"),
         pytest.param("line\nbreak\x1b[31m", id="control characters"),
-        pytest.param(" ", id="a space"),
+        pytest.param(" a ", id="spaces around it"),
     ],
 )
 def test_any_text_is_a_name(client: Client, container: Container, text: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import ptsflow
 from ptsflow import Status, TaskHandle, Workflow, step
-from ptsflow.errors import FrozenWorkflow
+from ptsflow.errors import DeclarationError, FrozenWorkflow
 from tests.api.conftest import main_stores
 from tests.api.runs.flows import Base, Derived, FeedFile
 
@@ -203,14 +203,15 @@ def test_the_container_is_named_by_the_template(url: str) -> None:
     assert report.container == "epf:20110930T13"
 
 
-def test_a_workflow_without_steps_is_complete(url: str) -> None:
+def test_a_workflow_without_steps_is_refused_and_leaves_no_container(url: str) -> None:
     class Nothing(Workflow):
         pass
 
-    report = ptsflow.run(Nothing(), url)
+    with pytest.raises(DeclarationError):
+        ptsflow.run(Nothing(), url)
 
-    assert report.ok
-    assert (report.container, report.tasks) == ("Nothing", [])
+    with ptsflow.connect(url) as client:
+        assert client.get_task_container("Nothing") is None
 
 
 # -- handles --------------------------------------------------------------------------
