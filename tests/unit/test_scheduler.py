@@ -126,7 +126,6 @@ THREE = {"b": ["1", "2", "3"]}
 @pytest.mark.parametrize(
     ("workflow", "keys", "ends", "waves"),
     [
-        pytest.param(made(), {}, {}, [], id="no steps"),
         pytest.param(SEQUENCE, {}, {}, ["a", "b", "c"], id="one after the other"),
         pytest.param(SEQUENCE, {}, {"a": FAILED}, ["a"], id="a failed step blocks"),
         pytest.param(
