@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -72,7 +73,7 @@ def logs(
         if not first and not follow:
             whose = "" if task is None else f": {task}"
             say(f"{record.name}{whose}: nothing was printed or logged")
-        for entry in first if tail is None else deque(first, tail):
+        for entry in first if tail is None else deque(first, min(tail, sys.maxsize)):
             _show(common, entry)
         for batch in lines:
             for entry in batch:

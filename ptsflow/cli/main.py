@@ -10,6 +10,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -33,7 +34,7 @@ from ptsflow.cli.shared import (
 from ptsflow.cli.show import graph, list_containers, show, status
 from ptsflow.cli.store import store
 from ptsflow.cli.streams import open_standard_streams
-from ptsflow.errors import PtsflowError, similar
+from ptsflow.errors import PtsflowError, UsageError, similar
 
 _USAGE = 2
 _INTERRUPTED = 130
@@ -87,6 +88,7 @@ def call(arguments: Sequence[str]) -> int:
 def _call(arguments: Sequence[str]) -> int:
     common = Common()
     try:
+        _check_text(arguments)
         result: Any = commands.main(
             list(arguments), prog_name="ptsflow", standalone_mode=False, obj=common
         )
@@ -109,10 +111,35 @@ def _call(arguments: Sequence[str]) -> int:
         refuse(error, verbose=common.verbose)
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the last place where an error can become one line
-        refuse(error, verbose=common.verbose)
-        return BUG
+        if not isinstance(error, FileNotFoundError) or _is_folder_there():
+            refuse(error, verbose=common.verbose)
+            return BUG
+        say("ptsflow: the current folder was removed; go to one that is there (cd)")
+        return _USAGE
     tell_what_was_lost()
     return result if isinstance(result, int) else 0
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Refuse arguments that could be neither stored nor shown.
+
+    Raises:
+        UsageError: one is not UTF-8.
+    """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"the argument {argument!r} is not UTF-8; rename what it names (mv), or "
+                "write it in UTF-8"
+            ) from None
+
+
+def _is_folder_there() -> bool:
+    with contextlib.suppress(OSError):
+        return bool(Path.cwd())
+    return False
 
 
 def _usage(error: click.ClickException) -> str:

@@ -10,11 +10,15 @@ from types import ModuleType
 
 from msgspec import Struct
 
+from ptsflow.core import transitions
 from ptsflow.errors import LoadError, similar
+from ptsflow.host import paths
 
 #: True while a worker process imports the workflow's module. A run that begins meanwhile
 #: belongs to a script that calls `run` whenever it is imported.
 is_for_bodies = False
+#: The longest name of a file that a refusal repeats, in characters.
+_LONGEST_SHOWN = 200
 
 
 class Reference(Struct, frozen=True):
@@ -109,7 +113,10 @@ def load(target: str, base: type) -> type:
 
 
 def _load_file(place: str) -> ModuleType:
-    path = Path(place).resolve()
+    try:
+        path = paths.resolved(place)
+    except paths.PathError as error:
+        raise LoadError(f"{transitions.cut(place, _LONGEST_SHOWN)}: {error}") from None
     if not path.is_file():
         raise LoadError(f"{place}: no such file; TARGET is path/file.py:Class")
     # A dot in a module's name would mean a package.

@@ -63,7 +63,7 @@ class Workflow:
         _check_executor(cls)
         check_limits(cls.__name__, cls.limits, cls.declared_steps)
 
-    def __new__(cls, **_parameters: Any) -> Self:
+    def __new__(cls, /, **_parameters: Any) -> Self:
         """Refuse a class with an abstract step; `abc.ABC` would say it in its own words."""
         for name, step in cls.declared_steps.items():
             if step.is_abstract:
@@ -73,7 +73,7 @@ class Workflow:
                 )
         return super().__new__(cls)
 
-    def __init__(self, **parameters: Any) -> None:
+    def __init__(self, /, **parameters: Any) -> None:
         declared = type(self).declared_parameters
         for name in parameters:
             if name not in declared:

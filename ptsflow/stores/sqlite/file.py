@@ -26,7 +26,7 @@ from ptsflow.errors import (
     StoreUnavailable,
     StoreURLError,
 )
-from ptsflow.host import atomic_files
+from ptsflow.host import atomic_files, paths
 from ptsflow.stores.sqlite import layout
 from ptsflow.stores.sqlite.database import Kind
 from ptsflow.stores.sqlite.layout import APPLICATION_ID, check_layout
@@ -75,7 +75,10 @@ def path_of(url: str) -> Path:
             f"store URL {url!r}: expected three slashes and a path, as in "
             "sqlite:///pts.db or sqlite:////srv/pts.db; write it so"
         )
-    return Path(name).resolve()
+    try:
+        return paths.resolved(name)
+    except paths.PathError as error:
+        raise StoreURLError(f"store URL {url!r}: {error}") from None
 
 
 def network_file_system(path: Path, mountinfo: str) -> str | None:
