@@ -39,9 +39,9 @@ def own_mongod() -> Iterator[Mongod]:
 
 
 def test_a_frozen_server_is_given_up_at_the_deadline(own_mongod: Mongod) -> None:
-    url = new_database_url(own_mongod.url, "timeoutMS=400")
-    store = MongoStore(url)
-    uid = filled(store, "one")
+    url = new_database_url(own_mongod.url)
+    uid = _filled(url)
+    store = MongoStore(f"{url}timeoutMS=400")
     record = held(store, uid)
     task = one(store, uid, "one")
     logs = store.logs()
@@ -115,14 +115,22 @@ def test_a_network_that_drops_everything_is_given_up_too(
     database: Database[Raw], proxy: TcpProxy
 ) -> None:
     url = f"mongodb://127.0.0.1:{proxy.port}/{database.name}"
+    uid = _filled(url)
     opened = MongoStore(f"{url}?timeoutMS=400")
-    uid = filled(opened, "one")
     proxy.swallow(everything=True)
     took = _time_to_give_up(lambda: opened.commit(uid, [new("two")], fence=None))
     proxy.swallow(everything=False)
     opened.close()
 
     assert took < _SOON
+
+
+def _filled(url: str) -> str:
+    """Return the uid of a container with a task, made without any hurry."""
+    store = MongoStore(url)
+    uid = filled(store, "one")
+    store.close()
+    return uid
 
 
 def _time_to_give_up(call: Callable[[], object]) -> float:
