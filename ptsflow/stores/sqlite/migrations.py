@@ -7,6 +7,7 @@ the version before.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -54,7 +55,9 @@ def steps_from(layout: int) -> tuple[SqliteStep, ...]:
 
 def print_notice(text: str) -> None:
     """Print a line on standard error, for programs that do not listen to notices."""
-    sys.stderr.write(f"ptsflow: {text}\n")
+    # The stream may be closed, full, or None: the process was started without it.
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        sys.stderr.write(f"ptsflow: {text}\n")
 
 
 def upgrade(
