@@ -15,9 +15,9 @@ import threading
 from collections.abc import Callable
 from typing import TextIO, cast
 
+from ptsflow.core.lines import Splitter
 from ptsflow.core.model import LogLine
 from ptsflow.display.streams import Bytes, Direct, Outlet
-from ptsflow.executors.capture import Splitter
 from ptsflow.host.clock import system_clock
 
 _STDOUT, _STDERR = 1, 2

@@ -9,9 +9,10 @@ from typing import overload
 from msgspec import MsgspecError, json
 
 from ptsflow.core import transitions
+from ptsflow.core.lines import Splitter
 from ptsflow.core.log_window import LINE_LIMIT
 from ptsflow.core.model import LogLine
-from ptsflow.executors.capture import Splitter, printed
+from ptsflow.executors.capture import printed
 
 #: How much of the last output is told when a process dies, in characters.
 _LAST = 500
