@@ -1,8 +1,9 @@
 """The standard streams of a command: data on stdout, everything else on stderr.
 
-A command that loads users' code reserves standard output first. Then whatever prints, a
-body, a module while it is imported or a program that a body calls, reaches standard
-error, in whole lines; and that nobody reads them stops nothing.
+A command that loads users' code reserves standard output first. From then on all that is
+printed goes to standard error: by bodies, by modules while they are imported, by programs
+that bodies call. What Python code prints comes in whole lines, and the run goes on even if
+nobody reads them.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class LineStream(io.TextIOBase):
         self._show = show
         self._pid = os.getpid()
         self._lock = threading.RLock()
-        #: The line that each thread has begun: parts of two are not parts of one.
+        #: By thread: the line it has begun. Threads are kept apart, so that lines do not mix.
         self._splitters: dict[int, Splitter[str]] = {}
 
     @property
@@ -195,9 +196,9 @@ def drop(count: int) -> None:
 
 
 def tell_end() -> None:
-    """Drop no message from now on: the end of the run is told."""
+    """Make room for the last messages, which tell how the run ended."""
     if _reserved is not None:
-        _reserved.messages.keep_all()
+        _reserved.messages.make_room()
 
 
 def finish() -> None:

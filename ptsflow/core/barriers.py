@@ -1,11 +1,11 @@
-"""Which steps are open: told that a step has settled, it says which steps open by that.
+"""Which steps open when a step has settled.
 
-A step opens when all that it waits for as a whole is satisfied: the steps in `needs`, and
-the first `above` steps of the plan, its barrier. The plan's longest prefix of satisfied
-steps is kept as a number, so a barrier of 10,000 steps costs as much as one of two.
+A step opens when the steps in its `needs` are satisfied, and so is its barrier: the first
+`above` steps of the plan. The barriers keep one number: how many steps, from the first on,
+are satisfied without a gap. So a barrier of 10,000 steps costs as much as one of two.
 
-Steps that always run open only after `open_always`, and they wait for each other to have
-settled, not to be satisfied.
+Steps that always run open only after `open_always`. One of them waits for another until
+the other has settled, also if the other has failed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ class Barriers:
         #: For each step, how many entries of `needs` it waits for, and one for its barrier.
         self._missing: dict[str, int] = {}
         self._dependents: dict[str, list[PlanStep]] = defaultdict(list)
-        #: The steps whose barrier is so many steps long.
+        #: By length of barrier: the steps that have a barrier of this length.
         self._behind: dict[int, list[PlanStep]] = defaultdict(list)
+        #: Steps that hold up no barrier: satisfied, or `always` and settled.
         self._passed: set[str] = set()
         #: Length of the longest prefix of the plan whose steps have all passed.
         self._prefix = 0
@@ -38,7 +39,7 @@ class Barriers:
                 self._behind[step.above].append(step)
 
     def at_start(self) -> list[str]:
-        """Return the steps that wait for nothing."""
+        """Return the steps that wait for nothing, but for those that always run."""
         usual = self._plan.steps[: self._plan.usual]
         return [step.name for step in usual if not self._missing[step.name]]
 

@@ -176,8 +176,8 @@ class Outlet(io.TextIOBase):
         with self._changed:
             self._dropped += count
 
-    def keep_all(self) -> None:
-        """Drop nothing from now on: the end of a run is told."""
+    def make_room(self) -> None:
+        """Let twice as much wait from now on, so that the end of a run is not dropped."""
         with self._changed:
             self._limit = 2 * self._limit
 

@@ -74,8 +74,8 @@ class Capture:
         self._is_over = False
         # Reentrant: a finalizer may print while its thread holds the lock.
         self._lock = threading.RLock()
-        #: The line that each thread has begun in each stream: parts of two lines are not
-        #: parts of one.
+        #: By stream and thread: the line that the thread has begun in the stream. Threads
+        #: are kept apart, so that their lines do not mix.
         self._splitters: dict[tuple[StreamWrapper, int], Splitter[str]] = {}
 
     def __enter__(self) -> None:

@@ -39,8 +39,8 @@ from ptsflow.workflow.workflow import Workflow
 class Loop:
     """The state of a run, and its one way forward: `turn`.
 
-    Only the thread that holds `lock` may take a turn, or change anything but by `stop`,
-    `fail` and `abandon`.
+    Only the thread that holds `lock` may call what changes the loop. `stop`, `fail` and
+    `abandon` may be called from any thread.
 
     Args:
         copy_of_workflow: returns the workflow object for an attempt.
@@ -104,10 +104,11 @@ class Loop:
         return self.schedule.is_stopping
 
     def must_not_begin(self) -> bool:
-        """Whether no body may begin, also of a task whose start was recorded.
+        """Whether bodies must not begin, even if the start of their task was recorded.
 
-        The run is being stopped. Or this process was frozen since the start was recorded,
-        for so long that another runner may have the task by now.
+        True if the run is being stopped, or if the lease may have ended. The lease ends
+        if this process was frozen after the start was recorded: another runner may have
+        the task.
         """
         return self.schedule.is_stopping or since_boot() >= self.work.deadline()
 
@@ -139,7 +140,7 @@ class Loop:
         self.work.write_progress(self.schedule.running)
 
     def stop(self) -> None:
-        """Start nothing more, and tell bodies that run; these may end. From any thread."""
+        """Start nothing more, and tell running bodies to end; they are waited for."""
         self.schedule.is_stopping = True
 
     def interrupt(self) -> None:
@@ -166,7 +167,7 @@ class Loop:
         self.mailbox.wake()
 
     def abandon(self) -> None:
-        """Record nothing that arrives any more; no body waits. From any thread."""
+        """Record nothing more; bodies that wait for a checkpoint raise `LeaseLost`."""
         self.work.abandon()
 
     def _calls(self, names: Sequence[str]) -> list[Call]:

@@ -76,7 +76,11 @@ def claimed(
     lease_ms: int,
     dead: int | None,
 ) -> ContainerRecord | None:
-    """Return the container leased to `owner`, or None if another owner's lease is live."""
+    """Return the container leased to `owner`; None if it is gone, or another owner's.
+
+    If `dead` is the fence of a live lease, its owner has died, and the lease is taken. If
+    `owner` holds the lease already, the answer to its claim was lost: return `stored`.
+    """
     if stored is None:
         return None
     if stored.is_leased(now):

@@ -30,7 +30,10 @@ class Parameter(Struct, frozen=True):
 
 
 def collect_steps(cls: type) -> dict[str, Step[..., Any]]:
-    """Return the steps: a base's first, an overridden one in its place, always last."""
+    """Return the steps in order: those of bases first, those with `always` last.
+
+    A step that overrides another one takes its place.
+    """
     found: dict[str, Step[..., Any]] = {}
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
@@ -61,7 +64,7 @@ def collect_steps(cls: type) -> dict[str, Step[..., Any]]:
 
 
 def _check_not_hidden(cls: type, base: type) -> None:
-    """Refuse a class body whose steps are not all attributes of the class."""
+    """Refuse a class body that declared a step whose name now means something else."""
     there = vars(base)
     for declared in there.get(DECLARED, ()):
         value = there.get(declared.name)

@@ -31,7 +31,8 @@ from ptsflow.stores.sqlite import layout
 from ptsflow.stores.sqlite.database import Kind
 from ptsflow.stores.sqlite.layout import APPLICATION_ID, check_layout
 
-#: Of WAL without fcntl locks and shared memory between machines nothing remains.
+#: File systems on which SQLite loses data: its locks and its shared memory do not work
+#: between machines.
 NETWORK = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "davfs", "fuse.ceph", "fuse.cifs"}
     | {"fuse.davfs", "fuse.gcsfuse", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs"}
