@@ -325,7 +325,7 @@ def test_a_writer_never_waits_for_a_reader_and_hears_what_was_dropped(
     for _ in range(count):
         outlet.write(line)
     outlet.finish()
-    outlet.keep_all()
+    outlet.make_room()
     outlet.write("the end\n")
     data = b""
     while select.select([reading], [], [], 1.0)[0]:
