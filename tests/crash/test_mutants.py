@@ -26,6 +26,7 @@ import pytest
 from tests.crash import test_owners, test_store_away
 from tests.crash.nest import Nest
 from tests.crash.server import Server
+from tests.support import waiting
 
 Check = Callable[[str, Nest, Path], None]
 
@@ -82,7 +83,9 @@ CHECKS = [
 
 
 @pytest.fixture
-def mutated(nest: Nest) -> Iterator[Nest]:
+def mutated(nest: Nest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nest]:
+    """Return the nest; what a mutant never does is not waited for long."""
+    monkeypatch.setattr(waiting, "PATIENCE", 10)
     yield nest
     nest.mutant = ""
 

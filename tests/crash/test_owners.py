@@ -199,7 +199,7 @@ def test_a_live_runner_on_another_host_is_not_waited_for(
     url: str, nest: Nest, journal: Path
 ) -> None:
     spec = Spec(
-        workflow="Gated", url=url, journal=str(journal), lease=60.0, host="elsewhere"
+        workflow="Gated", url=url, journal=str(journal), lease=12.0, host="elsewhere"
     )
     first = nest.start(spec)
     until_it_runs(journal, 3)

@@ -19,11 +19,10 @@ def awaited(path: Path) -> str:
 def until(
     condition: Callable[[], object],
     *,
-    seconds: float = PATIENCE,
     seen: Callable[[], object] = str,
 ) -> None:
     """Return as soon as the condition holds, or fail with what `seen` returns then."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, seen()
         time.sleep(0.005)
