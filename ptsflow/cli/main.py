@@ -65,9 +65,8 @@ for _command in _COMMANDS:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and end the process."""
     open_standard_streams()
-    with contextlib.suppress(
-        ValueError
-    ):  # Signal handlers can be set in the main thread alone.
+    # Signal handlers can be set in the main thread alone.
+    with contextlib.suppress(ValueError):
         signal.signal(signal.SIGTERM, _terminate)
     code = _call(sys.argv[1:] if arguments is None else arguments)
     # A signal only cuts the waiting short: how the command ended is known.
@@ -101,9 +100,8 @@ def _call(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         say("ptsflow: stopped")
         return _INTERRUPTED
-    except (
-        SystemExit
-    ) as ended:  # SIGTERM outside of a run, or the end of a shell completion.
+    except SystemExit as ended:
+        # SIGTERM outside of a run, or the end of a shell completion.
         if ended.code == _TERMINATED:
             say("ptsflow: stopped")
         return ended.code if isinstance(ended.code, int) else BUG
