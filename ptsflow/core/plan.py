@@ -214,7 +214,11 @@ def _key_of(step: PlanStep, index: int, item: Any) -> str:
         key = item
     else:
         key = index
-    if not (isinstance(key, str) or is_whole(key)) or key == "":
+    # Most keys are one of these two classes, whose test is quick.
+    if (
+        not (type(key) in (int, str) or isinstance(key, str) or is_whole(key))
+        or key == ""
+    ):
         raise InvalidValue(
             f"{step.name}: the key of item {index} of {step.each} must be a non-empty "
             f"str or an int, found {key!r}"

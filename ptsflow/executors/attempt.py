@@ -6,9 +6,8 @@ codec, so that a step sees the same value on the first run and on a resumed run.
 
 from __future__ import annotations
 
-import decimal
 from collections.abc import Mapping
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any
 
 from msgspec import Struct
@@ -106,15 +105,22 @@ def run(call: Call) -> Outcome:
     The body runs in a copy of this thread's context (`contextvars`): what it sets there
     must not reach the next body, as a resumed run would not see it.
     """
-    outcome = copy_context().run(_run, call)
+    outcome = _own_context().run(_run, call)
     overdue = call.handle.watch.overdue()
     return failed(call, TimedOut(overdue)) if overdue else outcome
 
 
+def _own_context() -> Context:
+    context = copy_context()
+    for variable, value in context.items():
+        # The copy of a context shares its objects, and this one is meant to be changed.
+        if variable.name == "decimal_context":
+            context.run(variable.set, value.copy())
+    return context
+
+
 def _run(call: Call) -> Outcome:
     step = call.step
-    # The copy of a context shares its objects, and this one is meant to be changed.
-    decimal.setcontext(decimal.getcontext().copy())
     try:
         arguments = {
             name: _read(name, source) for name, source in call.arguments.items()

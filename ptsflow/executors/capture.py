@@ -64,13 +64,10 @@ class StreamWrapper:
 class Capture:
     """A context in which what is printed and logged belongs to one attempt."""
 
-    __slots__ = ("_handle", "_is_over", "_is_shown", "_lock", "_splitters", "_token")
+    __slots__ = ("_handle", "_is_over", "_lock", "_splitters", "_token")
 
     def __init__(self, handle: TaskHandle) -> None:
         self._handle = handle
-        self._is_shown = any(
-            handle.reporter is known for known in _installation.showing
-        )
         self._is_over = False
         # Reentrant: a finalizer may print while its thread holds the lock.
         self._lock = threading.RLock()
@@ -102,7 +99,8 @@ class Capture:
             place = stream, threading.get_ident()
             splitter = self._splitters.setdefault(place, Splitter("\n"))
             self._keep_printed(splitter.feed(text))
-            return self._is_shown
+            reporter = self._handle.reporter
+            return any(reporter is shown for shown in _installation.showing)
 
     def log(self, record: logging.LogRecord) -> None:
         """Keep a log record."""
