@@ -34,6 +34,8 @@ _RETURNS: WeakKeyDictionary[Callable[..., Any], Any] = WeakKeyDictionary()
 _UNKNOWN = object()
 #: Items that are strings up to this many bytes name themselves.
 _SHORT = 60
+#: An int that needs more than 64 bits is known by its place in the list instead.
+_BIG = 2**63
 
 
 class Binding(Struct, frozen=True):
@@ -208,9 +210,9 @@ def _key_of(step: PlanStep, index: int, item: Any) -> str:
         key = step.key(item)
     elif step.key is not None:
         key = _field_of(step, index, item, step.key)
-    elif (isinstance(item, str) and 0 < _size(item) <= _SHORT) or (
-        is_whole(item, 1 - 2**63, 2**63 - 1)
-    ):
+    elif isinstance(item, str):
+        key = item if 0 < _size(item) <= _SHORT else index
+    elif isinstance(item, int) and type(item) is not bool and abs(item) < _BIG:
         key = item
     else:
         key = index
