@@ -97,10 +97,10 @@ def run_inline(  # noqa: PLR0913 - the options of run that make sense here
     )
     planned = plan_run(workflow, options)
     store = MemoryStore(clock=clock) if client is None else client.store
-    seen, _ = store.create(planned.container)
-    planned.check_fits(seen)
+    bus = Bus(listeners, clock)
+    seen = planned.find_or_make(store, bus.notice)
     claimed, _ = acquire(store, seen, this_process(clock), options.lease_ms)
-    with HeldRun(planned, store, claimed, Bus(listeners, clock)) as held:
+    with HeldRun(planned, store, claimed, bus) as held:
         loop = held.prepare(Mailbox(claimed.name), lambda: math.inf)
         _drive(loop, clock)
         return held.conclude(loop, None, lambda: contextlib.nullcontext(store))

@@ -288,18 +288,19 @@ def _next(common: Common, request: Request, record: ContainerRecord | None) -> N
 
 
 def _dry_run(common: Common, planned: PlannedRun) -> int:
-    plan, options, name = planned.plan, planned.options, planned.container
+    plan, options = planned.plan, planned.options
     store = open_existing(common.url)
     with contextlib.closing(store) if store else contextlib.nullcontext():
-        record = store.container(name) if store else None
+        record = planned.find(store) if store else None
         if record is not None:
             planned.check_fits(record)
         tasks = []
         if store is not None and record is not None and not options.fresh:
             tasks = store.tasks(record.uid)
+    shown = record or ContainerRecord(uid="", name=planned.container)
     foreseen = foresee(
         plan,
-        record or ContainerRecord(uid="", name=name),
+        shown,
         tasks,
         now=system_clock(),
         again=planned.asked_again(tasks),
@@ -308,7 +309,7 @@ def _dry_run(common: Common, planned: PlannedRun) -> int:
     if common.json:
         head = {
             "schema": as_json.SCHEMA,
-            "container": name,
+            "container": shown.name,
             "workflow": plan.workflow,
             "exists": record is not None,
         }
@@ -319,6 +320,8 @@ def _dry_run(common: Common, planned: PlannedRun) -> int:
         show_json(head | {"tasks": entries})
     else:
         there = "as it is stored" if tasks else "begun anew" if record else "new"
-        say(f"{name}: {there}; a run would do this, nothing is written now")
+        if record is not None and (text := planned.continues(record)):
+            say(text)
+        say(f"{shown.name}: {there}; a run would do this, nothing is written now")
         show(tables.forecasts(foreseen))
     return 0

@@ -6,20 +6,25 @@ command line with its dry run, and for `run_inline`.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import islice
 
 from msgspec import Struct
 
 from ptsflow import codec
 from ptsflow.client.fields import check_name
+from ptsflow.core.container_fit import is_former, lacking, other_values
 from ptsflow.core.model import ContainerRecord, TaskRecord
 from ptsflow.core.plan import Plan
 from ptsflow.core.resume import changed
 from ptsflow.errors import ContainerMismatch, UsageError
 from ptsflow.runner.options import RunOptions, check_options
+from ptsflow.stores.base import Store
 from ptsflow.workflow.compile import plan_of
-from ptsflow.workflow.workflow import Workflow
+from ptsflow.workflow.workflow import Workflow, former_names, named_in
+
+#: The most former names of a container that are looked for; each is one read.
+_MOST_FORMER = 63
 
 
 class PlannedRun(Struct, frozen=True, kw_only=True):
@@ -44,18 +49,79 @@ class PlannedRun(Struct, frozen=True, kw_only=True):
                 f"container {record.name!r} belongs to the workflow {record.workflow}, "
                 f"not {self.plan.workflow}; choose another container with -c NAME"
             )
-        stored: dict[str, str] = json.loads(record.params or "{}")
+        others = other_values(record, self.parameters)
+        if not others or self.options.fresh:
+            return
         different = [
-            f"{name} was {codec.peek(stored[name])!s}, is {codec.peek(text)!s}"
-            for name, text in self.parameters.items()
-            if name in stored and stored[name] != text
+            f"{name} was {codec.peek(stored)!s}, is {codec.peek(given)!s}"
+            for name, (stored, given) in others.items()
         ]
-        if different and not self.options.fresh:
-            raise ContainerMismatch(
-                f"container {record.name!r} was made with other parameters: "
-                f"{'; '.join(different)}; choose another container with -c NAME, "
-                "or begin this one anew with --fresh"
-            )
+        raise ContainerMismatch(
+            f"container {record.name!r} was made with other parameters: "
+            f"{'; '.join(different)}; {self._truncate(others)}choose another container "
+            "with -c NAME, or begin this one anew with --fresh"
+        )
+
+    def _truncate(self, others: Iterable[str]) -> str:
+        """Name the parameters of which the container's name tells only a part."""
+        template = type(self.workflow).container
+        if self.options.container is not None or not template:
+            return ""
+        named = named_in(template)
+        return "".join(
+            f"the name tells only a part of {name}, as {template!r} says: give {name} "
+            "truncated to that part; or "
+            for name in others
+            if name in named
+        )
+
+    def find(self, store: Store) -> ContainerRecord | None:
+        """Return the container that the run goes on in, or None if it is to be made.
+
+        A run with parameters that were added to its class goes on in the container that
+        it would have had without them.
+        """
+        record = store.container(self.container)
+        if record is not None or self.options.container or self.options.fresh:
+            return record
+        for name in islice(former_names(self.workflow), _MOST_FORMER):
+            found = store.container(name)
+            if found is not None and is_former(
+                found, self.plan.workflow, self.parameters
+            ):
+                return found
+        return None
+
+    def find_or_make(
+        self, store: Store, notice: Callable[[str], None]
+    ) -> ContainerRecord:
+        """Return the container of the run, made if there is none.
+
+        Args:
+            store: keeps the container.
+            notice: receives one line if the container has a former name of the run's.
+
+        Raises:
+            ContainerMismatch: as `check_fits` does.
+        """
+        has_former = next(former_names(self.workflow), None) is not None
+        record = self.find(store) if has_former else None
+        if record is None:
+            record, _ = store.create(self.container)
+        self.check_fits(record)
+        if text := self.continues(record):
+            notice(text)
+        return record
+
+    def continues(self, record: ContainerRecord) -> str:
+        """Say that a container with a former name of the run's is continued."""
+        lacks = lacking(record, self.parameters)
+        if record.name == self.container or not lacks:
+            return ""
+        return (
+            f"continuing the unfinished container {record.name!r}, which was made before "
+            f"the class had {', '.join(lacks)}"
+        )
 
     def asked_again(self, stored: Iterable[TaskRecord]) -> list[str]:
         """Return the steps that the options want run again."""

@@ -45,7 +45,7 @@ def execute(planned: PlannedRun, store: Store, bus: Bus, reopen: Reopen) -> Repo
     stop_at = since_boot() + (math.inf if options.timeout is None else options.timeout)
     claimed, asked_at = lease.acquire(
         store,
-        _container_of(planned, store),
+        _container_of(planned, store, bus.notice),
         this_process(options.clock),
         options.lease_ms,
         wait=options.wait,
@@ -82,13 +82,13 @@ def execute(planned: PlannedRun, store: Store, bus: Bus, reopen: Reopen) -> Repo
         return held.conclude(loop, ended, reopen)
 
 
-def _container_of(planned: PlannedRun, store: Store) -> ContainerRecord:
+def _container_of(
+    planned: PlannedRun, store: Store, notice: Callable[[str], None]
+) -> ContainerRecord:
     """Return the container, made if there is none; refuse a container that does not fit."""
     # Check $TMPDIR first: a container without tasks counts as complete.
     container_lock.check_folder()
-    container, _ = store.create(planned.container)
-    planned.check_fits(container)
-    return container
+    return planned.find_or_make(store, notice)
 
 
 def _drive(driver: Driver, loop: Loop) -> int | None:

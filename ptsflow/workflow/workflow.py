@@ -5,10 +5,12 @@ A class with a wrong declaration is refused when the class is made, before anyth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from itertools import combinations
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -200,6 +202,38 @@ def _default_name(workflow: str, parameters: Mapping[str, Any]) -> str:
     return f"{workflow}:{digest[:16]}"
 
 
+def former_names(workflow: Workflow) -> Iterator[str]:
+    """Yield the names that the container had before parameters were added to the class.
+
+    A name lacks some of the parameters that have their defaults. The names that lack the
+    fewest come first. A template names what it names, so there are none with a template.
+    """
+    cls, given = type(workflow), workflow.parameters
+    if cls.container:
+        return
+    added = [
+        name
+        for name, parameter in cls.declared_parameters.items()
+        if not parameter.is_required and given[name] == parameter.default
+    ]
+    for count in range(1, len(added) + 1):
+        for left_out in combinations(added, count):
+            left = {name: given[name] for name in given if name not in left_out}
+            yield _default_name(cls.__name__, left)
+
+
+def named_in(template: str) -> list[str]:
+    """Return the names in the fields of a template; an empty name for `{}`.
+
+    Raises:
+        ValueError: it is no template.
+    """
+    import string  # noqa: PLC0415 - 1 ms, only for a template
+
+    fields = [field for _, field, _, _ in string.Formatter().parse(template)]
+    return [re.split(r"[.[]", field)[0] for field in fields if field is not None]
+
+
 def _unknown_parameter(workflow: str, name: str, declared: Mapping[str, object]) -> str:
     if not declared:
         return f"{workflow}: there is no parameter {name!r}; it takes none"
@@ -217,18 +251,15 @@ def _check_template(cls: type[Workflow]) -> None:
         )
     if not cls.container:
         return
-    import string  # noqa: PLC0415 - 1 ms, only for a template
-
     try:
-        fields = [field for _, field, _, _ in string.Formatter().parse(cls.container)]
+        names = named_in(cls.container)
     except ValueError as error:
         raise DeclarationError(
             f"{cls.__name__}.container = {cls.container!r} is no template: {error}"
         ) from error
     known = ["workflow", *cls.declared_parameters]
-    for field in fields:
-        name = "" if field is None else field.split(".")[0].split("[")[0]
-        if field is not None and name not in known:
+    for name in names:
+        if name not in known:
             raise DeclarationError(
                 f"{cls.__name__}.container = {cls.container!r} names {name!r}"
                 f"{similar(name, known)}; it may name {', '.join(known)}"

@@ -1,0 +1,51 @@
+"""Whether a run may go on in a container that is stored, as pure functions of its record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from ptsflow.core.model import ContainerRecord, Status
+
+
+def other_values(
+    record: ContainerRecord, parameters: Mapping[str, str]
+) -> dict[str, tuple[str, str]]:
+    """Return the parameters whose value is another one: by name, stored and given.
+
+    Args:
+        record: the container as it is stored.
+        parameters: parameter -> JSON text, of the run.
+    """
+    stored = _stored(record)
+    return {
+        name: (stored[name], text)
+        for name, text in parameters.items()
+        if name in stored and stored[name] != text
+    }
+
+
+def is_former(
+    record: ContainerRecord, workflow: str, parameters: Mapping[str, str]
+) -> bool:
+    """Whether a container with fewer parameters in its name is the run's own.
+
+    It is, if it is not finished; or if a run that had all the parameters continued it.
+    """
+    stored = _stored(record)
+    if record.workflow != workflow or not stored.keys() <= parameters.keys():
+        return False
+    if other_values(record, parameters):
+        return False
+    return record.status is not Status.DONE or stored.keys() == parameters.keys()
+
+
+def lacking(record: ContainerRecord, parameters: Mapping[str, str]) -> list[str]:
+    """Return the parameters that the container was made without."""
+    stored = _stored(record)
+    return [name for name in parameters if name not in stored]
+
+
+def _stored(record: ContainerRecord) -> dict[str, str]:
+    stored: dict[str, str] = json.loads(record.params or "{}")
+    return stored
