@@ -28,6 +28,9 @@ from ptsflow.stores.base import Store
 
 #: The lease under which a dead runner's container is released, in milliseconds.
 _MOMENT_MS = 30_000
+#: A claim that took longer than this share of its lease is renewed at once: a wide
+#: container takes long to claim.
+_LONG_CLAIM = 1 / 6
 #: How often a container is read while its holder is waited for, in seconds.
 _LOOK_EVERY = 0.5
 
@@ -95,17 +98,16 @@ def acquire(  # noqa: PLR0913 - three of them say how long
     patience = min(since_boot() + wait, until)
     first_seen: tuple[int, int | None] | None = None
     while True:
-        asked_at = since_boot()
         worker = still_working(store, record.uid)
-        claimed = None if worker else store.claim(record.uid, owner, lease_ms)
-        if claimed is not None:
-            return claimed, asked_at
+        claim = None if worker else _claim(store, record, owner, lease_ms)
+        if claim is not None:
+            return claim
         seen = _again(store, record)
         holder = seen.owner
         if worker is None and (holder is None or is_dead(holder)):
-            claimed = store.claim(record.uid, owner, lease_ms, dead=seen.fence)
-            if claimed is not None:
-                return claimed, asked_at
+            claim = _claim(store, record, owner, lease_ms, dead=seen.fence)
+            if claim is not None:
+                return claim
             continue
         # The runner at work on this host may have been overtaken, and so not be the owner.
         outlived = worker if worker and not seen.is_leased(store.now()) else None
@@ -119,6 +121,25 @@ def acquire(  # noqa: PLR0913 - three of them say how long
         if since_boot() >= (patience if renewed or not may_be_dead else until):
             raise _still_working(seen, outlived) if outlived else busy(seen)
         time.sleep(_LOOK_EVERY)
+
+
+def _claim(
+    store: Store,
+    record: ContainerRecord,
+    owner: Owner,
+    lease_ms: int,
+    *,
+    dead: int | None = None,
+) -> tuple[ContainerRecord, float] | None:
+    """Claim a container; return what `acquire` returns, or None if that cannot be."""
+    asked_at = since_boot()
+    claimed = store.claim(record.uid, owner, lease_ms, dead=dead)
+    if claimed is not None and since_boot() - asked_at > _LONG_CLAIM * lease_ms / 1000:
+        # The store renewed the lease meanwhile, but this process does not know when.
+        asked_at = since_boot()
+        if not store.renew(claimed.uid, claimed.fence, lease_ms):
+            return None
+    return None if claimed is None else (claimed, asked_at)
 
 
 def _again(store: Store, record: ContainerRecord) -> ContainerRecord:

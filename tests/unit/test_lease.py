@@ -65,6 +65,31 @@ def test_a_store_that_refuses_at_once_is_not_asked_without_a_pause() -> None:
     assert 2 <= store.asked <= 20
 
 
+class Slow(MemoryStore):
+    """A store that takes a quarter of a lease to claim a container."""
+
+    def claim(
+        self, uid: str, owner: Owner, lease_ms: int, *, dead: int | None = None
+    ) -> ContainerRecord | None:
+        claimed = super().claim(uid, owner, lease_ms, dead=dead)
+        self.renew(uid, 1, LEASE_MS)
+        time.sleep(LEASE_MS / 4000)
+        return claimed
+
+
+def test_the_lease_of_a_claim_that_took_long_counts_from_a_renewal() -> None:
+    store = Slow()
+    record, _ = store.create("box")
+    began = since_boot()
+    claimed, asked_at = acquire(store, record, this_process(system_clock), LEASE_MS)
+    stored = store.container("box")
+
+    assert asked_at >= began + LEASE_MS / 4000
+    assert stored is not None
+    assert claimed.leased_till is not None
+    assert (stored.leased_till or 0) >= claimed.leased_till + LEASE_MS / 4
+
+
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))

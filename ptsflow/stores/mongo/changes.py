@@ -133,28 +133,33 @@ def write_of(
     return Write(query, fields, ended)
 
 
-def requests_of(writes: Iterable[Write]) -> list[tuple[Request, int]]:
+def requests_of(writes: Iterable[Write], at_once: int) -> list[tuple[Request, int]]:
     """Return the requests in order, each with the number of its tasks.
 
     Tasks that start together get the same values, and share one request: that is about
-    half the work for the server.
+    half the work for the server. A request is for at most `at_once` tasks.
     """
     requests: list[tuple[Request, int]] = []
     for (template, fields, ended), group in groupby(writes, _template):
-        names = [write.query["name"] for write in group if write.query is not None]
         if template is None:
-            requests.append((InsertOne(fields or {}), 1))
+            requests += [(InsertOne(write.fields or {}), 1) for write in group]
             continue
-        is_one = len(names) == 1
-        query = template | {"name": names[0] if is_one else {"$in": names}}
-        request: Request
-        if fields is None:
-            request = DeleteOne(query) if is_one else DeleteMany(query)
-        else:
-            update = _update(fields, ended)
-            request = UpdateOne(query, update) if is_one else UpdateMany(query, update)
-        requests.append((request, len(names)))
+        names = [write.query["name"] for write in group if write.query is not None]
+        for start in range(0, len(names), at_once):
+            some = names[start : start + at_once]
+            requests.append((_request(template, some, fields, ended), len(some)))
     return requests
+
+
+def _request(
+    template: Raw, names: Sequence[str], fields: Raw | None, ended: Raw | None
+) -> Request:
+    is_one = len(names) == 1
+    query = template | {"name": names[0] if is_one else {"$in": names}}
+    if fields is None:
+        return DeleteOne(query) if is_one else DeleteMany(query)
+    update = _update(fields, ended)
+    return UpdateOne(query, update) if is_one else UpdateMany(query, update)
 
 
 def _template(write: Write) -> tuple[Raw | None, Raw | None, Raw | None]:

@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pymongo
 from bson import decode_all
@@ -95,6 +95,9 @@ _DETAILS = re.compile(
 class Connection:
     """A small client for one thread."""
 
+    #: How many documents one call may be about, so that it ends within its deadline.
+    at_once: ClassVar[int] = 5_000
+
     def __init__(self, url: str) -> None:
         #: The URL with passwords masked.
         self.url = mask(url)
@@ -156,6 +159,17 @@ class Connection:
                 if batch is None:
                     return raws
                 raws += decode_all(batch, collection.codec_options)
+
+    def delete_all(self, collection: Collection[Raw], query: Raw) -> None:
+        """Delete documents in parts, each with a deadline of its own."""
+        at_once = self.at_once
+        while True:
+            with self.call():
+                found = collection.find(query, {"_id": True}, batch_size=at_once)
+                ids = [raw["_id"] for raw in found.limit(at_once)]
+                collection.delete_many({"_id": {"$in": ids}})
+            if len(ids) < at_once:
+                return
 
     def now(self) -> int:
         """Return the server's time in milliseconds since the epoch."""

@@ -29,7 +29,7 @@ from ptsflow.core.model import (
 )
 from ptsflow.errors import Conflict, ContainerNotFound, StoreDamaged, StoreUnavailable
 from ptsflow.host import workdirs
-from ptsflow.host.clock import Clock
+from ptsflow.host.clock import Clock, since_boot
 from ptsflow.stores.mongo import migrations
 from ptsflow.stores.mongo.changes import (
     Committer,
@@ -160,9 +160,9 @@ class MongoStore:
             gone = self._containers.delete(container)
             if not gone and again:
                 gone = self._containers.get(container) is None
-            if gone:
-                self._tasks.delete(container)
-                self._lines.delete_many({"container": container})
+        if gone:
+            self._tasks.delete(container)
+            self._link.delete_all(self._lines, {"container": container})
         self._deleted.discard(uid)
         return gone
 
@@ -172,8 +172,15 @@ class MongoStore:
         """Take the lease for `owner` and raise the fence by one, or return None."""
         container = object_id(uid)
         record = self._containers.claim(container, owner, lease_ms, dead)
-        if record is not None:
-            self._tasks.stamp(container, record.fence)
+        if record is None:
+            return None
+        # A wide container takes longer to stamp than a short lease lasts.
+        renewed_at = since_boot()
+        for _ in self._tasks.stamp(container, record.fence):
+            if since_boot() - renewed_at > lease_ms / 1000 / _RENEWALS:
+                renewed_at = since_boot()
+                if not self.renew(uid, record.fence, lease_ms):
+                    return None
         return record
 
     def renew(self, uid: str, fence: int, lease_ms: int) -> bool:
@@ -196,7 +203,7 @@ class MongoStore:
                 stored = self._containers.get(container)
                 if stored is None or stored.fence != record.fence:
                     return False
-            self._tasks.stamp_released(container, record.fence)
+        self._tasks.stamp_released(container, record.fence)
         return True
 
     def ask_to_stop(self, uid: str, fence: int, how: Stop) -> bool:
@@ -322,5 +329,7 @@ class MongoStore:
         return left
 
 
+#: How many times a lease is renewed before it would end, while a claim goes on.
+_RENEWALS = 6
 #: How many times a commit is tried if tasks change between its write and its check.
 _ROUNDS = 5

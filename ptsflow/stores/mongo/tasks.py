@@ -7,12 +7,12 @@ remains until the container is deleted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from operator import attrgetter
 
 from bson import ObjectId
 from bson.datetime_ms import DatetimeMS
-from msgspec import UNSET
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
@@ -26,28 +26,22 @@ from ptsflow.core.model import (
     TaskRecord,
 )
 from ptsflow.errors import StoreDamaged
+from ptsflow.stores.mongo.batch import Batch
 from ptsflow.stores.mongo.changes import (
     Committer,
     Request,
     Stored,
-    Write,
     held_after_release,
     names_of,
-    requests_of,
-    write_of,
 )
 from ptsflow.stores.mongo.connection import Connection
 from ptsflow.stores.mongo.documents import PayloadDocument, Raw, TaskDocument
 from ptsflow.stores.mongo.records import (
-    is_large,
     ledger_entries,
     references,
     task_record,
 )
 from ptsflow.stores.rules import ledger_of
-
-#: How many requests are sent at once, under one deadline.
-_PART = 5_000
 
 _DUPLICATE = 11000
 
@@ -74,11 +68,11 @@ class MongoTasks:
         self, container: ObjectId, names: Iterable[str] | None, *, payloads: bool
     ) -> list[TaskRecord]:
         """Return all tasks of a container, or those of `names`, by position."""
-        query: Raw = {"container": container}
-        if names is not None:
-            query["name"] = {"$in": list(names)}
         left_out = _WITHOUT_LEDGER if payloads else _WITHOUT_PAYLOADS
-        raws = self._link.find_all(self._tasks, query, left_out)
+        if names is None:
+            raws = self._link.find_all(self._tasks, {"container": container}, left_out)
+        else:
+            raws = self._find_named(container, names, left_out)
         if payloads:
             raws = self._with_payloads(raws)
         records = [task_record(raw) for raw in raws]
@@ -106,8 +100,7 @@ class MongoTasks:
         self, container: ObjectId, changes: Iterable[Change]
     ) -> dict[str, Stored]:
         """Return the stored tasks that changes concern, by name."""
-        query = {"container": container, "name": {"$in": list(names_of(changes))}}
-        raws = self._link.find_all(self._tasks, query, _WITHOUT_PAYLOADS)
+        raws = self._find_named(container, names_of(changes), _WITHOUT_PAYLOADS)
         return {
             raw["name"]: Stored(task_record(raw), raw.get("write"), raw.get("held"))
             for raw in raws
@@ -144,6 +137,19 @@ class MongoTasks:
                 )
             )
         return {uid: found.get(container, []) for uid, container in containers.items()}
+
+    def _find_named(
+        self, container: ObjectId, names: Iterable[str], shown: Raw, **more: object
+    ) -> list[Raw]:
+        """Return the tasks of these names that match `more`, asked for in parts."""
+        wanted = list(names)
+        raws: list[Raw] = []
+        at_once = self._link.at_once
+        for start in range(0, len(wanted), at_once):
+            some = {"$in": wanted[start : start + at_once]}
+            query = {"container": container, "name": some} | more
+            raws += self._link.find_all(self._tasks, query, shown)
+        return raws
 
     def _with_payloads(self, raws: list[Raw]) -> list[Raw]:
         """Return tasks with the texts of large payloads in place of their ids."""
@@ -194,16 +200,16 @@ class MongoTasks:
             strict: Whether `held` must equal `bound` in all tasks.
         """
         held = bound if strict else {"$not": {"$gt": bound}}
-        batch = _Batch()
+        batch = Batch()
         for change in changes:
             batch.add(container, change, committer, held)
         if not batch.watched:
-            return self._sent(batch.requests)
+            return self._sent(batch.requests(self._link.at_once))
         before = self._references(container, batch.watched)
         for payload in batch.payloads:
             with self._link.call():
                 self._payloads.insert_one(payload)
-        complete = self._sent(batch.requests)
+        complete = self._sent(batch.requests(self._link.at_once))
         made = {payload["_id"] for payload in batch.payloads}
         unused = (before | made) - self._references(container, batch.watched)
         with self._link.call():
@@ -233,32 +239,58 @@ class MongoTasks:
             requests.append((update, 1))
         return self._sent(requests)
 
-    def stamp(self, container: ObjectId, fence: int) -> None:
-        """Stamp the fence into all open tasks, so that older fences are refused."""
-        older = {
-            "container": container,
-            "open": True,
-            "held": {"$not": {"$gte": fence}},
-        }
-        with self._link.call():
-            self._tasks.update_many(older, {"$set": {"held": fence}})
+    def stamp(self, container: ObjectId, fence: int) -> Iterator[None]:
+        """Stamp the fence into all open tasks, so that older fences are refused.
+
+        The iterator yields after each part. A claim that died in between is harmless:
+        the next one stamps a larger fence into all of them.
+        """
+        return self._stamp(container, {"$not": {"$gte": fence}}, fence)
 
     def stamp_released(self, container: ObjectId, fence: int) -> None:
         """Stamp all open tasks as released, so that the fence is refused."""
-        mine = {"container": container, "open": True, "held": fence}
-        with self._link.call():
-            self._tasks.update_many(mine, {"$set": {"held": held_after_release(fence)}})
+        for _ in self._stamp(container, fence, held_after_release(fence)):
+            pass
+
+    def _stamp(self, container: ObjectId, old: object, new: float) -> Iterator[None]:
+        """Set `held` of the open tasks that match `old` to `new`, in parts.
+
+        If there are several parts, the owner of an older fence may move a task from a part
+        to come to one that is over. So parts are stamped until none has anything to stamp.
+        """
+        open_ones: Raw = {"container": container, "open": True}
+        while True:
+            bounds = self._bounds(open_ones)
+            stamped = 0
+            for after, till in pairwise([None, *bounds, None]):
+                part = open_ones | {"held": old} | _between(after, till)
+                with self._link.call():
+                    done = self._tasks.update_many(part, {"$set": {"held": new}})
+                stamped += done.modified_count
+                yield
+            if not bounds or not stamped:
+                return
+
+    def _bounds(self, query: Raw) -> list[int]:
+        """Return the positions of every so many tasks: where parts end."""
+        bounds: list[int] = []
+        while True:
+            rest = query | _between(bounds[-1] if bounds else None, None)
+            last = self._tasks.find(rest, {"position": True}).sort("position")
+            with self._link.call():
+                found = list(last.skip(self._link.at_once - 1).limit(1))
+            if not found:
+                return bounds
+            bounds.append(found[0]["position"])
 
     def delete(self, container: ObjectId) -> None:
         """Delete a container's tasks and payloads."""
         for collection in (self._tasks, self._payloads):
-            with self._link.call():
-                collection.delete_many({"container": container})
+            self._link.delete_all(collection, {"container": container})
 
     def _sent(self, requests: Sequence[tuple[Request, int]]) -> bool:
         """Send the requests in order; return False at the first that does not match."""
-        for start in range(0, len(requests), _PART):
-            part = requests[start : start + _PART]
+        for part in _parts(requests, self._link.at_once):
             with self._link.call():
                 try:
                     result = self._tasks.bulk_write([request for request, _ in part])
@@ -273,63 +305,31 @@ class MongoTasks:
 
     def _references(self, container: ObjectId, names: Iterable[str]) -> set[ObjectId]:
         """Return the ids of the large payloads of these tasks."""
-        query = {
-            "container": container,
-            "name": {"$in": list(names)},
-            "$or": [{name: {"$type": "objectId"}} for name in PAYLOADS],
-        }
-        raws = self._link.find_all(self._tasks, query, dict.fromkeys(PAYLOADS, True))
+        are_large = [{name: {"$type": "objectId"}} for name in PAYLOADS]
+        shown = dict.fromkeys(PAYLOADS, True)
+        raws = self._find_named(container, names, shown, **{"$or": are_large})
         return {ref for raw in raws for _, ref in references(raw)}
 
 
-class _Batch:
-    """The writes of one commit, with the large payloads taken out of them."""
-
-    def __init__(self) -> None:
-        self._writes: list[Write] = []
-        self.payloads: list[Raw] = []
-        #: The names of tasks with a large payload before or after the swap.
-        self.watched: set[str] = set()
-
-    def add(
-        self, container: ObjectId, change: Change, committer: Committer, held: object
-    ) -> None:
-        write = write_of(container, change, committer, held)
-        self._writes.append(write)
-        fields = write.fields or {}
-        if not _may_be_large(change, fields, committer):
-            return
-        self.watched |= names_of((change,))
-        for name in PAYLOADS:
-            if is_large(text := fields.get(name)):
-                fields[name] = ObjectId()
-                self.payloads.append(
-                    {"_id": fields[name], "container": container, "text": text}
-                )
-
-    @property
-    def requests(self) -> list[tuple[Request, int]]:
-        """The requests in order, each with the number of its tasks."""
-        return requests_of(self._writes)
+def _parts(
+    requests: Sequence[tuple[Request, int]], at_once: int
+) -> Iterator[Sequence[tuple[Request, int]]]:
+    """Yield the requests in parts of at most `at_once` tasks."""
+    first, size = 0, 0
+    for place, (_, tasks) in enumerate(requests):
+        if size + tasks > at_once:
+            yield requests[first:place]
+            first, size = place, 0
+        size += tasks
+    if size:
+        yield requests[first:]
 
 
-def _may_be_large(change: Change, fields: Raw, committer: Committer) -> bool:
-    """Return whether a large payload is written, or may be replaced.
-
-    If a runner has not read the payload that it replaces, the answer is False: to look
-    would cost one more round trip for every task. If that payload is large, it remains
-    until its container is deleted.
-    """
-    before = change.before
-    if change.after is None:
-        return True
-    for name in PAYLOADS:
-        if name in fields:
-            old = getattr(before, name) if before else None
-            unseen = old is UNSET and committer.fence is None
-            if unseen or is_large(old) or is_large(fields[name]):
-                return True
-    return False
+def _between(after: int | None, till: int | None) -> Raw:
+    """Return the condition for positions that are > `after` and ≤ `till`."""
+    bounds = {"$gt": after, "$lte": till}
+    given = {name: bound for name, bound in bounds.items() if bound is not None}
+    return {"position": given} if given else {}
 
 
 def _is_name_taken(error: BulkWriteError) -> bool:

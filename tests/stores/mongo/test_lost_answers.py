@@ -85,8 +85,9 @@ def test_a_claim_is_made_good_where_the_answer_to_the_stamping_was_lost(
     uid = filled(store, "one")
     held(store, uid, "a")
     stale = one(store, uid, "one")
+    stamping = b"update\0\x0e\0\0\0ptsflow_tasks"
     record = _twice(
-        proxy, b"ptsflow_tasks", lambda: store.claim(uid, owner("b"), LEASE, dead=1)
+        proxy, stamping, lambda: store.claim(uid, owner("b"), LEASE, dead=1)
     )
 
     assert record is not None
