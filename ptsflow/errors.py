@@ -8,6 +8,7 @@ PtsflowError
 ├── ContainerMismatch       the container was made by something else        exit 4
 ├── StoredValueError        a stored value does not fit what reads it       exit 4
 ├── FrozenWorkflow          a step assigned to self                         (a bug)
+├── WrongProcess            the body's handle was used in another process   (a bug)
 ├── UsageError              the call or command line does not make sense    exit 2
 │   └── ExtraMissing        … without an extra of ptsflow
 ├── ContainerBusy           another live runner holds the container         exit 5
@@ -83,6 +84,15 @@ class StoredValueError(PtsflowError):
 
 class FrozenWorkflow(PtsflowError, AttributeError):
     """A workflow object was assigned to; a resumed run could not know of it."""
+
+
+class WrongProcess(PtsflowError, NotImplementedError):
+    """What only the process of a body can do was asked for in one that the body started.
+
+    As any bug, it is not tried again.
+    """
+
+    exit_code = 1
 
 
 class UsageError(PtsflowError):

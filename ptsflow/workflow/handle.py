@@ -7,12 +7,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from ptsflow import codec
 from ptsflow.core import transitions
 from ptsflow.core.model import LogLine, TaskRecord
-from ptsflow.errors import Fail
+from ptsflow.errors import Fail, WrongProcess
 from ptsflow.host import atomic_files
 from ptsflow.host.clock import since_boot
 
@@ -87,6 +87,10 @@ UNWATCHED = Watch()
 class TaskHandle:
     """One attempt of one task, as its body sees it.
 
+    A process that the body starts gets a copy, by `os.fork` or pickled. In a copy
+    `checkpoint`, `progress`, `track` and `cancelled` raise `WrongProcess`, as they need
+    the runner; all else works.
+
     Attributes:
         name: the task's name, e.g. `download[songs.tbz]`.
         key: the item's key in a fan-out, else None.
@@ -119,9 +123,21 @@ class TaskHandle:
         self._cancelled = cancelled
         #: Where `workdir` is, whether it was made or not; "" outside a run.
         self._folder = folder
-        self._has_workdir = False
+        #: The process of the body; 0 in a handle that was pickled.
+        self._pid = os.getpid()
         #: `host:pid` of the process that makes the attempt, where it is not the runner.
         self.ran_by = ""
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {**self.__dict__, "_folder": self.folder, "_pid": 0}
+        for name in ("reporter", "watch", "_cancelled"):
+            state.pop(name, None)
+        return state
+
+    def __copy__(self, _memo: object = None) -> Self:
+        return self
+
+    __deepcopy__ = __copy__
 
     @property
     def folder(self) -> str:
@@ -134,7 +150,11 @@ class TaskHandle:
 
         The run is being stopped: what is raised then does not count as an attempt. Or
         this attempt took longer than its `timeout=` or `stall=`, and has failed.
+
+        Raises:
+            WrongProcess: this is not the process of the body.
         """
+        self._refuse_elsewhere("cancelled")
         return self.is_stopping or bool(self.watch.overdue())
 
     @property
@@ -173,7 +193,6 @@ class TaskHandle:
             )
         folder = Path(self.folder)
         atomic_files.make_folder(folder)
-        self._has_workdir = True
         return folder
 
     def output(self, path: str | os.PathLike[str]) -> AbstractContextManager[Path]:
@@ -203,10 +222,8 @@ class TaskHandle:
         Raises:
             Fail: it does.
         """
-        # Data that an earlier attempt saved may name such a file, too.
-        may_name_one = self._has_workdir or self.saved is not None
         # The last two parts: the path may be relative, or have no links any more.
-        own = "/".join(self.folder.split("/")[-2:]) if may_name_one else ""
+        own = "/".join(self.folder.split("/")[-2:]) if "/" in result else ""
         if own and own in result:
             raise Fail(
                 f"the result of step {step} names a file in task.workdir, which is "
@@ -221,7 +238,9 @@ class TaskHandle:
 
         Raises:
             ValueError: `done` or `total` is not a finite number, or negative.
+            WrongProcess: this is not the process of the body.
         """
+        self._refuse_elsewhere("progress")
         if not (math.isfinite(done) and math.isfinite(total) and done >= 0 <= total):
             raise ValueError(
                 f"progress of {self.name}: expected 0 <= done <= total, "
@@ -238,12 +257,17 @@ class TaskHandle:
         Args:
             items: anything iterable.
             total: how many there are; needed for a percentage where `items` has no len.
+
+        Raises:
+            WrongProcess: this is not the process of the body.
         """
+        self._refuse_elsewhere("track")
         if total is None and isinstance(items, Sized):
             total = len(items)
         for count, item in enumerate(items, 1):
             yield item
             if total is None:
+                self._refuse_elsewhere("track")
                 self.watch.hear()
                 self.reporter.progressed(self.name, 0.0, f"{count}")
             else:
@@ -257,12 +281,28 @@ class TaskHandle:
         Raises:
             NotStorable: `data` is outside what the codec keeps exactly.
             LeaseLost: another runner owns the container now.
+            WrongProcess: this is not the process of the body.
         """
+        self._refuse_elsewhere("checkpoint")
         text = codec.encode(data, what=f"the checkpoint of {self.name}")
         self.watch.hear()
         self.reporter.save(self.name, text)
         self.watch.excuse()  # The body waited for the store.
         self.saved = text
+
+    def _refuse_elsewhere(self, what: str) -> None:
+        """Raise `WrongProcess` in a process that the body started.
+
+        The connection to the runner belongs to the body: a fork that used it would take
+        the answer away from the body, or find a lock held that nobody releases there.
+        """
+        pid = os.getpid()
+        if pid != self._pid:
+            raise WrongProcess(
+                f"task.{what} of {self.name}: expected the process of the body, found "
+                f"pid {pid}, which the body started; hand over to the body what it needs "
+                "(return it, or use a queue), and call it there"
+            )
 
 
 def _text(text: object) -> str:
