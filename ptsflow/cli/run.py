@@ -41,7 +41,6 @@ from ptsflow.errors import (
     StoreURLError,
     UsageError,
 )
-from ptsflow.host.clock import system_clock
 from ptsflow.runner.options import RunOptions
 from ptsflow.runner.planned_run import PlannedRun, plan_run
 from ptsflow.runner.report import Stopped
@@ -232,11 +231,11 @@ def _value(kind: type[Workflow], name: str, texts: list[str]) -> Any:
 
 
 def _run(common: Common, request: Request, planned: PlannedRun) -> int:
-    board = Board()
+    board, clock = Board(), planned.options.clock
     configured = configured_listeners()
     with Client(open_store(common.url, notice=say)) as client:
         try:
-            with screen_of(board, quiet=request.quiet) as screen:
+            with screen_of(board, clock, quiet=request.quiet) as screen:
                 shown = partial(show_printed, screen)
                 options = replace(planned.options, show_printed=shown)
                 report = run_planned(
@@ -250,11 +249,11 @@ def _run(common: Common, request: Request, planned: PlannedRun) -> int:
         except (LeaseLost, StoreError) as error:
             if board.container is None or isinstance(error, StoreURLError):
                 raise
-            _summary(board)
+            _summary(board, clock())
             refuse(error, verbose=common.verbose)
             _next(common, request, None)
             return error.exit_code
-        _summary(board)
+        _summary(board, clock())
         name = "" if board.container is None else board.container.name
         record = client.store.container(name)
         if common.json and record is not None:
@@ -267,9 +266,9 @@ def _outcome(ok: bool) -> int:  # noqa: FBT001 - run() asks this one question
     return 0 if ok else _FAILED
 
 
-def _summary(board: Board) -> None:
+def _summary(board: Board, now: int) -> None:
     streams.tell_end()
-    show(tables.summary(board, system_clock()), streams.messages(), whole=True)
+    show(tables.summary(board, now), streams.messages(), whole=True)
 
 
 def _next(common: Common, request: Request, record: ContainerRecord | None) -> None:
@@ -302,7 +301,7 @@ def _dry_run(common: Common, planned: PlannedRun) -> int:
         plan,
         shown,
         tasks,
-        now=system_clock(),
+        now=options.clock(),
         again=planned.asked_again(tasks),
         only=options.only,
     )

@@ -14,6 +14,7 @@ from ptsflow.display.plain import PlainLines
 from ptsflow.display.run_state import Board
 from ptsflow.display.streams import Outlet
 from ptsflow.events import Event
+from ptsflow.host.clock import Clock
 
 #: How many lines that arrive at once are shown; a body may print without end.
 _MOST_SHOWN = 1_000
@@ -33,9 +34,9 @@ class Screen(Protocol):
 
 
 @contextlib.contextmanager
-def screen_of(board: Board, *, quiet: bool) -> Iterator[Screen]:
-    """Show a run while it lasts, and what is printed meanwhile."""
-    screen = _choose(board, quiet=quiet)
+def screen_of(board: Board, clock: Clock, *, quiet: bool) -> Iterator[Screen]:
+    """Show a run while it lasts, by its own clock, and what is printed meanwhile."""
+    screen = _choose(board, clock, quiet=quiet)
     streams.show_by(screen.printed)
     try:
         yield screen
@@ -52,11 +53,11 @@ def show_printed(screen: Screen, task: str, lines: Sequence[LogLine]) -> None:
     streams.drop(len(lines) - len(lines[:_MOST_SHOWN]))
 
 
-def _choose(board: Board, *, quiet: bool) -> Screen:
+def _choose(board: Board, clock: Clock, *, quiet: bool) -> Screen:
     stream = streams.messages()
     is_plain = quiet or os.environ.get("CI") or not is_live(stream)
     if is_plain or not isinstance(stream, Outlet):
         return PlainLines(stream, quiet=quiet)
     from ptsflow.display.live import LiveScreen  # noqa: PLC0415 - rich is for terminals alone.
 
-    return LiveScreen(board, stream)
+    return LiveScreen(board, stream, clock)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from ptsflow import codec
 from ptsflow.codec.misfit import quote
-from ptsflow.core import transitions
+from ptsflow.core import texts
 from ptsflow.core.model import (
     NAME_LIMIT,
     Cause,
@@ -223,13 +223,13 @@ def _text(label: str, value: object) -> str:
 
 
 def _status_text(label: str, value: object) -> str:
-    return transitions.cut(_text(label, value), transitions.TEXT_LIMIT)
+    return texts.cut(_text(label, value), texts.TEXT_LIMIT)
 
 
 def _error(label: str, value: object) -> str | None:
     if value is None:
         return None
-    return transitions.cut(_text(label, value), transitions.ERROR_LIMIT)
+    return texts.cut(_text(label, value), texts.ERROR_LIMIT)
 
 
 def _data(label: str, value: object) -> str | None:

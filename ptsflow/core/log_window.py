@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ptsflow.core import transitions
+from ptsflow.core import texts
 from ptsflow.core.model import LogChunk, LogLine
 
 #: The longest line that is kept, in characters; of a longer one the middle is left out.
@@ -182,7 +182,7 @@ def ends_of(lines: Sequence[LogLine], head_left: int) -> Ends:
 
 
 def _fit(line: LogLine) -> LogLine:
-    text = transitions.cut(line.text, LINE_LIMIT)
+    text = texts.cut(line.text, LINE_LIMIT)
     return line if text is line.text else replace(line, text=text)
 
 

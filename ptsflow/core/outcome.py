@@ -7,7 +7,7 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ptsflow.core import attempt_ledger, transitions
+from ptsflow.core import attempt_ledger, texts, transitions
 from ptsflow.core.model import Attempt, Cause, Ending, TaskRecord
 from ptsflow.core.plan import PlanStep
 from ptsflow.core.resume import unknown
@@ -126,7 +126,7 @@ def ledger_entry(task: TaskRecord, outcome: Outcome, *, now: int) -> Attempt | N
                 task,
                 Ending.FAILED,
                 now=now,
-                error=transitions.cut(outcome.error, transitions.ERROR_LIMIT),
+                error=texts.cut(outcome.error, texts.ERROR_LIMIT),
                 error_type=outcome.error_type,
                 traceback=outcome.traceback,
             )

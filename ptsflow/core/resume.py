@@ -180,6 +180,9 @@ class _Before:
                     error=unknown(task),
                 )
             return self._crashed(task, step.retry.max_retries)
+        ended = task.task_ended_at
+        if task.status is Status.WAITING and ended is not None and ended > self._now:
+            return transitions.hasten(task, now=self._now, fence=self._fence)
         if task.cause is Cause.UNKNOWN:
             return task  # Only a person settles it.
         failed = task.status is Status.FAILED and step.name not in self._passed

@@ -8,6 +8,7 @@
 | running                  | retry     | waiting  | due, error                               |
 | running                  | give_up   | failed   | error                                    |
 | running                  | postpone  | waiting  | due; attempt one down: it does not count |
+| waiting                  | hasten    | waiting  | due no later than its delay from now     |
 | running                  | interrupt | pending  | attempt one down: it does not count      |
 | running                  | crash     | pending  | the attempt counts; failed at the last   |
 | running                  | lose      | failed   | at most once: its outcome is unknown     |
@@ -30,26 +31,13 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from ptsflow.core.model import Cause, Status, TaskRecord
-
-#: The longest status text and error text kept, in characters.
-TEXT_LIMIT = 4_000
-ERROR_LIMIT = 16_000
+from ptsflow.core.texts import ERROR_LIMIT, TEXT_LIMIT, cut
 
 #: What the codec makes of None.
 NULL = "null"
 
 _STARTABLE = (Status.PENDING, Status.WAITING)
 _REOPENABLE = (Status.FAILED, Status.WAITING, Status.SKIPPED)
-
-
-def cut(text: str, limit: int) -> str:
-    """Return `text` fit to be stored: valid, its middle left out if it is too long."""
-    if not text.isascii():
-        text = text.encode(errors="backslashreplace").decode()
-    if len(text) <= limit:
-        return text
-    half = (limit - 5) // 2
-    return f"{text[:half]} ... {text[-half:]}"
 
 
 def start(task: TaskRecord, *, now: int, fence: int, ran_by: str = "") -> TaskRecord:
@@ -140,6 +128,19 @@ def postpone(task: TaskRecord, *, now: int, due: int, why: str) -> TaskRecord:
         due=due,
         **_uncounted(task),
         status_text=cut(why, TEXT_LIMIT),
+    )
+
+
+def hasten(task: TaskRecord, *, now: int, fence: int) -> TaskRecord:
+    """The clock was set back since the attempt ended: wait no longer than was said then."""
+    _expect(task, "hasten", Status.WAITING)
+    due, ended = task.due or now, task.task_ended_at or now
+    return replace(
+        task,
+        version=task.version + 1,
+        fence=fence,
+        due=now + max(0, due - ended),
+        task_ended_at=now,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from ptsflow import codec
-from ptsflow.core import transitions
+from ptsflow.core import texts
 from ptsflow.core.outcome import (
     Finished,
     Interrupted,
@@ -85,7 +85,7 @@ class Call(Struct, frozen=True):
     arguments: Mapping[str, Argument]
     handle: TaskHandle
     attempt: int
-    #: When the first attempt of this budget began, in milliseconds since the epoch.
+    #: When the first attempt of this budget began, by `clock`.
     began_at: int
     clock: Clock
 
@@ -221,7 +221,7 @@ def trace(error: BaseException) -> str:
         text = "".join(chain.format())
     except Exception:  # noqa: BLE001 - attributes and messages may be a user's code
         return ""
-    return transitions.cut(_valid(text), _TRACE_LIMIT)
+    return texts.cut(_valid(text), _TRACE_LIMIT)
 
 
 def _await(awaitable: Any) -> Any:

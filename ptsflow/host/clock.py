@@ -27,6 +27,21 @@ def since_boot() -> float:
     return time.clock_gettime(_BOOTTIME)
 
 
+def boot_millis() -> int:
+    """Return milliseconds since the machine started: a clock that nobody can set."""
+    return time.clock_gettime_ns(_BOOTTIME) // 1_000_000
+
+
+def steady_clock() -> Clock:
+    """Return a clock that begins at the time of day, and then counts as `boot_millis` does.
+
+    The waits and durations of a run are right also if the time of day is set meanwhile,
+    or stands still, as in tests with a frozen clock.
+    """
+    ahead = system_clock() - boot_millis()
+    return lambda: boot_millis() + ahead
+
+
 def to_datetime(millis: int | None) -> datetime | None:
     """Return the aware UTC datetime of `millis`, exact to the millisecond."""
     return None if millis is None else _EPOCH + timedelta(milliseconds=millis)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec.structs import replace
 
-from ptsflow.core import attempt_ledger, transitions
+from ptsflow.core import attempt_ledger, texts, transitions
 from ptsflow.core.model import Cause, ContainerRecord, Ending, Status, TaskRecord
 from ptsflow.core.outcome import apply_outcome, interrupted, ledger_entry
 from ptsflow.core.plan import Plan, PlanStep
@@ -290,7 +290,7 @@ class Loop:
             task,
             version=1 if before is None else before.version + 1,
             status=Status.FAILED,
-            error=transitions.cut(text, transitions.ERROR_LIMIT),
+            error=texts.cut(text, texts.ERROR_LIMIT),
             task_ended_at=self.clock(),
         )
         self.work.stage(before, failed)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ptsflow.core.model import LogLine
 from ptsflow.core.plan import Executor, Plan
 from ptsflow.errors import UsageError, similar
-from ptsflow.host.clock import Clock, system_clock
+from ptsflow.host.clock import Clock, steady_clock
 from ptsflow.workflow.step_options import check_executor
 
 #: The shortest lease in seconds: six renewals must fit into it.
@@ -44,7 +44,7 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     #: Shows what bodies print, with the name of their task; without it, a body in a
     #: thread prints to the streams of this process.
     show_printed: Callable[[str, Sequence[LogLine]], None] | None = None
-    clock: Clock = system_clock
+    clock: Clock = field(default_factory=steady_clock)
 
     @property
     def lease_ms(self) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from ptsflow import codec
-from ptsflow.core import transitions
+from ptsflow.core import texts
 from ptsflow.core.model import LogLine, TaskRecord
 from ptsflow.errors import Fail, WrongProcess
 from ptsflow.host import atomic_files
@@ -306,4 +306,4 @@ class TaskHandle:
 
 
 def _text(text: object) -> str:
-    return transitions.cut(str(text), transitions.TEXT_LIMIT)
+    return texts.cut(str(text), texts.TEXT_LIMIT)

@@ -10,7 +10,7 @@ from types import ModuleType
 
 from msgspec import Struct
 
-from ptsflow.core import transitions
+from ptsflow.core import texts
 from ptsflow.errors import LoadError, similar
 from ptsflow.host import paths
 
@@ -116,7 +116,7 @@ def _load_file(place: str) -> ModuleType:
     try:
         path = paths.resolved(place)
     except paths.PathError as error:
-        raise LoadError(f"{transitions.cut(place, _LONGEST_SHOWN)}: {error}") from None
+        raise LoadError(f"{texts.cut(place, _LONGEST_SHOWN)}: {error}") from None
     if not path.is_file():
         raise LoadError(f"{place}: no such file; TARGET is path/file.py:Class")
     # A dot in a module's name would mean a package.

@@ -342,6 +342,27 @@ def test_a_crash_counts_within_the_budget_of_the_step_as_it_is_now(
     assert task.error == f"the runner died while it ran (attempt {attempt})"
 
 
+@pytest.mark.parametrize(
+    ("ended", "due"),
+    [
+        pytest.param(NOW - 9_000, NOW + 60_000, id="the clock went on"),
+        pytest.param(NOW + 3_600_000, NOW + 30_000, id="it was set back by an hour"),
+        pytest.param(None, NOW + 60_000, id="nobody knows when the attempt ended"),
+    ],
+)
+def test_no_wait_is_longer_than_what_was_said_when_it_began(
+    ended: int | None, due: int
+) -> None:
+    tasks = left(PLAIN, "a waiting")
+    before = NOW + 60_000 if ended is None else max(ended + 30_000, NOW + 60_000)
+    tasks[0] = replace(tasks[0], task_ended_at=ended, due=before)
+
+    first = resumed(PLAIN, tasks)
+    again = resume(PLAIN, held(PLAIN), first.tasks.values(), now=NOW + 10_000)
+
+    assert (first.tasks["a"].due, again.tasks["a"].due) == (due, due)
+
+
 def test_what_depends_on_a_change_is_changed_before_it() -> None:
     tasks = left(PLAIN, "a running, b failed, c failed")
 

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from ptsflow.core import transitions
 from ptsflow.core.model import Cause, Status, TaskRecord
-from ptsflow.core.transitions import ERROR_LIMIT, TEXT_LIMIT, cut
+from ptsflow.core.texts import ERROR_LIMIT, TEXT_LIMIT, cut
 
 NOW = 1_000_000
 FENCE = 7
@@ -37,6 +37,7 @@ EVENTS: dict[str, Callable[[TaskRecord], TaskRecord]] = {
     "postpone": lambda task: transitions.postpone(
         task, now=NOW, due=NOW + 600_000, why="not posted yet"
     ),
+    "hasten": lambda task: transitions.hasten(task, now=NOW, fence=FENCE),
     "interrupt": lambda task: transitions.interrupt(task, now=NOW),
     "crash": lambda task: transitions.crash(
         task, now=NOW, fence=FENCE, max_retries=3, error="the runner died"
@@ -68,6 +69,7 @@ TABLE = {
     ("running", "retry"): "waiting",
     ("running", "give_up"): "failed",
     ("running", "postpone"): "waiting",
+    ("waiting", "hasten"): "waiting",
     ("running", "interrupt"): "pending",
     ("running", "crash"): "pending",
     ("running", "lose"): "failed",

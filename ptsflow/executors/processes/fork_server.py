@@ -27,7 +27,7 @@ from pathlib import Path
 from select import select
 from typing import NoReturn
 
-from ptsflow.core import transitions
+from ptsflow.core import texts
 from ptsflow.errors import PtsflowError
 from ptsflow.executors.processes import worker
 from ptsflow.executors.processes.fork_client import RUNNER_SIGNALS
@@ -81,7 +81,7 @@ def _imported(reference: str, runner: socket.socket) -> type[Workflow]:
 
 def _give_up(runner: socket.socket, why: str) -> NoReturn:
     with contextlib.suppress(OSError):
-        runner.sendall(pack(Failed(transitions.cut(why, _LONGEST_WHY))))
+        runner.sendall(pack(Failed(texts.cut(why, _LONGEST_WHY))))
     os._exit(1)  # also if the import started threads
 
 

@@ -8,7 +8,7 @@ from typing import overload
 
 from msgspec import MsgspecError, json
 
-from ptsflow.core import transitions
+from ptsflow.core import texts
 from ptsflow.core.lines import Splitter
 from ptsflow.core.log_window import LINE_LIMIT
 from ptsflow.core.model import LogLine
@@ -24,7 +24,7 @@ _read_logged = json.Decoder(LogLine).decode
 
 def frame(line: LogLine) -> bytes:
     """Return a logged line as it is written between printed ones."""
-    text = transitions.cut(line.text, LINE_LIMIT)
+    text = texts.cut(line.text, LINE_LIMIT)
     return _LOGGED + json.encode(LogLine(line.at, line.level, text)) + b"\n"
 
 

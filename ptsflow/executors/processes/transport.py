@@ -15,7 +15,7 @@ from ptsflow.executors.processes.messages import (
     Checkpoint,
     CheckpointAnswer,
 )
-from ptsflow.host.clock import system_clock
+from ptsflow.host.clock import boot_millis
 from ptsflow.workflow.handle import Reporter, TaskHandle, Watch
 
 
@@ -63,8 +63,8 @@ def handle_of(
 
 
 def began_at(given: Assignment) -> int:
-    """Return when the first attempt of its budget began, on this process's clock."""
-    return system_clock() - round(given.elapsed * 1000)
+    """Return when the first attempt of its budget began, by `boot_millis`."""
+    return boot_millis() - round(given.elapsed * 1000)
 
 
 def value_of(text: str | list[str] | None, hint: Any) -> Value | Values:

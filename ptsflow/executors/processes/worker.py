@@ -7,7 +7,6 @@ import os
 import resource
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from io import TextIOWrapper
 from multiprocessing.connection import Connection
@@ -37,7 +36,7 @@ from ptsflow.executors.processes.messages import (
 )
 from ptsflow.executors.processes.output import frame
 from ptsflow.executors.processes.transport import began_at, handle_of, value_of
-from ptsflow.host.clock import system_clock
+from ptsflow.host.clock import boot_millis, since_boot
 from ptsflow.workflow.compile import plan_of
 from ptsflow.workflow.handle import TaskHandle
 from ptsflow.workflow.loading import Reference
@@ -169,14 +168,14 @@ class Worker:
     def progressed(self, _name: str, percentage: float, text: str) -> None:
         """Report progress, now or at the next look."""
         self._progress = Progressing(percentage, text)
-        if time.monotonic() - self._reported_at >= _REPORT_EVERY:
+        if since_boot() - self._reported_at >= _REPORT_EVERY:
             self._flush()
 
     def _flush(self) -> None:
         with self._sending:  # else progress could be sent after its attempt has ended
             progress, self._progress = self._progress, None
             if progress is not None:
-                self._reported_at = time.monotonic()
+                self._reported_at = since_boot()
                 self._connection.send_bytes(pack(progress))
 
     def save(self, name: str, text: str) -> None:
@@ -220,7 +219,7 @@ class Worker:
             handle=handle,
             attempt=given.attempt,
             began_at=began_at(given),
-            clock=system_clock,
+            clock=boot_millis,
         )
         with self._memory_limited(given.memory), self._folder_restored():
             outcome = attempt.run(call)

@@ -15,6 +15,7 @@ import apsw
 from msgspec import Struct
 
 from ptsflow.errors import PtsflowError, StoreDamaged, StoreError
+from ptsflow.host.clock import since_boot
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -144,7 +145,7 @@ class Database:
                 with self._turn:
                     return action(*args, **kwargs)
             except _OUTSIDE as error:
-                now = time.monotonic()
+                now = since_boot()
                 end = end or now + self.patience
                 if not isinstance(error, _BUSY) or now >= end:
                     raise self._kind.refusal(self.path, error, self._errno) from error

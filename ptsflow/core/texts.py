@@ -1,0 +1,17 @@
+"""Texts that are kept: how long they may be, and how longer ones are cut."""
+
+from __future__ import annotations
+
+#: The longest status text and error text kept, in characters.
+TEXT_LIMIT = 4_000
+ERROR_LIMIT = 16_000
+
+
+def cut(text: str, limit: int) -> str:
+    """Return `text` fit to be stored: valid, its middle left out if it is too long."""
+    if not text.isascii():
+        text = text.encode(errors="backslashreplace").decode()
+    if len(text) <= limit:
+        return text
+    half = (limit - 5) // 2
+    return f"{text[:half]} ... {text[-half:]}"
