@@ -13,7 +13,7 @@ from enum import StrEnum
 from msgspec import UNSET, Struct, UnsetType
 
 #: The number of the layout of what stores keep. A store refuses newer ones.
-SCHEMA = 2
+SCHEMA = 3
 #: The oldest layout that can be carried over to this one.
 OLDEST_SCHEMA = 2
 

@@ -16,7 +16,7 @@ from ptsflow.host.clock import system_clock
 from ptsflow.host.process_identity import this_process
 from tests.cli.calling import Place
 from tests.stores.golden.flow import JOURNAL
-from tests.stores.golden.restore import restore_mongo, restore_sqlite
+from tests.stores.golden.restore import present_mongo, present_sqlite
 from tests.stores.later import later_version
 from tests.stores.making import LEASE, owner
 from tests.stores.test_golden import UNFINISHED
@@ -33,20 +33,20 @@ def _environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Restore a file of layout 2, in which commands look by default."""
+    """Restore a file of layout 3, in which commands look by default."""
     path = tmp_path / "pts.db"
-    restore_sqlite("layout2", path)
+    present_sqlite(path)
     monkeypatch.setenv("PTSFLOW_STORE", f"sqlite:///{path}")
     return path
 
 
 @pytest.fixture
 def database(mongod_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Restore a database of layout 2, in which commands look by default."""
+    """Restore a database of layout 3, in which commands look by default."""
     url = new_database_url(mongod_url)
     monkeypatch.setenv("PTSFLOW_STORE", url)
     with raw_database(url) as opened:
-        restore_mongo("layout2", opened)
+        present_mongo(url, opened)
         yield url
 
 
@@ -86,7 +86,7 @@ def test_what_looks_says_the_same_before_an_upgrade_and_makes_none(
         assert call(words) == 0
 
     assert capfd.readouterr() == expected
-    assert layout_of(file) == 2
+    assert layout_of(file) == 3
 
 
 @pytest.mark.parametrize("words", _CHANGES, ids=" ".join)
@@ -98,10 +98,10 @@ def test_what_changes_something_upgrades_the_file_and_says_so_first(
     said = capfd.readouterr().err.splitlines()
 
     assert said[0] == (
-        f"{file}: upgraded from layout 2 to layout 4; the file as it was before "
-        "is pts.db.layout2"
+        f"{file}: upgraded from layout 3 to layout 5; the file as it was before "
+        "is pts.db.layout3"
     )
-    assert layout_of(file) == 4
+    assert layout_of(file) == 5
 
 
 def test_an_upgrade_is_made_once_and_when_nobody_is_at_work(
@@ -124,7 +124,7 @@ def test_an_upgrade_is_made_once_and_when_nobody_is_at_work(
 
     assert codes == [5, 5, 0, 0, 0]
     assert asked is Stop.GENTLY
-    assert said[-1] == f"{url}: layout 4 is up to date"
+    assert said[-1] == f"{url}: layout 5 is up to date"
 
 
 def test_an_upgrade_is_told_as_json(
@@ -135,7 +135,7 @@ def test_an_upgrade_is_told_as_json(
         call(["store", "upgrade", "--json"])
     told = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
-    head = {"schema": 1, "store": f"sqlite:///{file}", "layout": 4}
+    head = {"schema": 1, "store": f"sqlite:///{file}", "layout": 5}
     assert told == [head | {"upgraded": True}, head | {"upgraded": False}]
 
 
@@ -150,7 +150,7 @@ def test_there_is_nothing_to_upgrade_in_a_store_of_this_version(place: Place) ->
     assert absent.stderr == (
         f"ptsflow: there is no store at {place.store}; name the one to upgrade\n"
     )
-    assert present.stderr == (f"{place.store}: layout 2 is up to date\n")
+    assert present.stderr == (f"{place.store}: layout 3 is up to date\n")
 
 
 # -- MongoDB ---------------------------------------------------------------------------
@@ -182,7 +182,7 @@ def test_what_changes_a_database_is_refused_until_it_is_upgraded(
         assert call(words) == 0
 
     assert refused == (
-        f"ptsflow: store '{database}': expected layout 4, found an earlier one; "
+        f"ptsflow: store '{database}': expected layout 5, found an earlier one; "
         "upgrade ptsflow on all hosts, then type: "
         f"ptsflow store upgrade --store '{database}'\n"
     )

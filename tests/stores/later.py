@@ -1,4 +1,4 @@
-"""A later version of ptsflow, whose layout 4 is made from layout 2 by two steps.
+"""A later version of ptsflow, whose layout 5 is made from layout 3 by two steps.
 
 It reads and writes what this version does; what its layouts have besides it only keeps.
 
@@ -24,13 +24,13 @@ from ptsflow import stores
 from ptsflow.core import model
 from ptsflow.stores.mongo import migrations as mongo
 from ptsflow.stores.mongo.connection import Connection
-from ptsflow.stores.sqlite import layout, rows
+from ptsflow.stores.sqlite import layout, statements
 from ptsflow.stores.sqlite import migrations as sqlite
 
-SCHEMA = 4
-_COLUMNS = rows.CONTAINER
+SCHEMA = 5
+_COLUMNS = statements.CONTAINER
 
-#: The tables of layout 4: a container has a colour, an attempt a cost.
+#: The tables of layout 5: a container has a colour, an attempt a cost.
 TABLES = (
     *(
         text.replace("next_position INTEGER", "colour TEXT,\n next_position INTEGER")
@@ -59,8 +59,9 @@ def _price_attempts(connection: apsw.Connection) -> None:
 
 
 SQLITE_STEPS = (
-    sqlite.SqliteStep(2, _COLUMNS, _colour_containers),
-    sqlite.SqliteStep(3, _COLUMNS, _price_attempts),
+    *sqlite.STEPS,
+    sqlite.SqliteStep(3, _COLUMNS, _colour_containers),
+    sqlite.SqliteStep(4, _COLUMNS, _price_attempts),
 )
 
 
@@ -80,8 +81,9 @@ def _price_documents(link: Connection) -> None:
 
 
 MONGO_STEPS = (
-    mongo.MongoStep(2, _colour_documents),
-    mongo.MongoStep(3, _price_documents),
+    *mongo.STEPS,
+    mongo.MongoStep(3, _colour_documents),
+    mongo.MongoStep(4, _price_documents),
 )
 
 

@@ -20,6 +20,10 @@ from ptsflow.stores.base import Store
 LEASE = 60_000
 
 
+#: What a message about a damaged file `pts.db` ends with.
+CURE = "restore the file from a copy, and remove pts.db-wal and pts.db-shm before"
+
+
 class Ticker:
     """A clock that moves when it is told to."""
 

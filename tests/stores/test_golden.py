@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import ptsflow
+from ptsflow import stores
 from tests.cli.calling import Place
 from tests.stores.golden.flow import (
     CONTINUED,
@@ -42,6 +43,7 @@ def url(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[s
     url = new_database_url(str(request.getfixturevalue("mongod_url")))
     with raw_database(url) as database:
         restore_mongo(layout, database)
+        stores.upgrade_store(url)
         yield url
 
 

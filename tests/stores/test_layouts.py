@@ -12,6 +12,7 @@ import pytest
 from pymongo.database import Database
 
 import ptsflow
+from ptsflow import stores
 from ptsflow.stores.sqlite import layout
 from tests.stores.golden.flow import CONTINUED, JOURNAL, Golden
 from tests.stores.golden.restore import restore_mongo, restore_sqlite
@@ -134,6 +135,7 @@ def test_foreign_collections_and_fields_of_a_database_outlive_a_run(
     )
     database["ptsflow_meta"].update_one({}, {"$set": {"colour": 1}})
     before = database["ptsflow_tasks"].count_documents({"colour": {"$exists": True}})
+    stores.upgrade_store(url)
     report = ptsflow.run(Golden(day=DAY), url)
 
     assert report.result("join") == CONTINUED

@@ -30,7 +30,7 @@ from ptsflow.stores.mongo import migrations as mongo
 from ptsflow.stores.sqlite import migrations as sqlite
 from tests.stores import later
 from tests.stores.golden.flow import CONTINUED, JOURNAL, Golden, journal
-from tests.stores.golden.restore import LAYOUTS, restore_mongo, restore_sqlite
+from tests.stores.golden.restore import LAYOUTS, present_mongo, present_sqlite
 from tests.stores.later import later_version
 from tests.stores.making import LEASE, owner
 from tests.stores.test_golden import DAY, UNFINISHED
@@ -57,7 +57,8 @@ def test_there_is_a_step_for_every_layout_and_a_golden_store_of_each() -> None:
 
     assert [step.before for step in sqlite.STEPS] == layouts
     assert [step.before for step in mongo.STEPS] == layouts
-    assert [f"layout{number}" for number in (*layouts, model.SCHEMA)] == LAYOUTS
+    # The golden store of the present layout is made when a release has that layout.
+    assert [f"layout{number}" for number in layouts] == LAYOUTS[: len(layouts)]
 
 
 # -- SQLite ----------------------------------------------------------------------------
@@ -65,9 +66,9 @@ def test_there_is_a_step_for_every_layout_and_a_golden_store_of_each() -> None:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Restore a file of layout 2."""
+    """Restore a file of this version's layout, which is 3."""
     path = tmp_path / "pts.db"
-    restore_sqlite("layout2", path)
+    present_sqlite(path)
     return path
 
 
@@ -119,15 +120,15 @@ def test_a_run_upgrades_a_file_and_continues_what_is_in_it(
     assert sorted(journal(began)) == sorted(_LEFT)
     assert isinstance(told[0], Notice)
     assert told[0].text == (
-        f"{path}: upgraded from layout 2 to layout 4; the file as it was before "
-        "is pts.db.layout2"
+        f"{path}: upgraded from layout 3 to layout 5; the file as it was before "
+        "is pts.db.layout3"
     )
-    copy = path.with_name("pts.db.layout2")
+    copy = path.with_name("pts.db.layout3")
     assert copies(path) == [copy.name]
     assert dump(copy) == before
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     number, tables = dump(path)
-    assert number == 4
+    assert number == 5
     assert {row[-1] for row in tables["containers"]} == {
         f"red {name}" for name in ("golden:done", "early", "feed", UNFINISHED)
     }
@@ -145,7 +146,7 @@ def test_connecting_upgrades_a_file_and_says_so_in_a_line(
 
     assert dump(path) == expected
     assert first.out == ""
-    assert first.err.startswith(f"ptsflow: {path}: upgraded from layout 2 to layout 4;")
+    assert first.err.startswith(f"ptsflow: {path}: upgraded from layout 3 to layout 5;")
     assert first.err.count("\n") == 1
     assert capfd.readouterr().err == ""
 
@@ -178,7 +179,7 @@ def test_what_looks_reads_a_file_as_it_is_and_leaves_it_so(
     assert len(lines) == 2
     assert copies(path) == []
     number, tables = dump(path)
-    assert number == 2
+    assert number == 3
     assert {**tables, "sqlite_sequence": []} == {**before[1], "sqlite_sequence": []}
 
 
@@ -202,7 +203,7 @@ def test_nothing_is_upgraded_while_somebody_is_at_work(path: Path, url: str) -> 
             with pytest.raises(ContainerBusy) as caught:
                 act(url)
             assert str(caught.value).startswith(
-                f"{path}: expected no runner at work, because the upgrade to layout 4 "
+                f"{path}: expected no runner at work, because the upgrade to layout 5 "
                 "must wait for all, found container 'feed' held by "
             )
     assert dump(path) == before
@@ -212,7 +213,7 @@ def test_nothing_is_upgraded_while_somebody_is_at_work(path: Path, url: str) -> 
     with later_version():
         ptsflow.connect(url).close()
 
-    assert dump(path)[0] == 4
+    assert dump(path)[0] == 5
 
 
 def _claim(url: str, who: Owner, lease_ms: int) -> None:
@@ -286,7 +287,7 @@ def test_a_runner_of_the_version_before_is_asked_to_stop_in_its_own_layout(
     assert asked == [False, False, True, True, True]
     assert gently is Stop.GENTLY
     assert old.stop_asked(feed.uid, held.fence) is Stop.NOW
-    assert dump(path)[0] == 2
+    assert dump(path)[0] == 3
     old.close()
 
 
@@ -295,7 +296,7 @@ def test_whoever_had_opened_a_file_before_its_upgrade_writes_no_more(url: str) -
     with later_version():
         stores.upgrade_store(url)
     with pytest.raises(
-        StoreDamaged, match="found layout 4; run again with the version"
+        StoreDamaged, match="found layout 5; run again with the version"
     ):
         old.create("new")
     old.close()
@@ -308,7 +309,7 @@ def test_a_file_of_a_later_layout_is_refused_in_one_line(path: Path, url: str) -
         with pytest.raises(StoreDamaged) as caught:
             stores.open_store(url, upgrade=upgrade)
         assert str(caught.value) == (
-            f"{path}: expected layout 2, found layout 4; upgrade ptsflow"
+            f"{path}: expected layout 3, found layout 5; upgrade ptsflow"
         )
 
 
@@ -343,8 +344,8 @@ def _fail(_: object) -> None:
 @pytest.mark.parametrize(
     ("step", "error"),
     [
-        (sqlite.SqliteStep(3, (), _fail), ZeroDivisionError),
-        (sqlite.SqliteStep(3, (), lambda _: None), StoreDamaged),
+        (sqlite.SqliteStep(4, (), _fail), ZeroDivisionError),
+        (sqlite.SqliteStep(4, (), lambda _: None), StoreDamaged),
     ],
 )
 def test_a_step_that_fails_or_leaves_other_tables_changes_nothing(
@@ -354,7 +355,7 @@ def test_a_step_that_fails_or_leaves_other_tables_changes_nothing(
     error: type[Exception],
 ) -> None:
     before = dump(path)
-    steps = (later.SQLITE_STEPS[0], step)
+    steps = (*later.SQLITE_STEPS[:-1], step)
     with (
         later_version(),
         mock.patch.object(sqlite, "STEPS", steps),
@@ -410,7 +411,7 @@ def test_a_file_whose_upgrade_is_killed_anywhere_is_the_old_one_or_the_new_one(
         shutil.copy(path, file)
         ended = upgrader.upgrade(f"sqlite:///{file}", killed_at=number)
         found = dump(file)
-        copy = folder / "pts.db.layout2"
+        copy = folder / "pts.db.layout3"
         seen.add((found[0], copy.exists()))
 
         assert found in (old, new), number
@@ -420,13 +421,13 @@ def test_a_file_whose_upgrade_is_killed_anywhere_is_the_old_one_or_the_new_one(
         assert dump(copy) == old, number
         assert sorted(each.name for each in folder.iterdir()) == [
             "pts.db",
-            "pts.db.layout2",
+            "pts.db.layout3",
         ]
         if ended:
             break
 
     assert number > 20
-    assert seen == {(2, False), (2, True), (4, True)}
+    assert seen == {(3, False), (3, True), (5, True)}
 
 
 def test_of_processes_that_upgrade_a_file_at_once_one_does(path: Path) -> None:
@@ -440,7 +441,7 @@ def test_of_processes_that_upgrade_a_file_at_once_one_does(path: Path) -> None:
 
     assert codes == ["0\n"] * 3
     assert dump(path) == new
-    assert copies(path) == ["pts.db.layout2"]
+    assert copies(path) == ["pts.db.layout3"]
 
 
 # -- MongoDB ---------------------------------------------------------------------------
@@ -453,9 +454,9 @@ def mongo_url(mongod_url: str) -> str:
 
 @pytest.fixture
 def database(mongo_url: str) -> Iterator[Database[Raw]]:
-    """Restore a database of layout 2."""
+    """Restore a database of this version's layout, which is 3."""
     with raw_database(mongo_url) as opened:
-        restore_mongo("layout2", opened)
+        present_mongo(mongo_url, opened)
         yield opened
 
 
@@ -485,14 +486,14 @@ def test_a_database_of_an_earlier_layout_is_refused_with_what_to_type(
         assert report.result("join") == CONTINUED
 
     assert str(caught.value) == (
-        f"store {mongo_url!r}: expected layout 4, found an earlier one; upgrade ptsflow "
+        f"store {mongo_url!r}: expected layout 5, found an earlier one; upgrade ptsflow "
         f"on all hosts, then type: ptsflow store upgrade --store '{mongo_url}'"
     )
-    assert said == f"store {mongo_url!r}: upgraded from layout 2 to layout 4"
+    assert said == f"store {mongo_url!r}: upgraded from layout 3 to layout 5"
     assert again is None
     assert sorted(journal(began)) == sorted(_LEFT)
-    assert meta(database) == {"schema": 4}
-    with pytest.raises(StoreDamaged, match="found layout 4; upgrade ptsflow"):
+    assert meta(database) == {"schema": 5}
+    with pytest.raises(StoreDamaged, match="found layout 5; upgrade ptsflow"):
         ptsflow.connect(mongo_url)
 
 
@@ -533,7 +534,7 @@ def test_what_looks_reads_a_database_as_it_is_and_cancels_in_it(
         seen.close()
 
     assert old.stop_asked(feed.uid, held.fence) is Stop.NOW
-    assert meta(database) == {"schema": 2}
+    assert meta(database) == {"schema": 3}
     old.close()
 
 
@@ -573,7 +574,7 @@ def test_who_claims_a_container_as_the_upgrade_begins_keeps_it(
     with later_version(), pytest.raises(ContainerBusy):
         stores.upgrade_store(mongo_url)
 
-    assert meta(database) == {"schema": 2}
+    assert meta(database) == {"schema": 3}
     assert "colour" not in documents(database)["ptsflow_containers"][0]
     old.close()
 
@@ -589,11 +590,11 @@ def test_a_database_whose_upgrade_is_killed_anywhere_is_the_old_one_or_is_finish
     for number in count(1):
         for name in database.list_collection_names():
             database.drop_collection(name)
-        restore_mongo("layout2", database)
+        present_mongo(mongo_url, database)
         ended = upgrader.upgrade(mongo_url, killed_at=number)
         state = tuple(meta(database).items())
         seen.add(state)
-        if state == (("schema", 2),):
+        if state == (("schema", 3),):
             assert documents(database) == old, number
         else:
             _check_that_nobody_works_in_it(
@@ -607,14 +608,14 @@ def test_a_database_whose_upgrade_is_killed_anywhere_is_the_old_one_or_is_finish
 
     assert number > 12
     assert seen == {
-        (("schema", 2),),
-        (("schema", 4), ("upgrading_from", 2)),
-        (("schema", 4),),
+        (("schema", 3),),
+        (("schema", 5), ("upgrading_from", 3)),
+        (("schema", 5),),
     }
 
 
 def _check_that_nobody_works_in_it(url: str, *, is_new: bool) -> None:
-    with pytest.raises(StoreDamaged, match="found layout 4; upgrade ptsflow"):
+    with pytest.raises(StoreDamaged, match="found layout 5; upgrade ptsflow"):
         stores.open_store(url)
     with later_version():
         if not is_new:

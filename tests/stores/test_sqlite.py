@@ -23,7 +23,7 @@ from ptsflow.core.model import (
     Stop,
 )
 from ptsflow.errors import PtsflowError, StoreDamaged, StoreFull, StoreUnavailable
-from ptsflow.stores.sqlite import rows
+from ptsflow.stores.sqlite import statements
 from ptsflow.stores.sqlite.store import SqliteStore
 from tests.stores.making import (
     LEASE,
@@ -81,7 +81,7 @@ def test_each_connection_is_durable_and_trusts_nothing(store: SqliteStore) -> No
 
 
 def test_the_next_open_task_is_found_by_its_index(store: SqliteStore) -> None:
-    query = rows.FULL_TASKS + rows.OPEN + rows.FIRST
+    query = statements.FULL_TASKS + statements.OPEN + statements.FIRST
     plan = [
         str(row[-1])
         for row in store._database.execute(f"EXPLAIN QUERY PLAN {query}", (1,))
@@ -123,14 +123,16 @@ def test_a_task_that_ends_well_writes_its_row_alone(store: SqliteStore) -> None:
         swap(second, fence=1, status=Status.RUNNING),
     ]
     store.commit(uid, good, fence=1)
-    begin = ["BEGIN IMMEDIATE", "PRAGMA user_version", rows.WRITER]
+    begin = ["BEGIN IMMEDIATE", "PRAGMA user_version", statements.WRITER]
     assert said == [*begin, *["UPDATE tasks"] * 2, "COMMIT"]
     said.clear()
     store.commit(uid, [ended(swap(third, fence=1), 1)], fence=1)
 
     entry = [
+        "SELECT id, ledger_length,",
         "INSERT INTO attempts",
         "DELETE FROM attempts WHERE task = ?1 AND number <=",
+        "UPDATE tasks",
     ]
     assert said == [*begin, "UPDATE tasks", *entry, "COMMIT"]
 
@@ -285,131 +287,7 @@ def test_a_write_past_the_limit_of_file_sizes_is_a_full_disk(path: Path) -> None
     store.close()
 
 
-# -- damage --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("damage", "what"),
-    [
-        pytest.param(
-            "UPDATE tasks SET status = 'done' WHERE name = 'one'",
-            "task 'one' of container 'feed'",
-            id="a column of a task",
-        ),
-        pytest.param(
-            "UPDATE tasks SET error = CAST(x'ff' AS TEXT) WHERE name = 'one'",
-            "task 'one' of container 'feed'",
-            id="a byte that is no text",
-        ),
-        pytest.param(
-            "UPDATE payloads SET text = replace(text, 'a', 'b')",
-            "a payload of task 'one' of container 'feed'",
-            id="a byte of a result",
-        ),
-        pytest.param(
-            "UPDATE payloads SET text = CAST(x'ff' AS TEXT)",
-            "a payload of task 'one' of container 'feed'",
-            id="a result that is no text",
-        ),
-        pytest.param(
-            "UPDATE attempts SET entry = replace(entry, 'failed', 'done')",
-            "the ledger of task 'one' of container 'feed'",
-            id="a word of a ledger",
-        ),
-        pytest.param(
-            "UPDATE attempts SET number = 2",
-            "the ledger of task 'one' of container 'feed'",
-            id="the number of an attempt",
-        ),
-        pytest.param(
-            "UPDATE attempts SET entry = CAST(x'ff' AS TEXT)",
-            "the ledger of task 'one' of container 'feed'",
-            id="an attempt that is no text",
-        ),
-        pytest.param(
-            "UPDATE containers SET fence = 0",
-            "the row of container 'feed'",
-            id="the fence of a container",
-        ),
-    ],
-)
-def test_a_flipped_byte_is_found_when_it_is_read(
-    store: SqliteStore, raw: apsw.Connection, path: Path, damage: str, what: str
-) -> None:
-    uid = filled(store, "zero", "two")
-    store.commit(uid, [ended(new("one", result='"aaa"'), 1)], fence=None)
-    held(store, uid)
-    raw.execute(damage)
-    with pytest.raises(StoreDamaged) as caught:
-        (
-            store.container("feed"),
-            store.tasks(uid, payloads=True),
-            store.attempts(uid, "one"),
-        )
-
-    assert str(caught.value) == (
-        f"{path}: {what} does not fit its check value; restore the file from a copy"
-    )
-
-
-def test_a_container_that_is_no_text_is_damaged(
-    store: SqliteStore, raw: apsw.Connection, path: Path
-) -> None:
-    filled(store)
-    raw.execute("UPDATE containers SET workflow = CAST(x'ff' AS TEXT)")
-
-    for use in (store.containers, lambda: store.container("feed")):
-        with pytest.raises(StoreDamaged) as caught:
-            use()
-        assert str(caught.value) == (
-            f"{path}: expected text, found a row that cannot be decoded; "
-            "restore the file from a copy"
-        )
-
-
-@pytest.mark.parametrize("word", ["later", "now"])
-def test_a_word_for_the_holder_that_nobody_wrote_is_damage(
-    store: SqliteStore, raw: apsw.Connection, path: Path, word: str
-) -> None:
-    uid = filled(store)
-    held(store, uid)
-    raw.execute("UPDATE containers SET stop_asked = ?", (word,))
-    with pytest.raises(StoreDamaged) as caught:
-        store.stop_asked(uid, 1)
-
-    assert str(caught.value) == (
-        f"{path}: the row of container 'feed' does not fit its check value; "
-        "restore the file from a copy"
-    )
-
-
-def test_progress_does_not_heal_a_damaged_row(
-    store: SqliteStore, raw: apsw.Connection
-) -> None:
-    uid = filled(store, "one")
-    held(store, uid)
-    raw.execute("UPDATE tasks SET status = 'running'")
-
-    with pytest.raises(StoreDamaged):
-        store.touch(uid, [Progress("one", 5.0, "")], fence=1)
-
-
-def test_a_page_that_was_overwritten_is_damage(store: SqliteStore, path: Path) -> None:
-    uid = filled(store)
-    store.commit(uid, [new(f"t{i}", result="x" * 900) for i in range(500)], fence=None)
-    store.close()
-    size = path.stat().st_size
-    with path.open("r+b") as file:
-        file.seek(4096 * 2)
-        file.write(b"\xa5" * (size - 4096 * 3))
-    damaged = SqliteStore(f"sqlite:///{path}")
-
-    with pytest.raises(StoreDamaged) as caught:
-        damaged.tasks(uid, payloads=True)
-    assert str(caught.value).startswith(
-        f"{path}: expected a ptsflow store, found a damaged one ("
-    )
-    damaged.close()
+# -- moved away ----------------------------------------------------------------
 
 
 def test_the_holder_notices_that_the_file_was_taken_away(

@@ -18,7 +18,7 @@ from ptsflow.errors import StoreDamaged, StoreError, StoreUnavailable, StoreURLE
 from ptsflow.stores.sqlite import file
 from ptsflow.stores.sqlite.file import network_file_system
 from ptsflow.stores.sqlite.store import SqliteStore
-from tests.stores.making import filled, names
+from tests.stores.making import CURE, filled, names
 from tests.support.processes import ROOT
 from tests.support.wording import THEIRS, Message
 
@@ -114,8 +114,7 @@ def test_a_file_of_something_else_is_not_a_database(path: Path, content: bytes) 
     path.write_bytes(content)
 
     assert refusal(path, StoreDamaged) == (
-        f"{path}: expected a ptsflow store, found no database; "
-        "restore the file from a copy"
+        f"{path}: expected a ptsflow store, found no database; {CURE}"
     )
 
 
@@ -131,8 +130,7 @@ def test_a_cut_file_is_damaged(path: Path, share: float, why: str) -> None:
     os.truncate(path, int(size * share))
 
     assert refusal(path, StoreDamaged) == Message(
-        f"{path}: expected a ptsflow store, found a damaged one ({why}); "
-        "restore the file from a copy"
+        f"{path}: expected a ptsflow store, found a damaged one ({why}); {CURE}"
     )
 
 
@@ -199,7 +197,7 @@ _OF_BEFORE = (
 @pytest.mark.parametrize(
     ("layout", "cure"),
     [
-        (3, "; upgrade ptsflow"),
+        (4, "; upgrade ptsflow"),
         (0, "; restore it from a copy"),
         (
             1,
@@ -211,7 +209,7 @@ def test_another_layout_is_refused(path: Path, layout: int, cure: str) -> None:
     _other(made(path), f"PRAGMA user_version = {layout}")
 
     assert refusal(path, StoreDamaged) == (
-        f"{path}: expected layout 2, found layout {layout}{cure}"
+        f"{path}: expected layout 3, found layout {layout}{cure}"
     )
 
 
@@ -230,8 +228,8 @@ def test_a_store_that_lacks_something_is_refused_by_its_name(
     _other(made(path), statement)
 
     assert refusal(path, StoreDamaged) == (
-        f"{path}: expected {named} as in layout 2, found something else or nothing; "
-        "restore the file from a copy"
+        f"{path}: expected {named} as in layout 3, found something else or nothing; "
+        f"{CURE}"
     )
 
 

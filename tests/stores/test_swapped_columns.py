@@ -30,8 +30,7 @@ from ptsflow.core.model import (
 from ptsflow.stores import open_store
 from ptsflow.stores.base import Store
 from ptsflow.stores.sqlite import logs as sqlite_logs
-from ptsflow.stores.sqlite import rows
-from ptsflow.stores.sqlite.tasks import SqliteTasks
+from ptsflow.stores.sqlite import rows, statements
 from tests.stores import round_trips
 from tests.stores.making import Ticker
 from tests.stores.round_trips import Trip
@@ -107,66 +106,84 @@ def _puts(place: int) -> Callable[[Any_], Any_]:
     places = {place: place + 1, place + 1: place}
 
     def change(function: Any_) -> Any_:
-        def mutant(self: Any, number: int, name: str, field: int, text: Any) -> Any:
-            return function(self, number, name, places.get(field, field), text)
+        def mutant(*args: Any) -> Any:
+            found = function(*args).items()
+            return {places.get(field, field): text for field, text in found}
 
         return mutant
 
     return change
 
 
-_TASKS = [*enumerate(pairwise(rows.TASK[:-1]))]
-_CONTAINERS = [*enumerate(pairwise(rows.CONTAINER[:-1]))]
+_TASKS = [*enumerate(pairwise(statements.TASK[:-1]))]
+_CONTAINERS = [*enumerate(pairwise(ContainerRecord.__struct_fields__))]
+_KEPT = len(_CONTAINERS) + 1
 _CHUNKS = [*enumerate(pairwise(("container", "task", "attempt", "number", "lines")))]
 
-SQLITE = [
-    Mutant(owner, function, change(place), trip, f"{what} {a} {b}")
-    for owner, function, change, pairs, trip, what in (
-        *(
-            (rows, "task_row", _writes, _TASKS, trip, f"{trip.__name__}: write")
-            for trip in (round_trips.inserted_tasks, round_trips.changed_tasks)
+SQLITE = (
+    [
+        Mutant(owner, function, change(place), trip, f"{what} {a} {b}")
+        for owner, function, change, pairs, trip, what in (
+            *(
+                (rows, "task_row", _writes, _TASKS, trip, f"{trip.__name__}: write")
+                for trip in (round_trips.inserted_tasks, round_trips.changed_tasks)
+            ),
+            (rows, "task_of", _reads, _TASKS, round_trips.inserted_tasks, "read"),
+            *(
+                (rows, function, change, _CONTAINERS, round_trips.containers, what)
+                for function, change, what in (
+                    ("container_row", _writes, "write"),
+                    ("container_of", _reads, "read"),
+                )
+            ),
+            *(
+                (sqlite_logs, function, change, _CHUNKS, round_trips.log_lines, what)
+                for function, change, what in (
+                    ("_chunk_row", _gives, "write lines"),
+                    ("_chunk", _reads, "read lines"),
+                )
+            ),
+            *(
+                (owner, function, change, [*enumerate(pairwise(PAYLOADS))], trip, what)
+                for trip in (round_trips.inserted_tasks, round_trips.changed_tasks)
+                for owner, function, change, what in (
+                    (rows, "changed_payloads", _puts, f"{trip.__name__}: write"),
+                    (rows, "payloads_of", _gives, f"{trip.__name__}: read"),
+                )
+            ),
+        )
+        for place, (a, b) in pairs
+    ]
+    + [
+        Mutant(
+            rows,
+            "attempt_row",
+            _writes(place),
+            round_trips.attempts,
+            f"write attempt {names}",
+        )
+        for place, names in enumerate(("task number", "number entry"))
+    ]
+    + [
+        Mutant(
+            rows,
+            function,
+            change(_KEPT),
+            round_trips.inserted_tasks,
+            f"{function} next_position task_count",
+        )
+        for function, change in (("container_row", _writes), ("kept_of", _reads))
+    ]
+    + [
+        Mutant(
+            rows,
+            "progressed",
+            _gives(0),
+            round_trips.progress,
+            "write percentage_complete status_text",
         ),
-        (rows, "task_of", _reads, _TASKS, round_trips.inserted_tasks, "read"),
-        *(
-            (rows, function, change, _CONTAINERS, round_trips.containers, what)
-            for function, change, what in (
-                ("container_row", _writes, "write"),
-                ("container_of", _reads, "read"),
-            )
-        ),
-        *(
-            (sqlite_logs, function, change, _CHUNKS, round_trips.log_lines, what)
-            for function, change, what in (
-                ("_chunk_row", _gives, "write lines"),
-                ("_chunk", _reads, "read lines"),
-            )
-        ),
-        *(
-            (owner, function, change, [*enumerate(pairwise(PAYLOADS))], trip, what)
-            for trip in (round_trips.inserted_tasks, round_trips.changed_tasks)
-            for owner, function, change, what in (
-                (SqliteTasks, "_put_payload", _puts, f"{trip.__name__}: write"),
-                (rows, "payloads_of", _gives, f"{trip.__name__}: read"),
-            )
-        ),
-    )
-    for place, (a, b) in pairs
-] + [
-    Mutant(
-        rows,
-        "attempt_row",
-        _writes(0),
-        round_trips.attempts,
-        "write attempt number entry",
-    ),
-    Mutant(
-        rows,
-        "progressed",
-        _gives(0),
-        round_trips.progress,
-        "write percentage_complete status_text",
-    ),
-]
+    ]
+)
 
 
 @pytest.fixture

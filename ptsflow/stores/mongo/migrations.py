@@ -40,7 +40,7 @@ class MongoStep(Struct, frozen=True):
 
 
 #: One for each layout from `OLDEST_SCHEMA` to the one before `SCHEMA`, in order.
-STEPS: tuple[MongoStep, ...] = ()
+STEPS: tuple[MongoStep, ...] = (MongoStep(2, lambda _: None),)
 
 
 def is_earlier(store: str, meta: Raw) -> bool:

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from ptsflow.core.model import ContainerRecord
 from ptsflow.stores.leasing import Decide
-from ptsflow.stores.sqlite import rows
+from ptsflow.stores.sqlite import rows, statements
 from ptsflow.stores.sqlite.database import Database
+
+#: Larger numbers are no uids: they have 19 digits.
+_LAST_UID = 10**18 - 1
+_NOTHING_KEPT = rows.Kept(next_position=0, task_count=0)
 
 
 class SqliteContainers:
@@ -19,56 +23,116 @@ class SqliteContainers:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._execute = database.execute
+        self._is_index_checked = False
 
     def named(self, name: str) -> ContainerRecord | None:
         """Return the container of that name, or None."""
-        found = self._execute(f"{rows.CONTAINERS} WHERE name = ?", (name,)).fetchall()
-        return self._checked(found[0]) if found else None
+        query = f"{statements.CONTAINERS} WHERE name = ?"
+        found: list[rows.Row] = self._execute(query, (name,)).fetchall()
+        if not found:
+            self._check_index()
+            return None
+        return self._checked(found[0])
 
     def all(self) -> list[ContainerRecord]:
         """Return all containers, oldest first."""
-        found = self._execute(f"{rows.CONTAINERS} ORDER BY uid").fetchall()
+        found = self._execute(f"{statements.CONTAINERS} ORDER BY uid").fetchall()
+        self._check_index()
         return [self._checked(row) for row in found]
 
-    def get(self, uid: str) -> tuple[ContainerRecord | None, int]:
-        """Return the container, and the next free position in it."""
-        query = f"{rows.CONTAINERS} WHERE uid = ?"
+    def _check_index(self) -> None:
+        """Compare the index of names with the rows, once for each connection.
+
+        A container that is not found would be made anew, and all its steps would run.
+        """
+        if self._is_index_checked:
+            return
+        for total, in_index, missing in self._execute(statements.NAMED):
+            if missing or total != in_index:
+                self._database.raise_misfit(f"{total} names of containers", in_index)
+        self._is_index_checked = True
+
+    def get(self, uid: str) -> tuple[ContainerRecord | None, rows.Kept]:
+        """Return the container, and the store's own columns of it."""
+        query = f"{statements.CONTAINERS} WHERE uid = ?"
         found: list[rows.Row] = self._execute(query, (rows.number(uid),)).fetchall()
-        return (self._checked(found[0]), found[0][-2]) if found else (None, 0)
+        if not found:
+            return None, _NOTHING_KEPT
+        return self._checked(found[0]), rows.kept_of(found[0])
 
     def add(self, name: str, now: int) -> ContainerRecord:
         """Make a container."""
-        found: list[rows.Row] = self._execute(rows.LAST_UID).fetchall()
-        last = found[0][0] if found else 0
+        last = 0
+        for (last,) in self._execute(statements.LAST_UID):
+            if not (isinstance(last, int) and 0 <= last < _LAST_UID):
+                self._database.raise_misfit("the uid of a container", repr(last))
         uid = str(max(last + 1, now * 1000))
         record = ContainerRecord(uid=uid, name=name, created_at=now)
-        self._execute(rows.NEW_CONTAINER, rows.container_row(record, 0))
+        self._execute(
+            statements.NEW_CONTAINER, rows.container_row(record, _NOTHING_KEPT)
+        )
         return record
 
-    def put(self, record: ContainerRecord, next_position: int) -> None:
+    def put(self, record: ContainerRecord, kept: rows.Kept) -> None:
         """Replace the row of a container."""
-        row = rows.container_row(record, next_position)
-        self._execute(rows.UPDATE_CONTAINER, (*row, row[0]))
+        row = rows.container_row(record, kept)
+        self._execute(statements.UPDATE_CONTAINER, (*row, row[0]))
 
     def swap(self, uid: str, decide: Decide) -> ContainerRecord | None:
         """Write the record that `decide` returns for the stored one, and return it."""
-        stored, next_position = self.get(uid)
+        stored, kept = self.get(uid)
         record = decide(stored)
         if record is not None and record is not stored:
-            self.put(record, next_position)
+            self.put(record, kept)
         return record
 
     def remove(self, uid: str) -> None:
         """Delete a container with its tasks, payloads and ledgers."""
-        for statement in rows.DELETE_CONTAINER:
+        for statement in statements.DELETE_CONTAINER:
             self._execute(statement, (int(uid),))
 
     def is_asked_to_stop(self, uid: str) -> bool:
         """Return whether the container's owner was asked to stop; read no plan for it."""
-        found = self._execute(rows.STOP_ASKED, (rows.number(uid),)).fetchall()
+        found = self._execute(statements.STOP_ASKED, (rows.number(uid),)).fetchall()
         return bool(found and found[0][0])
 
     def _checked(self, row: rows.Row) -> ContainerRecord:
         if not rows.is_intact(row):
             self._database.raise_damaged(f"the row of container {row[1]!r}")
         return rows.container_of(row)
+
+
+class Places:
+    """The next free position of a container and the number of its tasks.
+
+    Both are read and written only if a commit needs them.
+    """
+
+    __slots__ = ("containers", "next", "stored", "total", "uid")
+
+    def __init__(self, containers: SqliteContainers, uid: str) -> None:
+        self.containers = containers
+        self.uid = uid
+        self.stored: ContainerRecord | None = None
+        self.next = self.total = 0
+
+    def give(self, position: int) -> int:
+        """Return the position itself, or the next free one for a negative one."""
+        self._load()
+        given = self.next if position < 0 else position
+        self.next = max(self.next, given + 1)
+        return given
+
+    def count(self, more: int) -> None:
+        """Count tasks that were added, or removed if `more` is negative."""
+        self._load()
+        self.total += more
+
+    def _load(self) -> None:
+        if self.stored is None:
+            self.stored, (self.next, self.total) = self.containers.get(self.uid)
+
+    def keep(self) -> None:
+        """Write both, if one of them may have changed."""
+        if self.stored is not None:
+            self.containers.put(self.stored, rows.Kept(self.next, self.total))

@@ -45,7 +45,7 @@ class Kind(Struct, frozen=True):
     #: Translates an error of SQLite, with the system's errno, for the user.
     refusal: Callable[[Path, apsw.Error, int], StoreError]
     #: The advice to the user of a damaged file.
-    cure: str
+    cure: Callable[[Path], str]
 
 
 class Database:
@@ -130,8 +130,18 @@ class Database:
     def raise_damaged(self, what: str) -> Never:
         """Raise because the check value of `what` does not fit."""
         raise StoreDamaged(
-            f"{self.path}: {what} does not fit its check value; {self._kind.cure}"
+            f"{self.path}: {what} does not fit its check value; {self._cure}"
         )
+
+    def raise_misfit(self, expected: str, found: object) -> Never:
+        """Raise because what belongs together does not fit, or cannot be read."""
+        raise StoreDamaged(
+            f"{self.path}: expected {expected}, found {found}; {self._cure}"
+        )
+
+    @property
+    def _cure(self) -> str:
+        return self._kind.cure(self.path)
 
     def read(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `action`; repeat it while other processes hold the file, up to `patience`.
@@ -152,9 +162,27 @@ class Database:
             except UnicodeDecodeError as error:
                 raise StoreDamaged(
                     f"{self.path}: expected text, found a row that cannot be decoded; "
-                    f"{self._kind.cure}"
+                    f"{self._cure}"
                 ) from error
             time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - no secret.
+
+    def snapshot(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call `action`, all of whose statements read the same commit."""
+        return self.read(self._look, action, args, kwargs)
+
+    def _look(
+        self,
+        action: Callable[..., T],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+    ) -> T:
+        execute = self.execute
+        execute("BEGIN")
+        try:
+            return action(*args, **kwargs)
+        finally:
+            if self.connection.in_transaction:
+                execute("ROLLBACK")
 
     def write(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `action` in a transaction, which is durable when this call returns."""

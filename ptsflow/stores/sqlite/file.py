@@ -29,7 +29,7 @@ from ptsflow.errors import (
 from ptsflow.host import atomic_files, paths
 from ptsflow.stores.sqlite import layout
 from ptsflow.stores.sqlite.database import Kind
-from ptsflow.stores.sqlite.layout import APPLICATION_ID, check_layout
+from ptsflow.stores.sqlite.layout import APPLICATION_ID, check_layout, cure
 
 #: File systems on which SQLite loses data: its locks and its shared memory do not work
 #: between machines.
@@ -44,7 +44,6 @@ NETWORK = frozenset(
 Upgrade = Callable[[Path, apsw.Connection], None]
 
 _WHAT = "a ptsflow store"
-_CURE = "restore the file from a copy"
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _SMALLEST_PAGE = 512
@@ -201,7 +200,7 @@ def _fill(path: Path) -> None:
             connection.execute(f"PRAGMA user_version = {model.SCHEMA}")
         connection.execute("PRAGMA journal_mode = WAL")
     except apsw.Error as error:
-        raise refusal(path, error, connection.system_errno) from error
+        raise _refusal(path, error, connection.system_errno) from error
     finally:
         connection.close()
 
@@ -269,8 +268,8 @@ def refusal(
     error: apsw.Error,
     system: int = 0,
     *,
-    what: str = _WHAT,
-    cure: str = _CURE,
+    what: str,
+    cure: str,
 ) -> StoreError:
     """Return what an error of SQLite means to whoever uses the file."""
     if isinstance(error, apsw.FullError) or (
@@ -295,6 +294,10 @@ def refusal(
     )
 
 
+def _refusal(path: Path, error: apsw.Error, system: int) -> StoreError:
+    return refusal(path, error, system, what=_WHAT, cure=cure(path))
+
+
 def unmade(path: Path, error: OSError) -> StoreError:
     """Return what an error of the system means where a file was to be made."""
     if error.errno in _NO_ROOM:
@@ -309,4 +312,4 @@ def unmade(path: Path, error: OSError) -> StoreError:
 
 def kind(upgrade: Upgrade) -> Kind:
     """Return what `Database` is to know of a store's file."""
-    return Kind(prepare, partial(connect, upgrade=upgrade), refusal, _CURE)
+    return Kind(prepare, partial(connect, upgrade=upgrade), _refusal, cure)

@@ -38,6 +38,7 @@ TABLES = (
     started_at INTEGER,
     ended_at INTEGER,
     next_position INTEGER NOT NULL,
+    task_count INTEGER NOT NULL DEFAULT 0,
     checksum INTEGER NOT NULL
 ) STRICT""",
     """CREATE TABLE tasks (
@@ -68,14 +69,17 @@ TABLES = (
     code_version TEXT NOT NULL,
     code_hash TEXT NOT NULL,
     ran_by TEXT NOT NULL,
-    checksum INTEGER NOT NULL
+    checksum INTEGER NOT NULL,
+    task_data_check INTEGER,
+    processing_data_check INTEGER,
+    result_check INTEGER,
+    ledger_length INTEGER NOT NULL DEFAULT 0
 ) STRICT""",
     "CREATE UNIQUE INDEX tasks_by_name ON tasks (container, name)",
     "CREATE INDEX open_tasks ON tasks (container, position, name) WHERE is_open",
     """CREATE TABLE payloads (
     task INTEGER NOT NULL,
     field INTEGER NOT NULL,
-    checksum INTEGER NOT NULL,
     text TEXT NOT NULL,
     PRIMARY KEY (task, field)
 ) STRICT, WITHOUT ROWID""",
@@ -87,6 +91,17 @@ TABLES = (
     PRIMARY KEY (task, number)
 ) STRICT, WITHOUT ROWID""",
 )
+
+
+def cure(path: Path) -> str:
+    """Return the advice to the user of a damaged file.
+
+    SQLite would play the log of the damaged file into the copy.
+    """
+    return (
+        f"restore the file from a copy, and remove {path.name}-wal and {path.name}-shm "
+        "before"
+    )
 
 
 def check_application(
@@ -136,7 +151,7 @@ def check_tables(path: Path, connection: apsw.Connection) -> None:
     if missing:
         raise StoreDamaged(
             f"{path}: expected {', '.join(missing)} as in layout {model.SCHEMA}, found "
-            "something else or nothing; restore the file from a copy"
+            f"something else or nothing; {cure(path)}"
         )
 
 

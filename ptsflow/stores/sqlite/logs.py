@@ -224,4 +224,4 @@ def _refusal(path: Path, error: apsw.Error, system: int) -> StoreError:
     return refusal(path, error, system, what=_WHAT, cure=_CURE)
 
 
-_LOGS = Kind(_prepare, _connect, _refusal, _CURE)
+_LOGS = Kind(_prepare, _connect, _refusal, lambda _: _CURE)

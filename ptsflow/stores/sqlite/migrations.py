@@ -25,6 +25,7 @@ from ptsflow.errors import StoreFull
 from ptsflow.host import atomic_files
 from ptsflow.host.clock import Clock
 from ptsflow.stores.layouts import Holder, refuse_held
+from ptsflow.stores.sqlite import layout3
 from ptsflow.stores.sqlite.file import unmade
 from ptsflow.stores.sqlite.layout import check_tables
 
@@ -45,7 +46,7 @@ class SqliteStep(Struct, frozen=True):
 
 
 #: One for each layout from `OLDEST_SCHEMA` to the one before `SCHEMA`, in order.
-STEPS: tuple[SqliteStep, ...] = ()
+STEPS: tuple[SqliteStep, ...] = (SqliteStep(2, layout3.CONTAINER, layout3.bind),)
 
 
 def steps_from(layout: int) -> tuple[SqliteStep, ...]:

@@ -1,14 +1,18 @@
-"""Records as rows of SQLite and back, and the statements of the store.
+"""Records as rows of SQLite and back, and the check values that bind them.
 
-The last column of a row is a check value of the other columns. SQLite keeps a whole float
-as an integer and has no negative zero. So `+ 0.0` makes such values alike before the check
-value is computed.
+Every row has a check value of its other columns. SQLite keeps a whole float as an integer
+and has no negative zero. So `+ 0.0` makes such values alike before the check value is
+computed.
+
+What belongs to a row but lies elsewhere is bound to the row: a container has the number of
+its tasks; a task has the check values of its payloads, null where there is none, and the
+length of its ledger. So a part that is lost, or belongs to another row, is damage.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from msgspec import UNSET
@@ -18,7 +22,6 @@ from msgspec.msgpack import encode
 from msgspec.structs import asdict
 
 from ptsflow.core.model import (
-    LEDGER_LENGTH,
     PAYLOADS,
     Attempt,
     Cause,
@@ -27,129 +30,13 @@ from ptsflow.core.model import (
     Status,
     StepSummary,
     Stop,
+    Tally,
     TaskRecord,
 )
+from ptsflow.stores.sqlite.statements import FIGURES, PERCENTAGE, PLAIN, TEXT
 
 #: A row as SQLite returns it; the STRICT tables guarantee the types of its cells.
 Row = tuple[Any, ...]
-
-# The columns are the fields of the records, in their order, and the store's own. Check
-# values depend on the order: a new order of fields is a new layout.
-
-CONTAINER = (*ContainerRecord.__struct_fields__, "next_position", "checksum")
-
-#: The fields of a task that are copied into its row, after the keys.
-_PLAIN = tuple(
-    name
-    for name in TaskRecord.__struct_fields__
-    if name not in {"name", "position", *PAYLOADS}
-)
-#: The keys and indexed columns come first, so that UPDATE statements can leave them out.
-TASK = ("container", "name", "position", "is_open", *_PLAIN, "checksum")
-_PERCENTAGE, _TEXT = TASK.index("percentage_complete"), TASK.index("status_text")
-#: The columns of floats, in which SQLite keeps no negative zero.
-_FIGURES = ("percentage_complete", "delay_between_retries")
-
-
-def _list(columns: Sequence[str]) -> str:
-    return ", ".join(columns)
-
-
-def _assign(columns: Sequence[str]) -> str:
-    return ", ".join(f"{column} = ?" for column in columns)
-
-
-def _marks(columns: Sequence[str]) -> str:
-    return ", ".join("?" for _ in columns)
-
-
-# -- statements: assembled from the constants above alone -----------------------
-
-CONTAINERS = f"SELECT {_list(CONTAINER)} FROM containers"  # noqa: S608
-LAST_UID = "SELECT seq FROM sqlite_sequence WHERE name = 'containers'"
-NEW_CONTAINER = (
-    f"INSERT INTO containers ({_list(CONTAINER)}) VALUES ({_marks(CONTAINER)})"  # noqa: S608
-)
-DELETE_CONTAINER = (
-    "DELETE FROM payloads WHERE task IN (SELECT id FROM tasks WHERE container = ?)",
-    "DELETE FROM attempts WHERE task IN (SELECT id FROM tasks WHERE container = ?)",
-    "DELETE FROM tasks WHERE container = ?",
-    "DELETE FROM containers WHERE uid = ?",
-)
-UPDATE_CONTAINER = f"UPDATE containers SET {_assign(CONTAINER)} WHERE uid = ?"  # noqa: S608
-WRITER = "SELECT fence, owner IS NULL FROM containers WHERE uid = ?"
-STOP_ASKED = "SELECT stop_asked IS NOT NULL FROM containers WHERE uid = ?"
-
-_MATCH = "WHERE container = ? AND name = ? AND version = ? AND fence = ?"
-INSERT = (
-    f"INSERT INTO tasks ({_list(TASK)}) VALUES ({_marks(TASK)}) "  # noqa: S608
-    "ON CONFLICT (container, name) DO NOTHING"
-)
-#: For a change of neither name, position nor completeness: no index is written.
-UPDATE_UNINDEXED = f"UPDATE tasks SET {_assign(TASK[4:])} {_MATCH}"  # noqa: S608
-#: For a task that becomes complete, or is opened again.
-UPDATE_STATUS = f"UPDATE tasks SET {_assign(TASK[3:])} {_MATCH}"  # noqa: S608
-#: For another name or another position, whatever else changes with it.
-UPDATE_KEYS = f"UPDATE OR IGNORE tasks SET {_assign(TASK[1:])} {_MATCH}"  # noqa: S608
-DELETE = f"DELETE FROM tasks {_MATCH} RETURNING id"  # noqa: S608
-DELETE_PARTS = (
-    "DELETE FROM payloads WHERE task = ?",
-    "DELETE FROM attempts WHERE task = ?",
-)
-TOUCH = (
-    "UPDATE tasks SET percentage_complete = ?, status_text = ?, checksum = ? "
-    "WHERE container = ? AND name = ?"
-)
-
-TASKS = f"SELECT {_list(TASK)} FROM tasks AS t WHERE container = ?"  # noqa: S608
-FULL_TASKS = (
-    f"SELECT {_list(['t.' + column for column in TASK])}, "  # noqa: S608
-    "p0.checksum, CAST(p0.text AS BLOB), p1.checksum, CAST(p1.text AS BLOB), "
-    "p2.checksum, CAST(p2.text AS BLOB) FROM tasks AS t "
-    "LEFT JOIN payloads AS p0 ON p0.task = t.id AND p0.field = 0 "
-    "LEFT JOIN payloads AS p1 ON p1.task = t.id AND p1.field = 1 "
-    "LEFT JOIN payloads AS p2 ON p2.task = t.id AND p2.field = 2 "
-    "WHERE t.container = ?"
-)
-OF_NAMES = " AND t.name IN (SELECT value FROM json_each(?))"
-OF_NAME = " AND t.name = ?"
-RUNNING = " AND t.status = 'running'"
-OPEN = " AND t.is_open"
-UNLEASED = " AND (t.leased_till IS NULL OR t.leased_till <= ?)"
-FIRST = " ORDER BY t.position, t.name LIMIT 1"
-
-PUT_PAYLOAD = (
-    "INSERT INTO payloads (task, field, checksum, text) "
-    "SELECT id, ?, ?, ? FROM tasks WHERE container = ? AND name = ? "
-    "ON CONFLICT (task, field) DO UPDATE "
-    "SET checksum = excluded.checksum, text = excluded.text"
-)
-DROP_PAYLOAD = (
-    "DELETE FROM payloads WHERE field = ? "
-    "AND task = (SELECT id FROM tasks WHERE container = ? AND name = ?)"
-)
-ATTEMPTS = (
-    "SELECT number, CAST(entry AS BLOB), checksum FROM attempts WHERE task = "
-    "(SELECT id FROM tasks WHERE container = ? AND name = ?) ORDER BY number"
-)
-PUT_ATTEMPT = (
-    "INSERT INTO attempts (task, number, entry, checksum) "
-    "SELECT id, ?, ?, ? FROM tasks WHERE container = ? AND name = ? "
-    "ON CONFLICT (task, number) DO UPDATE "
-    "SET entry = excluded.entry, checksum = excluded.checksum RETURNING task"
-)
-DROP_ATTEMPTS = (
-    "DELETE FROM attempts WHERE task = ?1 AND number <= "  # noqa: S608
-    "(SELECT number FROM attempts "
-    f"WHERE task = ?1 ORDER BY number DESC LIMIT 1 OFFSET {LEDGER_LENGTH})"
-)
-TALLIES = (
-    "SELECT container, step, status, count(*), sum(percentage_complete) FROM tasks "
-    "WHERE container IN (SELECT value FROM json_each(?)) "
-    "GROUP BY container, step, status ORDER BY container, min(position), status"
-)
-
-# -- rows --------------------------------------------------------------------------
 
 
 def number(uid: str) -> int:
@@ -162,7 +49,14 @@ def is_intact(row: Row) -> bool:
     return bool(crc32(encode(row[:-1])) == row[-1])
 
 
-def container_row(record: ContainerRecord, next_position: int) -> Row:
+class Kept(NamedTuple):
+    """The store's own columns of a container."""
+
+    next_position: int
+    task_count: int
+
+
+def container_row(record: ContainerRecord, kept: Kept) -> Row:
     """Return the columns of a container, the check value last."""
     owner = record.owner
     columns = asdict(record) | {
@@ -170,8 +64,13 @@ def container_row(record: ContainerRecord, next_position: int) -> Row:
         "plan": to_json(record.plan).decode(),
         "owner": None if owner is None else to_json(owner).decode(),
     }
-    row = (*columns.values(), next_position)
+    row = (*columns.values(), *kept)
     return (*row, crc32(encode(row)))
+
+
+def kept_of(row: Row) -> Kept:
+    """Return the store's own columns of an intact row."""
+    return Kept(*row[-3:-1])
 
 
 def container_of(row: Row) -> ContainerRecord:
@@ -188,8 +87,9 @@ def container_of(row: Row) -> ContainerRecord:
     return ContainerRecord(**columns)
 
 
+_STATUSES = {status.value: status for status in Status}
 _ENUMS = {
-    "status": {status.value: status for status in Status},
+    "status": _STATUSES,
     "cause": {cause.value: cause for cause in Cause},
 }
 
@@ -204,19 +104,19 @@ def _compiled(parameters: str, expression: str) -> Callable[..., Any]:
 
 
 def _compiled_cells() -> Callable[[int, TaskRecord, int], Row]:
-    cells = {name: f"task.{name}" for name in _PLAIN}
-    cells |= {name: f"task.{name} + 0.0" for name in _FIGURES}
+    cells = {name: f"task.{name}" for name in PLAIN}
+    cells |= {name: f"task.{name} + 0.0" for name in FIGURES}
     keys = "container, task.name, position, 0 if task.is_complete else 1"
-    row = f"({keys}, {_list(list(cells.values()))})"
+    row = f"({keys}, {', '.join(cells.values())})"
     return _compiled("container, task, position", row)
 
 
 def _compiled_task_of() -> Callable[[Row, Row], TaskRecord]:
     cells = {"name": "row[1]", "position": "row[2]"}
-    cells |= {name: f"row[{place}]" for place, name in enumerate(_PLAIN, 4)}
+    cells |= {name: f"row[{place}]" for place, name in enumerate(PLAIN, 4)}
     cells |= {name: f"enums[{name!r}][{cells[name]}]" for name in _ENUMS}
     cells |= {name: f"payloads[{place}]" for place, name in enumerate(PAYLOADS)}
-    fields = _list([f"{name}={cell}" for name, cell in cells.items()])
+    fields = ", ".join(f"{name}={cell}" for name, cell in cells.items())
     return _compiled("row, payloads", f"TaskRecord({fields})")
 
 
@@ -231,6 +131,23 @@ def task_row(container: int, task: TaskRecord, position: int) -> Row:
     return (*row, crc32(encode(row)))
 
 
+def changed_payloads(before: TaskRecord, after: TaskRecord) -> dict[int, str | None]:
+    """Return the payloads that a change writes, by their places in `PAYLOADS`."""
+    changed: dict[int, str | None] = {}
+    task_data, processing_data, result = (
+        after.task_data,
+        after.processing_data,
+        after.result,
+    )
+    if task_data is not before.task_data and task_data is not UNSET:
+        changed[0] = task_data
+    if processing_data is not before.processing_data and processing_data is not UNSET:
+        changed[1] = processing_data
+    if result is not before.result and result is not UNSET:
+        changed[2] = result
+    return changed
+
+
 #: The payloads of a task that was read without them.
 NOT_LOADED = (UNSET, UNSET, UNSET)
 
@@ -238,23 +155,39 @@ NOT_LOADED = (UNSET, UNSET, UNSET)
 def progressed(row: Row, percentage: float, text: str) -> Row:
     """Return the values that `TOUCH` writes: percentage, text and the new check value."""
     moved = list(row[:-1])
-    moved[_PERCENTAGE], moved[_TEXT] = percentage + 0.0, text
-    return moved[_PERCENTAGE], text, crc32(encode(moved))
+    moved[PERCENTAGE], moved[TEXT] = percentage + 0.0, text
+    return moved[PERCENTAGE], text, crc32(encode(moved))
 
 
-def attempt_row(attempt: Attempt) -> Row:
-    """Return the columns of an attempt but its task, the check value last."""
+def tally_of(cells: Sequence[Any]) -> Tally | None:
+    """Return the tally of a group, or None if a task in it is damaged."""
+    step, word, count, percentage = cells
+    status = _STATUSES.get(word)
+    if status is None or not isinstance(step, str):
+        return None
+    if not (isinstance(percentage, float) and 0 <= percentage <= 100 * count):
+        return None
+    return Tally(step, status, count, percentage)
+
+
+def attempt_row(task: int, attempt: Attempt) -> Row:
+    """Return the columns of an attempt, the check value last."""
     entry = to_json(attempt)
-    return attempt.number, entry.decode(), crc32(encode((attempt.number, entry)))
+    row = (task, attempt.number, entry)
+    return task, attempt.number, entry.decode(), crc32(encode(row))
 
 
 def payloads_of(cells: Row) -> Row | None:
-    """Return the texts of three (check value, bytes) pairs; None if a value does not fit."""
+    """Return the texts of three (check value, bytes) pairs; None if a value does not fit.
+
+    Both are null for a payload that does not exist. One null alone is a payload that was
+    lost, or one of another task.
+    """
     texts: list[str | None] = []
     for value, data in zip(cells[::2], cells[1::2], strict=True):
-        if value is None:
+        if value is None is data:
             texts.append(None)
-        elif crc32(data) != value:
+        elif value is None or data is None or crc32(data) != value:
             return None
         else:
             texts.append(data.decode())

@@ -2,6 +2,9 @@
 
 Payloads and ledgers have tables of their own. So the start or end of a task does not
 rewrite its payloads, and a task that succeeds at once needs only its own row.
+
+An index may be damaged, so that a task is not found in it. A task that is believed missing
+would run again. So what a query does not find is counted.
 """
 
 from __future__ import annotations
@@ -11,7 +14,6 @@ from operator import attrgetter
 from typing import Never
 from zlib import crc32
 
-from msgspec import UNSET, UnsetType
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
@@ -20,14 +22,13 @@ from ptsflow.core.model import (
     Change,
     ContainerRecord,
     Progress,
-    Status,
     Tally,
     TaskRecord,
 )
 from ptsflow.host.clock import Clock
 from ptsflow.stores.rules import check_held, check_writer, recognise
-from ptsflow.stores.sqlite import rows
-from ptsflow.stores.sqlite.containers import SqliteContainers
+from ptsflow.stores.sqlite import rows, statements
+from ptsflow.stores.sqlite.containers import Places, SqliteContainers
 from ptsflow.stores.sqlite.database import Database
 
 _PLACE = attrgetter("position", "name")
@@ -45,6 +46,8 @@ class SqliteTasks:
         self._execute = database.execute
         self._changes = database.changes
         self._write = database.write
+        #: The containers whose indexes this connection has compared.
+        self._indexes_checked: set[int] = set()
 
     # -- reading ------------------------------------------------------------
 
@@ -56,24 +59,59 @@ class SqliteTasks:
         payloads: bool = False,
     ) -> list[TaskRecord]:
         """Return all tasks, or those of `names` that exist, by position."""
-        query = rows.FULL_TASKS if payloads else rows.TASKS
+        query = statements.FULL_TASKS if payloads else statements.TASKS
+        number = rows.number(uid)
         if names is None:
-            return self._read(query, (rows.number(uid),))
-        listed = to_json(list(names)).decode()
-        return self._read(query + rows.OF_NAMES, (rows.number(uid), listed))
-
-    def next_open(self, uid: str, unleased_at: int | None) -> TaskRecord | None:
-        """Return the first task that is not complete, with payloads, or None."""
-        args = [rows.number(uid)] + ([] if unleased_at is None else [unleased_at])
-        where = rows.OPEN + (rows.UNLEASED if unleased_at is not None else "")
-        found = self._read(rows.FULL_TASKS + where + rows.FIRST, tuple(args))
-        return found[0] if found else None
-
-    def _read(self, query: str, args: rows.Row) -> list[TaskRecord]:
-        found = self._database.read(self._fetch, query, args)
+            found = self._database.snapshot(self._fetch_all, query, number)
+        else:
+            listed = list(names)
+            found = self._read(
+                query + statements.OF_NAMES, (number, to_json(listed).decode())
+            )
+            if len(found) < len(set(listed)):
+                self._check_indexes(number)
         if len(found) > 1:
             found.sort(key=_PLACE)
         return found
+
+    def next_open(self, uid: str, unleased_at: int | None) -> TaskRecord | None:
+        """Return the first task that is not complete, with payloads, or None."""
+        number = rows.number(uid)
+        self._check_indexes(number)
+        args = (number,) if unleased_at is None else (number, unleased_at)
+        where = statements.OPEN + (
+            statements.UNLEASED if unleased_at is not None else ""
+        )
+        found = self._read(statements.FULL_TASKS + where + statements.FIRST, args)
+        return found[0] if found else None
+
+    def _read(self, query: str, args: rows.Row) -> list[TaskRecord]:
+        return self._database.read(self._fetch, query, args)
+
+    def _fetch_all(self, query: str, number: int) -> list[TaskRecord]:
+        found = self._fetch(query, (number,))
+        self._check_count(number, len(found))
+        return found
+
+    def _check_count(self, number: int, count: int) -> None:
+        container, kept = self._containers.get(str(number))
+        if count != kept.task_count:
+            what = f"{kept.task_count} tasks of container {_name(container)!r}"
+            self._database.raise_misfit(what, count)
+
+    def _check_indexes(self, number: int) -> None:
+        """Compare the indexes of a container's tasks, once for each connection."""
+        if number not in self._indexes_checked:
+            self._database.snapshot(self._compare_indexes, number)
+            self._indexes_checked.add(number)
+
+    def _compare_indexes(self, number: int) -> None:
+        for total, is_open, in_index in self._execute(statements.INDEXED, (number,)):
+            self._check_count(number, total)
+            if is_open != in_index:
+                container, _ = self._containers.get(str(number))
+                what = f"{is_open} open tasks of container {_name(container)!r}"
+                self._database.raise_misfit(what, in_index)
 
     def _fetch(self, query: str, args: rows.Row) -> list[TaskRecord]:
         try:
@@ -82,8 +120,8 @@ class SqliteTasks:
             self._blame(args[0])
 
     def _task(self, row: rows.Row) -> TaskRecord:
-        cells = row[len(rows.TASK) :]
-        if not rows.is_intact(row[: len(rows.TASK)] if cells else row):
+        cells = row[len(statements.TASK) :]
+        if not rows.is_intact(row[: len(statements.TASK)] if cells else row):
             self._database.raise_damaged(self._called(row[0], row[1]))
         payloads = rows.payloads_of(cells) if cells else rows.NOT_LOADED
         if payloads is None:
@@ -92,18 +130,21 @@ class SqliteTasks:
 
     def _called(self, number: int, task: str) -> str:
         container, _ = self._containers.get(str(number))
-        return f"task {task!r} of container {container and container.name!r}"
+        return f"task {task!r} of container {_name(container)!r}"
 
     def _blame(self, number: int) -> Never:
-        """Raise StoreDamaged that names the task whose text is no valid UTF-8."""
+        """Raise StoreDamaged that names the first task that cannot be read."""
         query = "SELECT id, CAST(name AS BLOB) FROM tasks WHERE container = ?"
         task = ""
         found: list[rows.Row] = self._execute(query, (number,)).fetchall()
         for rowid, name in found:
             task = name.decode(errors="replace")
             try:
-                self._execute(f"{rows.TASKS} AND t.id = ?", (number, rowid)).fetchall()
+                query = f"{statements.TASKS} AND t.id = ?"
+                cells: list[rows.Row] = self._execute(query, (number, rowid)).fetchall()
             except UnicodeDecodeError:
+                break
+            if not all(map(rows.is_intact, cells)):
                 break
         self._database.raise_damaged(self._called(number, task))
 
@@ -113,22 +154,39 @@ class SqliteTasks:
 
     def _ledger(self, number: int, name: str) -> list[Attempt]:
         args = (number, name)
-        found: list[rows.Row] = self._execute(rows.ATTEMPTS, args).fetchall()
-        if not all(map(rows.is_intact, found)):
-            self._database.raise_damaged(f"the ledger of {self._called(number, name)}")
-        return [from_json(entry, type=Attempt) for _, entry, _ in found]
+        found: list[rows.Row] = self._execute(statements.ATTEMPTS, args).fetchall()
+        made = [row[1:] for row in found if row[2] is not None]
+        is_whole = not found or len(made) == found[0][0]
+        if not (is_whole and all(map(rows.is_intact, made))):
+            self._raise_ledger(number, name)
+        return [from_json(entry, type=Attempt) for _, _, entry, _ in made]
+
+    def _raise_ledger(self, number: int, name: str) -> Never:
+        self._database.raise_damaged(f"the ledger of {self._called(number, name)}")
 
     def tallies(self, uids: Iterable[str]) -> Mapping[str, list[Tally]]:
         """Return, for each container, its tasks counted by step and status."""
+        return self._database.snapshot(self._tallies, list(uids))
+
+    def _tallies(self, uids: Sequence[str]) -> Mapping[str, list[Tally]]:
         found: dict[str, list[Tally]] = {uid: [] for uid in uids}
         listed = to_json([rows.number(uid) for uid in found]).decode()
-        for uid, *counted in self._database.read(self._tally, listed):
-            step, status, count, percentage = counted
-            found[str(uid)].append(Tally(step, Status(status), count, percentage))
+        counted: list[rows.Row] = self._execute(
+            statements.TALLIES, (listed,)
+        ).fetchall()
+        for uid, *cells in counted:
+            tally = rows.tally_of(cells)
+            if tally is None:
+                self._blame(uid)
+            found[str(uid)].append(tally)
+        totals: list[rows.Row] = self._execute(
+            statements.TASK_COUNTS, (listed,)
+        ).fetchall()
+        for uid, total in totals:
+            count = sum(tally.count for tally in found[str(uid)])
+            if count != total:
+                self._check_count(uid, count)
         return found
-
-    def _tally(self, listed: str) -> list[rows.Row]:
-        return self._execute(rows.TALLIES, (listed,)).fetchall()
 
     # -- writing ------------------------------------------------------------
 
@@ -139,13 +197,13 @@ class SqliteTasks:
     def _commit(self, uid: str, changes: Sequence[Change], fence: int | None) -> None:
         number = rows.number(uid)
         self._check_writer(number, fence)
-        places = _Places(self._containers, uid)
+        places = Places(self._containers, uid)
         for change in changes:
             before, after = change.before, change.after
             if before is None:
                 is_done = after is None or self._insert(number, after, places)
             elif after is None:
-                is_done = self._remove(number, before)
+                is_done = self._remove(number, before, places)
             else:
                 is_done = self._swap(number, before, after, places)
             if not is_done:
@@ -155,72 +213,77 @@ class SqliteTasks:
         places.keep()
 
     def _check_writer(self, number: int, fence: int | None) -> None:
-        for row in self._execute(rows.WRITER, (number,)):
+        for row in self._execute(statements.WRITER, (number,)):
             if row == (fence, 0) or (fence is None and row[1]):
                 return
         uid = str(number)
         check_writer(self._containers.get(uid)[0], uid, fence, self._clock())
 
-    def _insert(self, number: int, after: TaskRecord, places: _Places) -> bool:
+    def _insert(self, number: int, after: TaskRecord, places: Places) -> bool:
         row = rows.task_row(number, after, places.give(after.position))
-        self._execute(rows.INSERT, row)
+        payloads = rows.changed_payloads(_NOTHING, after)
+        self._execute(statements.insert(tuple(payloads)), row + _checks(payloads))
         is_done = self._changes() == 1
         if is_done:
-            self._put_payloads(number, _NOTHING, after)
+            places.count(1)
+            self._put_payloads(number, after.name, payloads)
         return is_done
 
     def _swap(
-        self, number: int, before: TaskRecord, after: TaskRecord, places: _Places
+        self, number: int, before: TaskRecord, after: TaskRecord, places: Places
     ) -> bool:
         match = (number, before.name, before.version, before.fence)
-        if after.name != before.name or not 0 <= after.position == before.position:
-            row = rows.task_row(number, after, places.give(after.position))
-            self._execute(rows.UPDATE_KEYS, row[1:] + match)
-        else:
-            row = rows.task_row(number, after, after.position)
-            if after.is_complete is before.is_complete:
-                self._execute(rows.UPDATE_UNINDEXED, row[4:] + match)
-            else:
-                self._execute(rows.UPDATE_STATUS, row[3:] + match)
+        position, first = after.position, statements.STATUS
+        if after.name != before.name or not 0 <= position == before.position:
+            position, first = places.give(position), statements.KEYS
+        elif after.is_complete is before.is_complete:
+            first = statements.UNINDEXED
+        row = rows.task_row(number, after, position)
+        payloads = rows.changed_payloads(before, after)
+        self._execute(
+            statements.update(first, tuple(payloads)),
+            row[first:] + _checks(payloads) + match,
+        )
         is_done = self._changes() == 1
         if is_done:
-            self._put_payloads(number, before, after)
+            self._put_payloads(number, after.name, payloads)
         return is_done
 
-    def _remove(self, number: int, before: TaskRecord) -> bool:
+    def _remove(self, number: int, before: TaskRecord, places: Places) -> bool:
         match = (number, before.name, before.version, before.fence)
-        for (rowid,) in self._execute(rows.DELETE, match).fetchall():
-            for statement in rows.DELETE_PARTS:
+        for (rowid,) in self._execute(statements.DELETE, match).fetchall():
+            for statement in statements.DELETE_PARTS:
                 self._execute(statement, (rowid,))
+            places.count(-1)
             return True
         return False
 
-    def _put_payloads(self, number: int, before: TaskRecord, after: TaskRecord) -> None:
-        if after.task_data is not before.task_data:
-            self._put_payload(number, after.name, 0, after.task_data)
-        if after.processing_data is not before.processing_data:
-            self._put_payload(number, after.name, 1, after.processing_data)
-        if after.result is not before.result:
-            self._put_payload(number, after.name, 2, after.result)
-
-    def _put_payload(
-        self, number: int, name: str, field: int, text: str | UnsetType | None
+    def _put_payloads(
+        self, number: int, name: str, payloads: Mapping[int, str | None]
     ) -> None:
-        if text is None:
-            self._execute(rows.DROP_PAYLOAD, (field, number, name))
-        elif text is not UNSET:
-            value = crc32(text.encode())
-            self._execute(rows.PUT_PAYLOAD, (field, value, text, number, name))
+        for field, text in payloads.items():
+            if text is None:
+                self._execute(statements.DROP_PAYLOAD, (field, number, name))
+            else:
+                self._execute(statements.PUT_PAYLOAD, (field, text, number, name))
 
     def _put_attempt(self, number: int, name: str, attempt: Attempt) -> None:
-        args = (*rows.attempt_row(attempt), number, name)
-        for (task,) in self._execute(rows.PUT_ATTEMPT, args).fetchall():
-            self._execute(rows.DROP_ATTEMPTS, (task,))
+        found: list[rows.Row] = self._execute(
+            statements.LEDGER, (number, name)
+        ).fetchall()
+        for task, length, count in found:
+            if count != length:
+                self._raise_ledger(number, name)
+            self._execute(statements.PUT_ATTEMPT, rows.attempt_row(task, attempt))
+            self._execute(statements.DROP_ATTEMPTS, (task,))
+            self._execute(statements.KEEP_LENGTH, (task,))
 
     def _recognise(self, uid: str, change: Change, fence: int | None) -> None:
         container, _ = self._containers.get(uid)
         before, after = (
-            self._fetch(rows.TASKS + rows.OF_NAME, (rows.number(uid), task.name))
+            self._fetch(
+                statements.TASKS + statements.OF_NAME, (rows.number(uid), task.name)
+            )
             if task
             else []
             for task in (change.before, change.after)
@@ -242,36 +305,21 @@ class SqliteTasks:
         check_held(stored, uid, fence)
         for each in progress:
             args = (int(uid), each.name)
-            query = rows.TASKS + rows.OF_NAME + rows.RUNNING
+            query = statements.TASKS + statements.OF_NAME + statements.RUNNING
             for row in self._execute(query, args).fetchall():
                 self._task(row)
                 moved = rows.progressed(row, each.percentage, each.text)
-                self._execute(rows.TOUCH, (*moved, *args))
+                self._execute(statements.TOUCH, (*moved, *args))
 
 
 _NOTHING = TaskRecord(name="", task_data=None, processing_data=None, result=None)
 
 
-class _Places:
-    """The next free position of a container, read and written only if a task needs one."""
+def _name(container: ContainerRecord | None) -> str | None:
+    return None if container is None else container.name
 
-    __slots__ = ("containers", "next", "stored", "uid")
 
-    def __init__(self, containers: SqliteContainers, uid: str) -> None:
-        self.containers = containers
-        self.uid = uid
-        self.stored: ContainerRecord | None = None
-        self.next = 0
-
-    def give(self, position: int) -> int:
-        """Return the position itself, or the next free one for a negative one."""
-        if self.stored is None:
-            self.stored, self.next = self.containers.get(self.uid)
-        given = self.next if position < 0 else position
-        self.next = max(self.next, given + 1)
-        return given
-
-    def keep(self) -> None:
-        """Write the next free position, if any was given."""
-        if self.stored is not None:
-            self.containers.put(self.stored, self.next)
+def _checks(payloads: Mapping[int, str | None]) -> rows.Row:
+    return tuple(
+        None if text is None else crc32(text.encode()) for text in payloads.values()
+    )

@@ -11,6 +11,8 @@ from bson import json_util
 from pymongo import IndexModel
 from pymongo.database import Database
 
+from ptsflow import stores
+
 _HERE = Path(__file__).parent
 
 #: The layouts of which there is a golden store, by the names of their folders.
@@ -40,6 +42,20 @@ def restore_mongo(layout: str, database: Database[dict[str, Any]]) -> None:
         models = [_index(index) for index in indexes.values()]
         if models:
             database[name].create_indexes(models)
+
+
+def present_sqlite(path: Path) -> None:
+    """Write the newest golden store, carried over to this version's layout."""
+    restore_sqlite(LAYOUTS[-1], path)
+    stores.upgrade_store(f"sqlite:///{path}")
+    for copy in path.parent.glob(f"{path.name}.layout*"):
+        copy.unlink()
+
+
+def present_mongo(url: str, database: Database[dict[str, Any]]) -> None:
+    """Do the same in the empty database of a URL."""
+    restore_mongo(LAYOUTS[-1], database)
+    stores.upgrade_store(url)
 
 
 def _index(found: dict[str, Any]) -> IndexModel:

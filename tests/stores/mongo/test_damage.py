@@ -48,7 +48,7 @@ _OF_BEFORE = (
     ("found", "cure"),
     [
         (1, _OF_BEFORE),
-        (3, _NEWER),
+        (4, _NEWER),
         (99, _NEWER),
         (0, _NO_NUMBER),
         ("2", _NO_NUMBER),
@@ -64,7 +64,7 @@ def test_a_database_of_another_layout_is_refused(
         MongoStore(url)
 
     assert str(caught.value) == (
-        f"store {url!r}: expected layout 2, found layout {found!r}{cure}"
+        f"store {url!r}: expected layout 3, found layout {found!r}{cure}"
     )
     assert database.list_collection_names() == ["ptsflow_meta"]
 

@@ -1,0 +1,315 @@
+"""What is damaged in a SQLite file is told where it is read, and never read as another value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+import pytest
+
+from ptsflow.core.model import Progress
+from ptsflow.errors import StoreDamaged
+from ptsflow.stores.sqlite.store import SqliteStore
+from tests.stores.making import (
+    CURE,
+    Ticker,
+    drop,
+    ended,
+    filled,
+    held,
+    names,
+    new,
+    one,
+    swap,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "pts.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqliteStore]:
+    opened = SqliteStore(f"sqlite:///{path}", clock=Ticker(), patience=0.2)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def raw(store: SqliteStore, path: Path) -> Iterator[apsw.Connection]:
+    """Open another program's connection, in a fixture so that it closes before."""
+    assert store.url
+    connection = apsw.Connection(str(path))
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        pytest.param(
+            "UPDATE tasks SET status = 'done' WHERE name = 'one'",
+            "task 'one' of container 'feed'",
+            id="a column of a task",
+        ),
+        pytest.param(
+            "UPDATE tasks SET error = CAST(x'ff' AS TEXT) WHERE name = 'one'",
+            "task 'one' of container 'feed'",
+            id="a byte that is no text",
+        ),
+        pytest.param(
+            "UPDATE payloads SET text = replace(text, 'a', 'b')",
+            "a payload of task 'one' of container 'feed'",
+            id="a byte of a result",
+        ),
+        pytest.param(
+            "UPDATE payloads SET text = CAST(x'ff' AS TEXT)",
+            "a payload of task 'one' of container 'feed'",
+            id="a result that is no text",
+        ),
+        pytest.param(
+            "UPDATE payloads SET field = field | 4 WHERE task = 3",
+            "a payload of task 'one' of container 'feed'",
+            id="the field of a result",
+        ),
+        pytest.param(
+            "UPDATE payloads SET task = 1",
+            "a payload of task 'one' of container 'feed'",
+            id="the task of a result",
+        ),
+        pytest.param(
+            "UPDATE payloads SET task = task | 4",
+            "a payload of task 'one' of container 'feed'",
+            id="the task of a result, which is none",
+        ),
+        pytest.param(
+            "DELETE FROM payloads",
+            "a payload of task 'one' of container 'feed'",
+            id="a result that is gone",
+        ),
+        pytest.param(
+            "UPDATE tasks SET result_check = NULL",
+            "a payload of task 'one' of container 'feed'",
+            id="the check value of a result",
+        ),
+        pytest.param(
+            "UPDATE attempts SET task = 1",
+            "the ledger of task 'one' of container 'feed'",
+            id="the task of an attempt",
+        ),
+        pytest.param(
+            "DELETE FROM attempts",
+            "the ledger of task 'one' of container 'feed'",
+            id="an attempt that is gone",
+        ),
+        pytest.param(
+            "UPDATE attempts SET entry = replace(entry, 'failed', 'done')",
+            "the ledger of task 'one' of container 'feed'",
+            id="a word of a ledger",
+        ),
+        pytest.param(
+            "UPDATE attempts SET number = 2",
+            "the ledger of task 'one' of container 'feed'",
+            id="the number of an attempt",
+        ),
+        pytest.param(
+            "UPDATE attempts SET entry = CAST(x'ff' AS TEXT)",
+            "the ledger of task 'one' of container 'feed'",
+            id="an attempt that is no text",
+        ),
+        pytest.param(
+            "UPDATE containers SET fence = 0",
+            "the row of container 'feed'",
+            id="the fence of a container",
+        ),
+    ],
+)
+def test_a_flipped_byte_is_found_when_it_is_read(
+    store: SqliteStore, raw: apsw.Connection, path: Path, damage: str, what: str
+) -> None:
+    uid = filled(store, "zero", "two")
+    store.commit(uid, [ended(new("one", result='"aaa"'), 1)], fence=None)
+    held(store, uid)
+    raw.execute(damage)
+    with pytest.raises(StoreDamaged) as caught:
+        (
+            store.container("feed"),
+            store.tasks(uid, payloads=True),
+            store.attempts(uid, "one"),
+        )
+
+    assert str(caught.value) == (f"{path}: {what} does not fit its check value; {CURE}")
+
+
+def test_a_container_that_is_no_text_is_damaged(
+    store: SqliteStore, raw: apsw.Connection, path: Path
+) -> None:
+    filled(store)
+    raw.execute("UPDATE containers SET workflow = CAST(x'ff' AS TEXT)")
+
+    for use in (store.containers, lambda: store.container("feed")):
+        with pytest.raises(StoreDamaged) as caught:
+            use()
+        assert str(caught.value) == (
+            f"{path}: expected text, found a row that cannot be decoded; {CURE}"
+        )
+
+
+@pytest.mark.parametrize("word", ["later", "now"])
+def test_a_word_for_the_holder_that_nobody_wrote_is_damage(
+    store: SqliteStore, raw: apsw.Connection, path: Path, word: str
+) -> None:
+    uid = filled(store)
+    held(store, uid)
+    raw.execute("UPDATE containers SET stop_asked = ?", (word,))
+    with pytest.raises(StoreDamaged) as caught:
+        store.stop_asked(uid, 1)
+
+    assert str(caught.value) == (
+        f"{path}: the row of container 'feed' does not fit its check value; {CURE}"
+    )
+
+
+def test_a_task_that_is_lost_is_damage_and_not_a_task_to_run(
+    store: SqliteStore, raw: apsw.Connection, path: Path
+) -> None:
+    uid = filled(store, "one", "two", "three")
+    raw.execute("DELETE FROM tasks WHERE name = 'two'")
+
+    for look in (
+        lambda: store.tasks(uid),
+        lambda: store.tasks(uid, ["two"]),
+        lambda: store.next_open(uid),
+        lambda: store.tallies([uid]),
+    ):
+        with pytest.raises(StoreDamaged) as caught:
+            look()
+        assert str(caught.value) == (
+            f"{path}: expected 3 tasks of container 'feed', found 2; {CURE}"
+        )
+
+
+def test_an_index_that_lacks_an_open_task_is_damage(
+    store: SqliteStore, raw: apsw.Connection, path: Path
+) -> None:
+    uid = filled(store, "one", "two")
+    _lose_entries(raw, "open_tasks", "position = 0")
+
+    with pytest.raises(StoreDamaged) as caught:
+        store.next_open(uid)
+    assert str(caught.value) == (
+        f"{path}: expected 2 open tasks of container 'feed', found 1; {CURE}"
+    )
+
+
+def test_a_container_that_its_index_lacks_is_not_made_anew(
+    store: SqliteStore, raw: apsw.Connection, path: Path
+) -> None:
+    filled(store, "one")
+    _lose_entries(raw, "sqlite_autoindex_containers_1", "name = 'feed'")
+
+    looks: list[Callable[[SqliteStore], object]] = [
+        lambda each: each.container("feed"),
+        lambda each: each.create("feed"),
+        lambda each: each.containers(),
+    ]
+    for look in looks:
+        with closing(store.sibling()) as other, pytest.raises(StoreDamaged) as caught:
+            look(other)
+        assert str(caught.value) == (
+            f"{path}: expected 1 names of containers, found 0; {CURE}"
+        )
+
+
+def _lose_entries(raw: apsw.Connection, index: str, where: str) -> None:
+    """Remove entries from an index; the rows of its table stay."""
+    query = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
+    ((root,),) = raw.execute(query, (index,))
+    columns = (
+        ["name"] if index.startswith("sqlite") else ["container", "position", "name"]
+    )
+    raw.execute("PRAGMA writable_schema = ON")
+    table = (
+        f"CREATE TABLE bare ({', '.join(columns)}, id, "
+        f"PRIMARY KEY ({', '.join(columns)}, id)) WITHOUT ROWID"
+    )
+    raw.execute(
+        "INSERT INTO sqlite_schema VALUES ('table', 'bare', 'bare', ?, ?)",
+        (root, table),
+    )
+    raw.execute("PRAGMA writable_schema = RESET")
+    raw.execute(f"DELETE FROM bare WHERE {where}")  # noqa: S608 - constants.
+    raw.execute("PRAGMA writable_schema = ON")
+    raw.execute("DELETE FROM sqlite_schema WHERE name = 'bare'")
+    raw.execute("PRAGMA writable_schema = RESET")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE tasks SET status = 'dooe' WHERE name = 'two'",
+        "UPDATE tasks SET percentage_complete = 1e300 WHERE name = 'two'",
+        "UPDATE tasks SET percentage_complete = -1 WHERE name = 'two'",
+    ],
+)
+def test_a_damaged_task_is_told_by_what_only_counts_tasks(
+    store: SqliteStore, raw: apsw.Connection, path: Path, damage: str
+) -> None:
+    uid = filled(store, "one", "two")
+    raw.execute(damage)
+
+    with pytest.raises(StoreDamaged) as caught:
+        store.tallies([uid])
+    assert str(caught.value) == (
+        f"{path}: task 'two' of container 'feed' does not fit its check value; {CURE}"
+    )
+
+
+def test_what_belongs_to_a_task_moves_with_it(store: SqliteStore) -> None:
+    uid = filled(store, "one", "two")
+    first = one(store, uid, "one", payloads=True)
+    store.commit(
+        uid,
+        [ended(swap(first, name="new", result='"r"', task_data="1"), 1)],
+        fence=None,
+    )
+    second = one(store, uid, "new", payloads=True)
+    store.commit(uid, [ended(swap(second, result=None), 2)], fence=None)
+    store.commit(uid, [drop(one(store, uid, "two"))], fence=None)
+    (left,) = store.tasks(uid, payloads=True)
+
+    assert (left.name, left.result, left.task_data) == ("new", None, "1")
+    assert [each.number for each in store.attempts(uid, "new")] == [1, 2]
+    assert names(store, uid) == ["new"]
+
+
+def test_progress_does_not_heal_a_damaged_row(
+    store: SqliteStore, raw: apsw.Connection
+) -> None:
+    uid = filled(store, "one")
+    held(store, uid)
+    raw.execute("UPDATE tasks SET status = 'running'")
+
+    with pytest.raises(StoreDamaged):
+        store.touch(uid, [Progress("one", 5.0, "")], fence=1)
+
+
+def test_a_page_that_was_overwritten_is_damage(store: SqliteStore, path: Path) -> None:
+    uid = filled(store)
+    store.commit(uid, [new(f"t{i}", result="x" * 900) for i in range(500)], fence=None)
+    store.close()
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4096 * 2)
+        file.write(b"\xa5" * (size - 4096 * 3))
+    damaged = SqliteStore(f"sqlite:///{path}")
+
+    with pytest.raises(StoreDamaged) as caught:
+        damaged.tasks(uid, payloads=True)
+    assert str(caught.value).startswith(
+        f"{path}: expected a ptsflow store, found a damaged one ("
+    )
+    damaged.close()
