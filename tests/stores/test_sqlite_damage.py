@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -24,6 +27,7 @@ from tests.stores.making import (
     one,
     swap,
 )
+from tests.support.processes import ROOT
 
 
 @pytest.fixture
@@ -313,3 +317,97 @@ def test_a_page_that_was_overwritten_is_damage(store: SqliteStore, path: Path) -
         f"{path}: expected a ptsflow store, found a damaged one ("
     )
     damaged.close()
+
+
+# -- a log that a process left -------------------------------------------------------
+
+
+def _killed(store: SqliteStore, path: Path, folder: str) -> Path:
+    """Return what a kill of all processes would leave of a store's files now."""
+    assert store.url
+    left = path.parent / folder / path.name
+    left.parent.mkdir()
+    for name in (path.name, f"{path.name}-wal"):
+        shutil.copy(path.with_name(name), left.with_name(name))
+    return left
+
+
+@pytest.fixture
+def checks() -> Iterator[list[str]]:
+    """Return the checks of whole files that connections make from now on."""
+    made: list[str] = []
+
+    def trace(_: apsw.Cursor, statement: str, __: apsw.Bindings | None) -> bool:
+        if "integrity_check" in statement:
+            made.append(statement)
+        return True
+
+    def hook(connection: apsw.Connection) -> None:
+        connection.exec_trace = trace
+
+    apsw.connection_hooks.append(hook)
+    yield made
+    apsw.connection_hooks.remove(hook)
+
+
+def test_the_log_of_another_state_of_the_file_is_not_played_in(
+    store: SqliteStore, path: Path
+) -> None:
+    filled(store, "one")
+    copy = path.with_name("copy.db")
+    store.close()
+    shutil.copy(path, copy)
+    store = SqliteStore(f"sqlite:///{path}", clock=Ticker())
+    feed = store.container("feed")
+    assert feed is not None
+    for number in range(20):
+        task = new(f"task {number}", result="x" * 9000)
+        store.commit(feed.uid, [task], fence=None)
+        if number == 10:
+            # What the copy lacks leaves the log, so that the log does not fit the copy.
+            store._database.connection.pragma("wal_checkpoint", "TRUNCATE")
+    left = _killed(store, path, "left")
+    shutil.copy(copy, left)
+    store.close()
+    before = [left.read_bytes(), left.with_name("pts.db-wal").read_bytes()]
+
+    with pytest.raises(StoreDamaged) as caught:
+        SqliteStore(f"sqlite:///{left}")
+    assert str(caught.value).startswith(
+        f"{left}: expected a ptsflow store and the log pts.db-wal that belongs to it, "
+        "found that they do not fit ("
+    )
+    assert str(caught.value).endswith(f"; {CURE}")
+    assert before == [left.read_bytes(), left.with_name("pts.db-wal").read_bytes()]
+    left.with_name("pts.db-wal").unlink()
+    left.with_name("pts.db-shm").unlink()
+    with closing(SqliteStore(f"sqlite:///{left}")) as restored:
+        assert names(restored, feed.uid) == ["one"]
+
+
+def test_a_file_is_checked_whole_only_if_a_process_left_its_log(
+    store: SqliteStore, path: Path, checks: list[str]
+) -> None:
+    uid = filled(store, "one")
+    store.sibling().close()
+    other = [sys.executable, "-c", _OPENER, store.url]
+    told = subprocess.run(other, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (checks, told.stdout) == ([], "0\n")
+    left = _killed(store, path, "left")
+    for expected in (1, 1):
+        with closing(SqliteStore(f"sqlite:///{left}")) as opened:
+            assert names(opened, uid) == ["one"]
+        assert len(checks) == expected
+
+
+_OPENER = """
+import sys
+import apsw
+from ptsflow.stores import open_store
+
+checks = []
+trace = lambda _, statement, __: checks.append("integrity_check" in statement) or True
+apsw.connection_hooks.append(lambda each: setattr(each, "exec_trace", trace))
+open_store(sys.argv[1]).close()
+print(sum(checks))
+"""

@@ -21,13 +21,23 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _BUSY = (apsw.BusyError, apsw.LockedError)
+#: Errors that no statement of ptsflow makes in a file as ptsflow writes it.
+UNFIT = (
+    apsw.ConstraintError,
+    apsw.FormatError,
+    apsw.InternalError,
+    apsw.MismatchError,
+    apsw.TooBigError,
+)
 #: Errors with causes outside of ptsflow. Any other error of apsw is a bug in ptsflow.
 _OUTSIDE = (
     *_BUSY,
+    *UNFIT,
     apsw.CantOpenError,
     apsw.CorruptError,
     apsw.FullError,
     apsw.IOError,
+    apsw.NoMemError,
     apsw.NotADBError,
     apsw.PermissionsError,
     apsw.ProtocolError,

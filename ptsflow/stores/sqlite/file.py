@@ -28,8 +28,9 @@ from ptsflow.errors import (
 )
 from ptsflow.host import atomic_files, paths
 from ptsflow.stores.sqlite import layout
-from ptsflow.stores.sqlite.database import Kind
+from ptsflow.stores.sqlite.database import UNFIT, Kind
 from ptsflow.stores.sqlite.layout import APPLICATION_ID, check_layout, cure
+from ptsflow.stores.sqlite.left_log import check_whole, look_at_log
 
 #: File systems on which SQLite loses data: its locks and its shared memory do not work
 #: between machines.
@@ -215,14 +216,15 @@ def connect(path: Path, patience: float, upgrade: Upgrade) -> apsw.Connection:
         apsw.Error: SQLite cannot read it; see `refusal`.
         StoreDamaged: it is another program's, newer, or its tables are others.
     """
-    wal = path.with_name(path.name + "-wal")
-    is_logged = wal.exists() and wal.stat().st_size > 0
+    is_logged, is_left = look_at_log(path)
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
         # Whatever is refused below stays as it was, its log included.
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(is_logged))
         connection.set_busy_timeout(int(patience * 100))
-        number = check_layout(path, connection)
+        number = _layout_of(path, connection)
+        if is_left:
+            check_whole(path, connection)
         if not is_logged:
             _check_length(path, connection)
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
@@ -234,6 +236,14 @@ def connect(path: Path, patience: float, upgrade: Upgrade) -> apsw.Connection:
         connection.close()
         raise
     return connection
+
+
+def _layout_of(path: Path, connection: apsw.Connection) -> int:
+    try:
+        return check_layout(path, connection)
+    except apsw.SQLError as error:
+        # These statements are right, so the tables that they name are unreadable.
+        raise apsw.CorruptError(str(error)) from error
 
 
 def _check_length(path: Path, connection: apsw.Connection) -> None:
@@ -288,6 +298,10 @@ def refusal(
     if isinstance(error, apsw.CorruptError):
         return StoreDamaged(
             f"{path}: expected {what}, found a damaged one ({error}); {cure}"
+        )
+    if isinstance(error, UNFIT):
+        return StoreDamaged(
+            f"{path}: expected {what}, found rows that cannot be so ({error}); {cure}"
         )
     return StoreUnavailable(
         f"{path}: cannot be read and written ({error}); check the disk and permissions"
