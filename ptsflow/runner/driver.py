@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable
 
 from ptsflow.core.model import Stop
-from ptsflow.errors import LeaseLost
+from ptsflow.errors import LeaseLost, StoreError
 from ptsflow.executors import capture
 from ptsflow.host.clock import since_boot
 from ptsflow.runner import signals
@@ -43,8 +43,8 @@ class Driver:
         self._mailbox = loop.mailbox
         self._threads = BodyThreads(loop)
         self._stop_at = stop_at
-        #: Why the lease is lost, if it is.
-        self._lost: str | None = None
+        #: Why the lease is lost, if it is; an error if the store is gone.
+        self._lost: str | StoreError | None = None
         #: The signals that came; the first one stops gently, the second one at once.
         self._signals: list[int] = []
         #: When progress was last written and shown, in seconds since boot.
@@ -131,6 +131,9 @@ class Driver:
     def _obey(self) -> None:
         """Do what is due now: end or stop the run, write progress, take a turn."""
         loop = self._loop
+        if isinstance(self._lost, StoreError):
+            loop.fail(self._lost)
+            return
         if self._lost is not None:
             error = LeaseLost(
                 f"container {loop.container.name!r}: the lease was lost, {self._lost}; "

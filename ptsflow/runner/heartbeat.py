@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ptsflow.core.model import ContainerRecord, Stop
-from ptsflow.errors import LeaseLost, StoreUnavailable
+from ptsflow.errors import LeaseLost, StoreError, StoreUnavailable
 from ptsflow.host.clock import since_boot
 from ptsflow.stores.base import Store
 
@@ -73,7 +73,8 @@ class Heartbeat:
         record: the container as it was claimed.
         lease_ms: the length of the lease, in milliseconds.
         asked_at: when the claim was sent, in seconds since boot.
-        on_lost: told, in one line, why the lease is lost.
+        on_lost: told why the lease is lost: in one line, or by the error of a store that
+            is gone, damaged or full.
         on_stop: told how somebody asks the run to stop.
     """
 
@@ -84,7 +85,7 @@ class Heartbeat:
         lease_ms: int,
         *,
         asked_at: float,
-        on_lost: Callable[[str], None],
+        on_lost: Callable[[str | StoreError], None],
         on_stop: Callable[[Stop], None] = lambda _: None,
     ) -> None:
         self._store = store
@@ -137,7 +138,8 @@ class Heartbeat:
                     soon = since_boot() + min(pause, max(0.05, left / 4))
                     renew_at = soon if asked_at >= renew_at else min(renew_at, soon)
         except Exception as error:  # noqa: BLE001 - the run must hear of it and stop
-            self._on_lost(f"renewing its lease failed: {error}")
+            why = f"renewing its lease failed: {error}"
+            self._on_lost(error if isinstance(error, StoreError) else why)
         finally:
             if connection is not None:
                 with contextlib.suppress(Exception):

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from ptsflow.core.model import LogLine, Progress, Stop, TaskRecord
 from ptsflow.core.outcome import Outcome
-from ptsflow.errors import LeaseLost
+from ptsflow.errors import LeaseLost, StoreError
 from ptsflow.executors import capture
 
 #: Keeps lines of a task's attempt: the task's name, the attempt's number, the lines.
@@ -51,7 +51,8 @@ class CheckpointRequest:
 class LeaseEnded(Struct, frozen=True):
     """The heartbeat cannot keep the lease."""
 
-    why: str
+    #: One line, or the error of a store that is gone, damaged or full.
+    why: str | StoreError
 
 
 class Mailbox:
@@ -142,7 +143,7 @@ class Mailbox:
         """Tell the driver that somebody asked the run to stop."""
         self._news.put(how)
 
-    def lose_lease(self, why: str) -> None:
+    def lose_lease(self, why: str | StoreError) -> None:
         """Tell the driver that the lease is lost."""
         self._news.put(LeaseEnded(why))
 

@@ -21,7 +21,7 @@ from ptsflow.cli.show import seen
 from ptsflow.client import lease
 from ptsflow.client.lease import acquire, mark, still_working
 from ptsflow.core.model import ContainerRecord, Owner, Status, Stop
-from ptsflow.errors import ContainerBusy, LeaseLost, StoreUnavailable
+from ptsflow.errors import ContainerBusy, LeaseLost, StoreError, StoreUnavailable
 from ptsflow.host import container_lock
 from ptsflow.host.clock import since_boot, system_clock
 from ptsflow.host.process_identity import this_process
@@ -54,7 +54,7 @@ def test_a_store_that_refuses_at_once_is_not_asked_without_a_pause() -> None:
     store = Away()
     record, _ = store.create("box")
     claimed, asked_at = acquire(store, record, this_process(system_clock), LEASE_MS)
-    lost: queue.SimpleQueue[str] = queue.SimpleQueue()
+    lost: queue.SimpleQueue[str | StoreError] = queue.SimpleQueue()
     heartbeat = Heartbeat(store, claimed, LEASE_MS, asked_at=asked_at, on_lost=lost.put)
     heartbeat.start()
     why = lost.get(timeout=10)

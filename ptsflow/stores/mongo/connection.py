@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import pymongo
@@ -139,6 +139,12 @@ class Connection:
             write_concern=_DURABLE if durable else _LIGHT,
             read_concern=ReadConcern(),
         )
+
+    def collections(self, names: Iterable[str]) -> dict[str, object]:
+        """Return the unique ids of those of the collections that exist, by name."""
+        with self.call():
+            found = self._database.list_collections(filter={"name": {"$in": [*names]}})
+            return {each["name"]: each["info"].get("uuid") for each in found}
 
     def find_all(
         self,

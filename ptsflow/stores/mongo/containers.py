@@ -75,13 +75,13 @@ class MongoContainers:
             raws = list(query.order_by("created_at", "id").as_pymongo())
         return [container_record(raw) for raw in raws]
 
-    def stop_asked(self, container: ObjectId, fence: int) -> Stop | None:
-        """Return how the owner of that fence was asked to stop, or None."""
+    def stop_asked(self, container: ObjectId, fence: int) -> tuple[bool, Stop | None]:
+        """Return whether the lease is held, and how its owner was asked to stop."""
         with self._link.call():
             raw = self._containers.find_one(
                 _held(container, fence), {"name": True, "stop_asked": True}
             )
-        return None if raw is None else stop_word(raw)
+        return (False, None) if raw is None else (True, stop_word(raw))
 
     # -- writing ------------------------------------------------------------
 
@@ -92,6 +92,11 @@ class MongoContainers:
             with self._link.call(), suppress(DuplicateKeyError):
                 self._containers.insert_one(document)
         return record
+
+    def withdraw(self, container: ObjectId) -> None:
+        """Delete a container that `add` made and nobody can have used."""
+        with self._link.call():
+            self._containers.delete_one({"_id": container, "fence": 0})
 
     def delete(self, container: ObjectId) -> bool:
         """Delete a container, unless a live lease holds it."""

@@ -13,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from bson import ObjectId
-from msgspec import Struct
 from pymongo.errors import DuplicateKeyError
 
 from ptsflow.core import model
@@ -27,33 +26,19 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
-from ptsflow.errors import Conflict, ContainerNotFound, StoreDamaged, StoreUnavailable
+from ptsflow.errors import StoreDamaged
 from ptsflow.host import workdirs
 from ptsflow.host.clock import Clock, since_boot
 from ptsflow.stores.mongo import migrations
-from ptsflow.stores.mongo.changes import (
-    Committer,
-    adopted,
-    expect_ready,
-    held_after_release,
-    is_guarded,
-    not_made,
-)
+from ptsflow.stores.mongo.commits import MongoCommits
 from ptsflow.stores.mongo.connection import Connection
 from ptsflow.stores.mongo.containers import MongoContainers
 from ptsflow.stores.mongo.documents import LogDocument, MetaDocument
 from ptsflow.stores.mongo.logs import MongoLogs
+from ptsflow.stores.mongo.place import Place
 from ptsflow.stores.mongo.records import object_id
 from ptsflow.stores.mongo.tasks import MongoTasks
-from ptsflow.stores.rules import check_held, check_writer, raise_lost
-
-
-class _Unsure(Struct, frozen=True):
-    """A client's commit whose answer was lost, to recognise when it is made again."""
-
-    uid: str
-    changes: tuple[Change, ...]
-    write: ObjectId
+from ptsflow.stores.rules import check_held, raise_lost
 
 
 class MongoStore:
@@ -65,12 +50,18 @@ class MongoStore:
         clock: Tells the time for leases instead of the server's clock; for tests.
         any_layout: Open a database of an earlier layout as well, to read it and to ask
             runners to stop.
+        place: The collections of the store whose sibling this is.
     """
 
     is_in_memory = False
 
     def __init__(
-        self, url: str, *, clock: Clock | None = None, any_layout: bool = False
+        self,
+        url: str,
+        *,
+        clock: Clock | None = None,
+        any_layout: bool = False,
+        place: Place | None = None,
     ) -> None:
         self._source = url
         self._clock = clock
@@ -83,12 +74,18 @@ class MongoStore:
         self._containers = MongoContainers(self._link, clock)
         self._tasks = MongoTasks(self._link)
         self._lines = self._link.collection(LogDocument.collection_name())
+        self._place = Place(self._link)
+        self._commits = MongoCommits(
+            self._link, self._containers, self._tasks, self._place
+        )
         # Calls whose answer was lost, so that their writes may be stored or not.
-        self._unsure: _Unsure | None = None
         self._made: dict[str, ObjectId] = {}
         self._deleted: set[str] = set()
         try:
-            self._check_layout()
+            if place is not None and place.is_noted:
+                self._place.inherit(place)
+            else:
+                self._check_layout()
         except BaseException:
             self.close()
             raise
@@ -104,7 +101,12 @@ class MongoStore:
 
     def sibling(self) -> MongoStore:
         """Return another store with a client of its own."""
-        return MongoStore(self._source, clock=self._clock, any_layout=self._any_layout)
+        return MongoStore(
+            self._source,
+            clock=self._clock,
+            any_layout=self._any_layout,
+            place=self._place,
+        )
 
     def close(self) -> None:
         """Close the client; a second call does nothing."""
@@ -126,6 +128,7 @@ class MongoStore:
             if meta is None:
                 with suppress(DuplicateKeyError):
                     self._meta.insert_one({"_id": "schema", "schema": model.SCHEMA})
+        self._place.note()
 
     def _upgrade_command(self) -> str:
         if self.url != self._source:
@@ -140,8 +143,15 @@ class MongoStore:
         uid = self._made.setdefault(name, ObjectId())
         with self._link.call():
             record = self._containers.add(uid, name)
+        is_made = record.uid == str(uid)
+        if is_made:
+            try:
+                self._place.check()
+            except StoreDamaged:
+                self._containers.withdraw(uid)
+                raise
         del self._made[name]
-        return record, record.uid == str(uid)
+        return record, is_made
 
     def container(self, name: str) -> ContainerRecord | None:
         """Return the container of that name as it is now, or None."""
@@ -173,6 +183,7 @@ class MongoStore:
         container = object_id(uid)
         record = self._containers.claim(container, owner, lease_ms, dead)
         if record is None:
+            self._place.present(self._containers.get(container))
             return None
         # A wide container takes longer to stamp than a short lease lasts.
         renewed_at = since_boot()
@@ -185,25 +196,31 @@ class MongoStore:
 
     def renew(self, uid: str, fence: int, lease_ms: int) -> bool:
         """Move the end of the lease to now + `lease_ms`; False if the lease was lost."""
-        return self._containers.renew(object_id(uid), fence, lease_ms)
+        is_renewed = self._containers.renew(object_id(uid), fence, lease_ms)
+        self._place.check()
+        return is_renewed
 
     def save(self, record: ContainerRecord) -> None:
         """Write the fields of a leased container, but name, lease and time of making."""
         container = object_id(record.uid)
         with self._link.call():
             if not self._containers.save(container, record):
-                stored = self._containers.get(container)
-                raise_lost(record.name, record.fence, stored)
+                raise_lost(
+                    record.name,
+                    record.fence,
+                    self._place.present(self._containers.get(container)),
+                )
 
     def release(self, record: ContainerRecord) -> bool:
         """Do what `save` does and give the lease back, in one write."""
         container = object_id(record.uid)
         with self._link.call():
             if not self._containers.release(container, record):
-                stored = self._containers.get(container)
+                stored = self._place.present(self._containers.get(container))
                 if stored is None or stored.fence != record.fence:
                     return False
         self._tasks.stamp_released(container, record.fence)
+        self._place.check()
         return True
 
     def ask_to_stop(self, uid: str, fence: int, how: Stop) -> bool:
@@ -212,7 +229,10 @@ class MongoStore:
 
     def stop_asked(self, uid: str, fence: int) -> Stop | None:
         """Return how the owner of that fence was asked to stop, or None."""
-        return self._containers.stop_asked(object_id(uid), fence)
+        is_held, asked = self._containers.stop_asked(object_id(uid), fence)
+        if not is_held:
+            self._place.check()
+        return asked
 
     # -- tasks --------------------------------------------------------------
 
@@ -230,40 +250,23 @@ class MongoStore:
         self, uid: str, *, unleased_at: int | None = None
     ) -> TaskRecord | None:
         """Return the first task that is not complete, with payloads, or None."""
-        return self._tasks.first_open(object_id(uid), unleased_at)
+        found = self._tasks.first_open(object_id(uid), unleased_at)
+        if found is None:
+            self._place.check()
+        return found
 
     def commit(self, uid: str, changes: Sequence[Change], *, fence: int | None) -> None:
         """Make the changes one by one, in order."""
-        try:
-            if fence is None:
-                self._commit_as_client(uid, changes)
-            else:
-                self._swap(uid, changes, Committer(fence))
-        except ContainerNotFound:
-            # Tasks that were inserted after the deletion would never be seen or deleted.
-            self._tasks.delete(object_id(uid))
-            raise
-
-    def _commit_as_client(self, uid: str, changes: Sequence[Change]) -> None:
-        known, self._unsure = self._unsure, None
-        again = (
-            known is not None and known.uid == uid and known.changes == tuple(changes)
-        )
-        write = known.write if known is not None and again else ObjectId()
-        try:
-            self._swap(uid, changes, Committer(None, write, again))
-            if any(change.before is None for change in changes):
-                self._check_still_there(uid, None)
-        except StoreUnavailable:
-            self._unsure = _Unsure(uid, tuple(changes), write)
-            raise
+        self._commits.commit(uid, changes, fence)
 
     def touch(self, uid: str, progress: Sequence[Progress], *, fence: int) -> None:
         """Write the progress of running tasks; versions stay, other tasks are skipped."""
         container = object_id(uid)
         with self._link.call():
             if not progress or not self._tasks.touch(container, progress, fence):
-                check_held(self._containers.get(container), uid, fence)
+                check_held(
+                    self._place.present(self._containers.get(container)), uid, fence
+                )
 
     def attempts(self, uid: str, name: str) -> list[Attempt]:
         """Return the last attempts in a task's ledger, oldest first."""
@@ -277,59 +280,6 @@ class MongoStore:
         """Return, for each container, its tasks counted by step and status."""
         return self._tasks.tallies({uid: object_id(uid) for uid in uids})
 
-    # -- within -------------------------------------------------------------
-
-    def _swap(self, uid: str, changes: Sequence[Change], committer: Committer) -> None:
-        container = object_id(uid)
-        if committer.again and not (changes := self._left(uid, changes, committer)):
-            return
-        strict = committer.fence is not None and all(map(is_guarded, changes))
-        bound: float | None = committer.fence
-        if not strict or not changes:
-            with self._link.call():
-                fence, changes = self._containers.admit(uid, changes, committer)
-            bound = held_after_release(fence) if committer.fence is None else fence
-        for _ in range(_ROUNDS):
-            if self._tasks.swap(container, changes, committer, bound, strict=strict):
-                if not strict and committer.fence is not None:
-                    self._check_still_there(uid, committer.fence)
-                return
-            changes = self._left(uid, changes, committer)
-            if not changes:
-                return
-            # `_left` has just checked the lease. So tasks without the fence, which a
-            # client added during the claim, may be written too.
-            strict = False
-        raise Conflict(
-            f"container with the uid {uid}: tasks change faster than they can be "
-            f"swapped; read them again"
-        )
-
-    def _check_still_there(self, uid: str, fence: int | None) -> None:
-        """Raise if the container or the lease was lost between check and write."""
-        record = self._containers.get(object_id(uid))
-        if record is None or fence is not None:
-            check_writer(record, uid, fence, now=0)
-
-    def _left(
-        self, uid: str, changes: Sequence[Change], committer: Committer
-    ) -> Sequence[Change]:
-        """Return the changes that are still to be made; raise if one cannot be made."""
-        container = object_id(uid)
-        stored = self._tasks.stored(container, changes)
-        left = [
-            adopted(change, stored, committer)
-            for change in not_made(changes, stored, committer)
-        ]
-        if left:
-            with self._link.call():
-                record = self._containers.get(container)
-                check_writer(record, uid, committer.fence, self.now())
-            expect_ready(record.name if record else "", left, stored, committer.fence)
-        return left
-
 
 #: How many times a lease is renewed before it would end, while a claim goes on.
 _RENEWALS = 6
-#: How many times a commit is tried if tasks change between its write and its check.
-_ROUNDS = 5

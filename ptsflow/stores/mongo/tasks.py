@@ -283,6 +283,11 @@ class MongoTasks:
                 return bounds
             bounds.append(found[0]["position"])
 
+    def withdraw(self, container: ObjectId, write: ObjectId) -> None:
+        """Delete what a client's commit inserted."""
+        inserted = {"container": container, "write": write, "version": 1}
+        self._link.delete_all(self._tasks, inserted)
+
     def delete(self, container: ObjectId) -> None:
         """Delete a container's tasks and payloads."""
         for collection in (self._tasks, self._payloads):

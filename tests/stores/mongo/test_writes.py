@@ -52,7 +52,7 @@ def test_every_write_is_journaled_by_a_majority_whatever_the_url_says(
     assert {"insert", "update", "delete", "findAndModify", "createIndexes"} <= {
         next(iter(command)) for command in writes
     }
-    reads = {"find", "getMore", "aggregate"}
+    reads = {"find", "getMore", "aggregate", "listCollections"}
     for command in ear.commands:
         if next(iter(command)) not in reads:
             assert command["writeConcern"]["w"] == "majority"
@@ -104,7 +104,7 @@ def test_a_batch_that_no_task_guards_is_a_write_between_two_looks_at_the_lease(
         assert ear.names == ["find", "update", "find"]
         ear.commands.clear()
         store.commit(uid, [new(f"t{i}", fence=1) for i in range(100)], fence=1)
-        assert ear.names == ["findAndModify", "insert", "find"]
+        assert ear.names == ["findAndModify", "insert", "find", "listCollections"]
         store.close()
 
 
