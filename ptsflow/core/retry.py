@@ -1,8 +1,10 @@
-"""Whether and when a failed attempt is tried again: tenacity's strategies, asked once.
+"""Whether and when a failed attempt is tried again.
 
 The decision is a value, and nobody sleeps: the runner stores when the next attempt is
-due, so that attempts and waits survive a crash. The strategies see a `RetryCallState`
-made from the stored attempt count, as if tenacity's own loop had come this far.
+due, so that attempts and waits survive a crash. Strategies of tenacity are asked once,
+with a `RetryCallState` made from the stored attempt count, as if tenacity's own loop had
+come this far. Without strategies nothing is loaded here, as the attempt may have failed
+because no memory or no file descriptor was left.
 """
 
 from __future__ import annotations
@@ -92,6 +94,9 @@ class Retry:
                 "Retry(): retry= decides alone which errors are tried again; "
                 "leave out on= and give_up_on="
             )
+        self.has_strategy = not (stop is wait is retry is None)
+        if self.has_strategy:
+            import tenacity  # noqa: F401, PLC0415 - 25 ms; too late once an attempt failed
         self.max_retries = max_retries
         self.delay = float(delay)
         self.backoff = float(backoff)
@@ -127,7 +132,12 @@ class GiveUp(Struct, frozen=True):
 
 
 def decide(
-    policy: Retry, *, attempt: int, error: BaseException, elapsed: float = 0.0
+    policy: Retry,
+    *,
+    attempt: int,
+    error: BaseException,
+    elapsed: float = 0.0,
+    chance: float = 0.5,
 ) -> RetryIn | GiveUp:
     """Say what follows after attempt number `attempt` (1 is the first) raised `error`.
 
@@ -136,12 +146,22 @@ def decide(
         attempt: attempts made so far in this budget.
         error: what the last one raised.
         elapsed: seconds since the first attempt of this budget began.
+        chance: a random number from 0 to 1; where in the range of `jitter` the wait is.
     """
+    if not policy.has_strategy:
+        if attempt > policy.max_retries or not _is_retryable(policy, error):
+            return GiveUp()
+        return RetryIn(min(_own_wait(policy, attempt, chance), LONGEST_WAIT))
     state = _state(attempt, error, elapsed)
-    if not _is_retryable(policy, error, state):
+    if not (
+        _is_retryable(policy, error) if policy.retry is None else policy.retry(state)
+    ):
         return GiveUp()
+    own = _own_wait(policy, attempt, chance)
+    wait = min(
+        max(0.0, float(policy.wait(state) if policy.wait else own)), LONGEST_WAIT
+    )
     # Before stop is asked, as in tenacity: stop_before_delay looks at it.
-    wait = min(max(0.0, _wait(policy, state)), LONGEST_WAIT)
     state.upcoming_sleep = wait
     stop = policy.stop
     if stop(state) if stop is not None else attempt > policy.max_retries:
@@ -150,7 +170,7 @@ def decide(
 
 
 def _state(attempt: int, error: BaseException, elapsed: float) -> RetryCallState:
-    from tenacity import RetryCallState, Retrying  # noqa: PLC0415 - 25 ms, only on failure
+    from tenacity import RetryCallState, Retrying  # noqa: PLC0415 - loaded by `Retry`
 
     state = RetryCallState(Retrying(), None, (), {})
     state.attempt_number = attempt
@@ -167,9 +187,7 @@ def leaves(error: BaseException) -> list[BaseException]:
     return [leaf for inner in error.exceptions for leaf in leaves(inner)]
 
 
-def _is_retryable(policy: Retry, error: BaseException, state: RetryCallState) -> bool:
-    if policy.retry is not None:
-        return bool(policy.retry(state))
+def _is_retryable(policy: Retry, error: BaseException) -> bool:
     # A group is tried again if each of its errors by itself would be.
     return all(_is_retryable_leaf(policy, leaf) for leaf in leaves(error))
 
@@ -187,18 +205,14 @@ def _is_retryable_leaf(policy: Retry, error: BaseException) -> bool:
     return isinstance(error, Exception if policy.on is None else policy.on)
 
 
-def _wait(policy: Retry, state: RetryCallState) -> float:
-    if policy.wait is not None:
-        return float(policy.wait(state))
-    from tenacity import wait_exponential  # noqa: PLC0415 - see above
-
-    wait = wait_exponential(
-        multiplier=policy.delay, exp_base=policy.backoff, max=policy.max_delay
-    )(state)
-    import random  # noqa: PLC0415 - 1 ms, only on failure
-
-    # Not for secrecy: so that many tasks that failed together do not come back together.
-    return wait * random.uniform(1 - policy.jitter, 1 + policy.jitter)  # noqa: S311
+def _own_wait(policy: Retry, attempt: int, chance: float) -> float:
+    """Return the delay of `Retry`'s own numbers, in seconds."""
+    try:
+        wait = min(policy.delay * policy.backoff ** (attempt - 1), policy.max_delay)
+    except OverflowError:
+        wait = policy.max_delay if policy.delay else 0.0
+    # So that many tasks that failed together do not come back together.
+    return wait * (1 + policy.jitter * (2 * chance - 1))
 
 
 def _check_number(

@@ -2,12 +2,17 @@
 
 This module runs in the process of the body. Arguments and results are JSON text of the
 codec, so that a step sees the same value on the first run and on a resumed run.
+
+What a failure needs is imported here and not when it is needed: the attempt may have
+failed because no memory or no file descriptor was left.
 """
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from contextvars import Context, copy_context
+from random import random
 from typing import Any
 
 from msgspec import Struct
@@ -105,7 +110,12 @@ def run(call: Call) -> Outcome:
     The body runs in a copy of this thread's context (`contextvars`): what it sets there
     must not reach the next body, as a resumed run would not see it.
     """
-    outcome = _own_context().run(_run, call)
+    outcome: Outcome
+    try:
+        outcome = _own_context().run(_ran, call)
+    except BaseException as error:  # noqa: BLE001 - whatever a body raises ends its attempt
+        _let_go(error)
+        outcome = copy_context().run(_ended_by, call, error)
     overdue = call.handle.watch.overdue()
     return failed(call, TimedOut(overdue)) if overdue else outcome
 
@@ -119,26 +129,39 @@ def _own_context() -> Context:
     return context
 
 
-def _run(call: Call) -> Outcome:
+def _ran(call: Call) -> Returned:
+    """Return what the body returned; raise what it raised."""
     step = call.step
-    try:
-        arguments = {
-            name: _read(name, source) for name, source in call.arguments.items()
-        }
-        value = step.function(call.workflow, **arguments)
+    arguments = {name: _read(name, source) for name, source in call.arguments.items()}
+    value = step.function(call.workflow, **arguments)
+    if value is None:
+        return _RETURNED_NONE
+    if hasattr(value, "__await__"):
+        # A decorator between @step and `async def` may return a plain function.
+        value = _await(value)
         if value is None:
             return _RETURNED_NONE
-        if hasattr(value, "__await__"):
-            # A decorator between @step and `async def` may return a plain function.
-            value = _await(value)
-            if value is None:
-                return _RETURNED_NONE
-        text = codec.encode(value, step.returns, what=f"the result of step {step.name}")
-        if not step.keep_workdir:
-            call.handle.refuse_lost_files(text, step.name)
-        return Returned(text)
-    except BaseException as error:  # noqa: BLE001 - whatever a body raises ends its attempt
-        return _ended_by(call, error)
+    text = codec.encode(value, step.returns, what=f"the result of step {step.name}")
+    if not step.keep_workdir:
+        call.handle.refuse_lost_files(text, step.name)
+    return Returned(text)
+
+
+def _let_go(error: BaseException) -> None:
+    """Clear what the frames of a failed body hold: the memory, the open files.
+
+    What its failure needs may be what they have used up.
+    """
+    seen: set[int] = set()
+    found: list[BaseException | None] = [error]
+    while found:
+        link = found.pop()
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            traceback.clear_frames(link.__traceback__)
+            found += [link.__cause__, link.__context__]
+            if isinstance(link, BaseExceptionGroup):
+                found += link.exceptions
 
 
 def _ended_by(call: Call, error: BaseException) -> Outcome:
@@ -189,7 +212,11 @@ def failed(call: Call, error: BaseException) -> Outcome:
     elapsed = max(0, call.clock() - call.began_at) / 1000
     try:
         decision = decide(
-            call.step.retry, attempt=call.attempt, error=error, elapsed=elapsed
+            call.step.retry,
+            attempt=call.attempt,
+            error=error,
+            elapsed=elapsed,
+            chance=random(),  # noqa: S311 - not for secrecy
         )
     except BaseException as problem:  # noqa: BLE001 - a user's strategy is a user's code
         text = f"{text}; and its retry strategy raised {_name(problem)}"
@@ -209,8 +236,6 @@ def trace(error: BaseException) -> str:
     """
     if error.__traceback__ is None:
         return ""
-    import traceback  # noqa: PLC0415 - only on failure
-
     try:
         chain = traceback.TracebackException.from_exception(error)
         link: traceback.TracebackException | None = chain
@@ -253,8 +278,6 @@ def describe(error: BaseException, step: PlanStep) -> str:
         return _valid(error.why) or "Fail"
     if isinstance(error, AttemptLost):
         return str(error)
-    import traceback  # noqa: PLC0415 - only on failure
-
     here = step.function.__code__.co_filename
     frames = [
         f for f in traceback.extract_tb(error.__traceback__) if f.filename == here

@@ -79,14 +79,15 @@ def test_a_backoff_beyond_all_numbers_waits_the_longest_delay() -> None:
     jitter=st.floats(0, 1),
     delay=st.floats(0, 1000),
     attempt=st.integers(1, 3),
+    chance=st.floats(0, 1),
 )
 def test_jitter_stays_within_its_share(
-    jitter: float, delay: float, attempt: int
+    jitter: float, delay: float, attempt: int, chance: float
 ) -> None:
     policy = Retry(3, delay=delay, jitter=jitter)
     plain = min(delay * 2 ** (attempt - 1), 3600)
 
-    decision = decide(policy, attempt=attempt, error=Away())
+    decision = decide(policy, attempt=attempt, error=Away(), chance=chance)
 
     assert isinstance(decision, RetryIn)
     slack = plain * 1e-9
@@ -95,9 +96,12 @@ def test_jitter_stays_within_its_share(
 
 
 def test_jitter_tells_tasks_apart_that_failed_together() -> None:
-    policy = Retry(delay=100)
+    policy = Retry(delay=128, jitter=0.5)
+    chances = (0, 0.25, 0.5, 1)
 
-    assert len({decide(policy, attempt=1, error=Away()) for _ in range(20)}) > 1
+    found = [decide(policy, attempt=1, error=Away(), chance=c) for c in chances]
+
+    assert found == [RetryIn(64), RetryIn(96), RetryIn(128), RetryIn(192)]
 
 
 ONLY_OS = Retry(on=OSError)
