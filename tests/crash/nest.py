@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -44,6 +44,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     lease: float = 60.0
     wait: float = 0.0
     jobs: int = 4
+    executor: Literal["process"] | None = None
     fault: Fault | None = None
     #: What this host is called.
     host: str | None = None
@@ -120,6 +121,8 @@ def _serve() -> None:
             answer = os.fork()
             if answer == 0:
                 _be_runner(request.spec)
+            with contextlib.suppress(OSError):  # it has ended already
+                os.setpgid(answer, answer)
         else:
             answer = _status(request.pid, request.seconds)
         os.write(1, b"%d\n" % answer)
@@ -176,6 +179,7 @@ def _run(spec: Spec) -> int:
         "lease": spec.lease,
         "wait": spec.wait,
         "jobs": spec.jobs,
+        "executor": spec.executor,
     }
     if spec.fault is None:
         return int(not run(workflow, spec.url, **given).ok)

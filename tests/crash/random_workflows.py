@@ -16,6 +16,14 @@ from tests.crash.journal import noted
 _AGAIN = Retry(9, delay=0.001)
 
 
+def __getattr__(name: str) -> type[Workflow]:
+    """Return a workflow by its name: a process for bodies imports it from this module."""
+    seed = name.removeprefix("Random")
+    if seed == name or not seed.isdecimal():
+        raise AttributeError(name)
+    return random_workflow(int(seed))
+
+
 def random_workflow(seed: int) -> type[Workflow]:
     """Return the workflow of a seed, the same in every process."""
     chance = random.Random(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -53,6 +54,16 @@ def state_of(pid: int) -> str:
 def parent_of(pid: int) -> int:
     """Return the parent of a process; 0 if it is gone."""
     return int(_stat(pid)[1])
+
+
+def descendants_of(pid: int) -> list[int]:
+    """Return the processes that a process started, and those that they started."""
+    found: list[int] = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, file.read_text().split()):
+                found += [child, *descendants_of(child)]
+    return found
 
 
 def is_alive(pid: int) -> bool:
