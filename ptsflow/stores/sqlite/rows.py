@@ -133,19 +133,24 @@ def task_row(container: int, task: TaskRecord, position: int) -> Row:
 
 def changed_payloads(before: TaskRecord, after: TaskRecord) -> dict[int, str | None]:
     """Return the payloads that a change writes, by their places in `PAYLOADS`."""
+    task_data, saved, result = after.task_data, after.processing_data, after.result
+    if (
+        task_data is before.task_data
+        and saved is before.processing_data
+        and result is before.result
+    ):
+        return _UNCHANGED
     changed: dict[int, str | None] = {}
-    task_data, processing_data, result = (
-        after.task_data,
-        after.processing_data,
-        after.result,
-    )
     if task_data is not before.task_data and task_data is not UNSET:
         changed[0] = task_data
-    if processing_data is not before.processing_data and processing_data is not UNSET:
-        changed[1] = processing_data
+    if saved is not before.processing_data and saved is not UNSET:
+        changed[1] = saved
     if result is not before.result and result is not UNSET:
         changed[2] = result
     return changed
+
+
+_UNCHANGED: dict[int, str | None] = {}
 
 
 #: The payloads of a task that was read without them.

@@ -99,12 +99,15 @@ def update(first: int, payloads: tuple[int, ...] = ()) -> str:
     return f"{how} tasks SET {_assign(columns)} {_MATCH}"
 
 
+INSERT = insert()
 #: For another name or another position, whatever else changes with it.
 KEYS = 1
 #: For a task that becomes complete, or is opened again.
 STATUS = 3
 #: For a change of neither name, position nor completeness: no index is written.
 UNINDEXED = 4
+#: For a change of no payload.
+UPDATE = {first: update(first) for first in (KEYS, STATUS, UNINDEXED)}
 
 DELETE = f"DELETE FROM tasks {_MATCH} RETURNING id"  # noqa: S608
 DELETE_PARTS = (
@@ -176,12 +179,16 @@ TASK_COUNTS = (
     "SELECT uid, task_count FROM containers "
     "WHERE uid IN (SELECT value FROM json_each(?))"
 )
-#: The tasks of a container; those that are open by their rows; and those of them that
-#: the index of open tasks has at their positions.
+#: Of a container: the tasks that the index of names has; those of them that are open; and
+#: the open ones that the index of open tasks has. Entries of an index count if they are
+#: as the row that they lead to; `NOT INDEXED` rows are read of the table.
 INDEXED = (
-    "SELECT count(*), coalesce(sum(is_open), 0), (SELECT count(*) FROM tasks AS o "
-    "INDEXED BY open_tasks WHERE o.container = ?1 AND o.is_open AND EXISTS ("
-    "SELECT 1 FROM tasks AS t INDEXED BY tasks_by_name WHERE t.container = ?1 "
-    "AND t.name = o.name AND +t.position = o.position AND +t.is_open)) "
-    "FROM tasks INDEXED BY tasks_by_name WHERE container = ?1"
+    "SELECT count(*), coalesce(sum(r.is_open), 0), ("
+    "SELECT count(*) FROM tasks AS o INDEXED BY open_tasks "
+    "CROSS JOIN tasks AS q NOT INDEXED ON q.id = o.id "
+    "WHERE o.container = ?1 AND o.is_open AND q.container = o.container "
+    "AND q.position = o.position AND q.name = o.name AND q.is_open) "
+    "FROM tasks AS i INDEXED BY tasks_by_name "
+    "CROSS JOIN tasks AS r NOT INDEXED ON r.id = i.id "
+    "WHERE i.container = ?1 AND r.container = i.container AND r.name = i.name"
 )

@@ -150,13 +150,20 @@ class SqliteTasks:
 
     def attempts(self, uid: str, name: str) -> list[Attempt]:
         """Return the last attempts in a task's ledger, oldest first."""
-        return self._database.read(self._ledger, rows.number(uid), name)
+        number = rows.number(uid)
+        found = self._database.read(self._ledger, number, name)
+        if found is None:
+            self._check_indexes(number)
+        return found or []
 
-    def _ledger(self, number: int, name: str) -> list[Attempt]:
+    def _ledger(self, number: int, name: str) -> list[Attempt] | None:
+        """Return the attempts of a task, or None if the task is not found."""
         args = (number, name)
         found: list[rows.Row] = self._execute(statements.ATTEMPTS, args).fetchall()
+        if not found:
+            return None
         made = [row[1:] for row in found if row[2] is not None]
-        is_whole = not found or len(made) == found[0][0]
+        is_whole = len(made) == found[0][0]
         if not (is_whole and all(map(rows.is_intact, made))):
             self._raise_ledger(number, name)
         return [from_json(entry, type=Attempt) for _, _, entry, _ in made]
@@ -175,10 +182,10 @@ class SqliteTasks:
             statements.TALLIES, (listed,)
         ).fetchall()
         for uid, *cells in counted:
-            tally = rows.tally_of(cells)
-            if tally is None:
+            tally, tallies = rows.tally_of(cells), found.get(str(uid))
+            if tally is None or tallies is None:
                 self._blame(uid)
-            found[str(uid)].append(tally)
+            tallies.append(tally)
         totals: list[rows.Row] = self._execute(
             statements.TASK_COUNTS, (listed,)
         ).fetchall()
@@ -222,11 +229,16 @@ class SqliteTasks:
     def _insert(self, number: int, after: TaskRecord, places: Places) -> bool:
         row = rows.task_row(number, after, places.give(after.position))
         payloads = rows.changed_payloads(_NOTHING, after)
-        self._execute(statements.insert(tuple(payloads)), row + _checks(payloads))
+        if not payloads:
+            self._execute(statements.INSERT, row)
+        else:
+            statement = statements.insert(tuple(payloads))
+            self._execute(statement, row + _checks(payloads))
         is_done = self._changes() == 1
         if is_done:
             places.count(1)
-            self._put_payloads(number, after.name, payloads)
+            if payloads:
+                self._put_payloads(number, after.name, payloads)
         return is_done
 
     def _swap(
@@ -240,10 +252,11 @@ class SqliteTasks:
             first = statements.UNINDEXED
         row = rows.task_row(number, after, position)
         payloads = rows.changed_payloads(before, after)
-        self._execute(
-            statements.update(first, tuple(payloads)),
-            row[first:] + _checks(payloads) + match,
-        )
+        if not payloads:
+            self._execute(statements.UPDATE[first], row[first:] + match)
+            return self._changes() == 1
+        statement = statements.update(first, tuple(payloads))
+        self._execute(statement, row[first:] + _checks(payloads) + match)
         is_done = self._changes() == 1
         if is_done:
             self._put_payloads(number, after.name, payloads)
