@@ -124,7 +124,15 @@ class StoreURLError(StoreError, ValueError):
 
 
 class StoreUnavailable(StoreError):
-    """The store cannot be reached just now; the same call may work later."""
+    """The store cannot be reached just now; the same call may work later.
+
+    `may_pass` says whether the cause may pass by itself: an election, a server that
+    starts, a lock of another process. `ptsflow run` waits for that.
+    """
+
+    def __init__(self, text: str = "", *, may_pass: bool = False) -> None:
+        super().__init__(text)
+        self.may_pass = may_pass
 
 
 class StoreDamaged(StoreError):

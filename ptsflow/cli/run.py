@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
 from functools import partial
 from signal import SIGALRM
@@ -46,6 +47,7 @@ from ptsflow.runner.planned_run import PlannedRun, plan_run
 from ptsflow.runner.report import Stopped
 from ptsflow.runner.run import run_planned
 from ptsflow.stores import open_store
+from ptsflow.stores.store_wait import StoreWait
 from ptsflow.workflow import units
 from ptsflow.workflow.loading import load
 from ptsflow.workflow.parameters import parse
@@ -66,6 +68,7 @@ class Request(Struct, frozen=True, kw_only=True):
     only: tuple[str, ...]
     changed: bool
     wait: float
+    store_wait: str | None
     lease: float
     executor: str | None
     timeout: str | None
@@ -92,12 +95,14 @@ class Request(Struct, frozen=True, kw_only=True):
         for name in self.only:
             words += ["--only", name]
         words += ["--wait", f"{self.wait:g}"] if self.wait else []
+        words += ["--store-wait", self.store_wait] if self.store_wait else []
         words += ["--lease", f"{self.lease:g}"] if self.lease != _LEASE else []
         flags = {"--json": common.json, "-q": self.quiet, "-v": common.verbose}
         return words + [flag for flag, is_set in flags.items() if is_set], why
 
 
 _LEASE = 60.0
+_STORE_WAIT = 30.0
 #: The exit code of a run that `--timeout` stopped; timeout(1) has the same.
 _TIMED_OUT = 124
 
@@ -144,6 +149,11 @@ _TIMED_OUT = 124
     help="Wait so long for another runner to end.",
 )
 @click.option(
+    "--store-wait",
+    metavar="TIME",
+    help="Wait so long for a store that is away at the start, such as 2m (30s).",
+)
+@click.option(
     "--lease",
     type=float,
     default=_LEASE,
@@ -174,6 +184,7 @@ def run(common: Common, /, **given: Any) -> int:
         changed=request.changed,
         executor=request.executor,
         timeout=_timeout(request.timeout),
+        store_wait=_store_wait(request),
         target=request.target,
     )
     planned = plan_run(workflow, options)
@@ -183,13 +194,24 @@ def run(common: Common, /, **given: Any) -> int:
 
 
 def _timeout(text: str | None) -> float | None:
-    if text is None:
-        return None
+    return None if text is None else _seconds("--timeout", text)
+
+
+def _store_wait(request: Request) -> StoreWait:
+    """Return how long to wait for the store; waiting for another runner covers it too."""
+    text, seconds = request.store_wait, _STORE_WAIT
+    if text is not None:
+        seconds = 0.0 if text == "0" else _seconds("--store-wait", text)
+    timeout = _timeout(request.timeout) or math.inf
+    return StoreWait(min(max(seconds, request.wait), timeout), say)
+
+
+def _seconds(option: str, text: str) -> float:
     is_number = text.replace(".", "", 1).isdecimal()
     found = units.seconds(float(text) if is_number else text)
     if found is None:
         raise UsageError(
-            f"--timeout: expected a time such as 90, 30m or 2h, found {text!r}"
+            f"{option}: expected a time such as 90, 30m or 2h, found {text!r}"
         )
     return found
 
@@ -233,7 +255,8 @@ def _value(kind: type[Workflow], name: str, texts: list[str]) -> Any:
 def _run(common: Common, request: Request, planned: PlannedRun) -> int:
     board, clock = Board(), planned.options.clock
     configured = configured_listeners()
-    with Client(open_store(common.url, notice=say)) as client:
+    wait = planned.options.store_wait
+    with Client(open_store(common.url, notice=say, wait=wait)) as client:
         try:
             with screen_of(board, clock, quiet=request.quiet) as screen:
                 shown = partial(show_printed, screen)

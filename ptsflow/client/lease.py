@@ -71,6 +71,7 @@ def acquire(  # noqa: PLR0913 - three of them say how long
     lease_ms: int,
     *,
     wait: float = 0.0,
+    since: float | None = None,
     until: float = math.inf,
     notice: Callable[[str], None] = lambda _: None,
 ) -> tuple[ContainerRecord, float]:
@@ -88,6 +89,8 @@ def acquire(  # noqa: PLR0913 - three of them say how long
         owner: who claims.
         lease_ms: the length of the lease, in milliseconds.
         wait: seconds to wait for a live runner to end.
+        since: when `owner` first asked, in seconds since boot, if an earlier call ended
+            in `StoreUnavailable`: that one may have claimed the container.
         until: when to give up all waiting, in seconds since boot.
         notice: called with one line when a wait begins.
 
@@ -99,13 +102,14 @@ def acquire(  # noqa: PLR0913 - three of them say how long
     first_seen: tuple[int, int | None] | None = None
     while True:
         worker = still_working(store, record.uid)
-        claim = None if worker else _claim(store, record, owner, lease_ms)
+        asked_at = since or since_boot()
+        claim = None if worker else _claim(store, record, owner, lease_ms, asked_at)
         if claim is not None:
             return claim
         seen = _again(store, record)
         holder = seen.owner
         if worker is None and (holder is None or is_dead(holder)):
-            claim = _claim(store, record, owner, lease_ms, dead=seen.fence)
+            claim = _claim(store, record, owner, lease_ms, asked_at, dead=seen.fence)
             if claim is not None:
                 return claim
             continue
@@ -128,11 +132,14 @@ def _claim(
     record: ContainerRecord,
     owner: Owner,
     lease_ms: int,
+    asked_at: float,
     *,
     dead: int | None = None,
 ) -> tuple[ContainerRecord, float] | None:
-    """Claim a container; return what `acquire` returns, or None if that cannot be."""
-    asked_at = since_boot()
+    """Claim a container; return what `acquire` returns, or None if that cannot be.
+
+    The owner did not ask before `asked_at`.
+    """
     claimed = store.claim(record.uid, owner, lease_ms, dead=dead)
     if claimed is not None and since_boot() - asked_at > _LONG_CLAIM * lease_ms / 1000:
         # The store renewed the lease meanwhile, but this process does not know when.

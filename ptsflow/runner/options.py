@@ -10,6 +10,7 @@ from ptsflow.core.model import LogLine
 from ptsflow.core.plan import Executor, Plan
 from ptsflow.errors import UsageError, similar
 from ptsflow.host.clock import Clock, steady_clock
+from ptsflow.stores.store_wait import NO_WAIT, StoreWait
 from ptsflow.workflow.step_options import check_executor
 
 #: The shortest lease in seconds: six renewals must fit into it.
@@ -27,6 +28,8 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     lease: float = 60
     #: Seconds to wait while another live runner holds the container.
     wait: float = 0
+    #: How long to wait for a store that is away before the container is claimed.
+    store_wait: StoreWait = NO_WAIT
     #: Whether all that is stored is forgotten first.
     fresh: bool = False
     #: The step that is run again, with all steps that wait for it.

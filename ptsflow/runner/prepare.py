@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -16,12 +17,15 @@ from ptsflow.events import RunStarted
 from ptsflow.executors.placement import Placement
 from ptsflow.host.workdirs import Workdirs
 from ptsflow.runner.event_bus import Bus
+from ptsflow.runner.heartbeat import patiently
 from ptsflow.runner.loop import Loop
 from ptsflow.runner.mailbox import Mailbox
 from ptsflow.runner.planned_run import PlannedRun
 from ptsflow.runner.unit_of_work import UnitOfWork
 from ptsflow.stores.base import Store
 from ptsflow.workflow.workflow import fresh
+
+T = TypeVar("T")
 
 
 def prepare(
@@ -45,14 +49,19 @@ def prepare(
     """
     plan, options = planned.plan, planned.options
     now = options.clock()
-    stored = store.tasks(container.uid)
+
+    def patient(ask: Callable[[], T]) -> T:
+        return patiently(ask, container.name, deadline=deadline, notice=bus.notice)
+
+    stored = patient(lambda: store.tasks(container.uid))
     if options.fresh and stored:
-        _erase(store, container, stored, bus)
+        patient(lambda: _erase(store, container, stored, bus))
         stored = []
     again = planned.asked_again(stored)
     resumption = resume(plan, container, stored, now=now, again=again)
     container = _begun(planned, container, now)
-    store.save(container)
+    begun = container
+    patient(lambda: store.save(begun))
     for text in _remarks(planned, resumption):
         bus.notice(text)
     short_lived = {step.name for step in plan.steps if not step.keep_workdir}

@@ -43,15 +43,7 @@ def execute(planned: PlannedRun, store: Store, bus: Bus, reopen: Reopen) -> Repo
     """
     options = planned.options
     stop_at = since_boot() + (math.inf if options.timeout is None else options.timeout)
-    claimed, asked_at = lease.acquire(
-        store,
-        _container_of(planned, store, bus.notice),
-        this_process(options.clock),
-        options.lease_ms,
-        wait=options.wait,
-        notice=bus.notice,
-        until=stop_at,
-    )
+    claimed, asked_at = _claim(planned, store, bus, stop_at)
     log_writer = LogWriter(store.logs, claimed.uid, bus.notice)
     mailbox = Mailbox(claimed.name, log_writer.add, options.show_printed)
     heartbeat = Heartbeat(
@@ -80,6 +72,28 @@ def execute(planned: PlannedRun, store: Store, bus: Bus, reopen: Reopen) -> Repo
         finally:
             log_writer.stop()
         return held.conclude(loop, ended, reopen)
+
+
+def _claim(
+    planned: PlannedRun, store: Store, bus: Bus, stop_at: float
+) -> tuple[ContainerRecord, float]:
+    """Claim the container; wait while the store is away, as long as the options say."""
+    options = planned.options
+    owner, since = this_process(options.clock), since_boot()
+
+    def claim() -> tuple[ContainerRecord, float]:
+        return lease.acquire(
+            store,
+            _container_of(planned, store, bus.notice),
+            owner,
+            options.lease_ms,
+            wait=options.wait,
+            since=since,
+            notice=bus.notice,
+            until=stop_at,
+        )
+
+    return options.store_wait.through(claim, bus.notice)
 
 
 def _container_of(

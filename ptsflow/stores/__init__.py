@@ -12,6 +12,7 @@ from importlib import import_module
 from ptsflow.errors import StoreUnavailable, StoreURLError
 from ptsflow.host.clock import Clock, system_clock
 from ptsflow.stores.base import Opener, Store
+from ptsflow.stores.store_wait import NO_WAIT, StoreWait
 from ptsflow.stores.url_mask import mask
 
 __all__ = ["Store", "mask", "open_store", "store_exists", "upgrade_store"]
@@ -31,6 +32,7 @@ def open_store(
     clock: Clock = system_clock,
     upgrade: bool = True,
     notice: Callable[[str], None] | None = None,
+    wait: StoreWait = NO_WAIT,
 ) -> Store:
     """Open the store that `url` names.
 
@@ -44,6 +46,7 @@ def open_store(
             layout, and can only be read, and carry requests to stop to runners.
         notice: Receives one line if the file was upgraded; without it standard error
             does.
+        wait: How long to wait for a store that is away for a moment.
 
     Raises:
         StoreURLError: the URL is not one of these.
@@ -52,7 +55,9 @@ def open_store(
         StoreDamaged: what is there is not a store of this version.
         ContainerBusy: a runner may be at work in a file that must be upgraded.
     """
-    return _opener(url).open(url, clock=clock, upgrade=upgrade, notice=notice)
+    return _opener(url).open(
+        url, clock=clock, upgrade=upgrade, notice=notice, wait=wait
+    )
 
 
 def store_exists(url: str) -> bool:

@@ -30,6 +30,7 @@ from ptsflow.core.model import (
     TaskRecord,
 )
 from ptsflow.host.clock import Clock
+from ptsflow.stores.store_wait import StoreWait
 
 
 class Opener(Protocol):
@@ -42,6 +43,7 @@ class Opener(Protocol):
         clock: Clock,
         upgrade: bool,
         notice: Callable[[str], None] | None,
+        wait: StoreWait,
     ) -> Store:
         """Open the store that `url` names; see `open_store`."""
 

@@ -99,7 +99,7 @@ def test_json_is_what_status_prints(place: Place) -> None:
 def test_a_password_in_the_store_is_not_repeated(place: Place) -> None:
     url = "mongodb://me:hush@127.0.0.1:1/pts?serverSelectionTimeoutMS=200"
 
-    ended = place.call("run", flow("Steady"), "--store", url)
+    ended = place.call("run", flow("Steady"), "--store", url, "--store-wait", "0")
 
     assert ended.returncode == 6
     assert "hush" not in ended.stderr

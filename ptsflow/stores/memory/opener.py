@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from ptsflow.errors import StoreURLError
 from ptsflow.host.clock import Clock
 from ptsflow.stores.memory.store import MemoryStore
+from ptsflow.stores.store_wait import StoreWait
 from ptsflow.stores.url_mask import mask
 
 
@@ -15,10 +16,15 @@ class MemoryOpener:
 
     @staticmethod
     def open(
-        url: str, *, clock: Clock, upgrade: bool, notice: Callable[[str], None] | None
+        url: str,
+        *,
+        clock: Clock,
+        upgrade: bool,
+        notice: Callable[[str], None] | None,
+        wait: StoreWait,
     ) -> MemoryStore:
         """Return a new store; it has this version's layout."""
-        del upgrade, notice
+        del upgrade, notice, wait
         if url not in {"memory:", "memory://"}:
             raise StoreURLError(
                 f"store URL {mask(url)!r}: expected memory: alone; leave out the rest"

@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain, repeat
 from typing import Any, ClassVar
 
 import pymongo
@@ -31,6 +32,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from ptsflow.errors import StoreError, StoreFull, StoreUnavailable, StoreURLError
+from ptsflow.stores.store_wait import NO_WAIT, StoreWait
 from ptsflow.stores.url_mask import mask
 
 #: A document as pymongo returns it.
@@ -38,6 +40,8 @@ Raw = dict[str, Any]
 
 #: How long a call may take, in seconds, if the URL does not say.
 DEADLINE = 5.0
+#: How long the first look at a server may take if it can be waited for, in seconds.
+_FIRST_LOOK = 1.0
 
 #: The wire version of MongoDB 4.4, the oldest server with all that is needed.
 _OLDEST_WIRE_VERSION = 9
@@ -92,18 +96,25 @@ _DETAILS = re.compile(
 )
 
 
+# EAI_NONAME, EAI_AGAIN and EAI_NODATA: pymongo keeps no more than the text.
+_UNKNOWN_HOST = re.compile(r"\[Errno -[235]\]")
+
+
 class Connection:
     """A small client for one thread."""
 
     #: How many documents one call may be about, so that it ends within its deadline.
     at_once: ClassVar[int] = 5_000
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, wait: StoreWait = NO_WAIT) -> None:
         #: The URL with passwords masked.
         self.url = mask(url)
         parsed = self._parse(url)
         #: The hosts that the URL names.
-        self.place = ", ".join(_address(*node) for node in parsed["nodelist"])
+        self.place = ", ".join(
+            host if port is None else f"{host}:{port}"
+            for host, port in parsed["nodelist"]
+        )
         #: The database's name.
         self.database: str = parsed["database"] or "ptsflow"
         self._pid = os.getpid()
@@ -114,7 +125,11 @@ class Connection:
         self._database = self._client[self.database]
         self._deadline = self._client.options.timeout or DEADLINE
         try:
-            self._check_server()
+            # The first look is short, so that a wait is told at once.
+            limits = chain(
+                [] if wait.is_over else [_FIRST_LOOK], repeat(self._deadline)
+            )
+            wait.through(lambda: self._check_server(next(limits)))
         except BaseException:
             self.close()
             raise
@@ -168,13 +183,12 @@ class Connection:
 
     def delete_all(self, collection: Collection[Raw], query: Raw) -> None:
         """Delete documents in parts, each with a deadline of its own."""
-        at_once = self.at_once
         while True:
             with self.call():
-                found = collection.find(query, {"_id": True}, batch_size=at_once)
-                ids = [raw["_id"] for raw in found.limit(at_once)]
+                found = collection.find(query, {"_id": True}).limit(self.at_once)
+                ids = [raw["_id"] for raw in found]
                 collection.delete_many({"_id": {"$in": ids}})
-            if len(ids) < at_once:
+            if len(ids) < self.at_once:
                 return
 
     def now(self) -> int:
@@ -184,7 +198,7 @@ class Connection:
         return int(hello["localTime"])
 
     @contextlib.contextmanager
-    def call(self) -> Iterator[None]:
+    def call(self, limit: float | None = None) -> Iterator[None]:
         """Give the block a deadline, and translate its errors."""
         if os.getpid() != self._pid:
             raise StoreError(
@@ -193,7 +207,7 @@ class Connection:
                 f"a fork"
             )
         try:
-            with pymongo.timeout(self._deadline):
+            with pymongo.timeout(limit or self._deadline):
                 yield
         except (PyMongoError, BSONError) as error:
             raise self.translated(error) from error
@@ -230,15 +244,22 @@ class Connection:
         if isinstance(error, ConnectionFailure):
             return StoreUnavailable(
                 f"{where} cannot be reached: {reason}; check that mongod runs there "
-                f"and that the network lets it through"
+                f"and that the network lets it through",
+                may_pass=not self._names_no_host(),
             )
         if meaning == _TRANSIENT:
             return StoreUnavailable(
-                f"{where} did not finish the call: {reason}; try again"
+                f"{where} did not finish the call: {reason}; try again",
+                may_pass=True,
             )
         return StoreError(
             f"{where} refused the call: {reason} (code {_code(error)}); check its log"
         )
+
+    def _names_no_host(self) -> bool:
+        """Return whether none of the hosts has an address."""
+        servers = self._client.topology_description.server_descriptions().values()
+        return all(_UNKNOWN_HOST.search(str(server.error)) for server in servers)
 
     def _parse(self, url: str) -> Raw:
         try:
@@ -261,8 +282,8 @@ class Connection:
             f"{found}; correct it"
         )
 
-    def _check_server(self) -> None:
-        with self.call():
+    def _check_server(self, limit: float) -> None:
+        with self.call(limit):
             hello = self._client.admin.command("hello")
         if hello["maxWireVersion"] < _OLDEST_WIRE_VERSION:
             raise StoreError(
@@ -272,7 +293,8 @@ class Connection:
         if not hello["isWritablePrimary"]:
             raise StoreUnavailable(
                 f"expected a primary at {self.place}, found a member of a replica set "
-                f"that takes no writes; name the primary, or the set with replicaSet="
+                f"that takes no writes; name the primary, or the set with replicaSet=",
+                may_pass=True,
             )
 
 
@@ -291,10 +313,6 @@ def _client_options() -> Raw:
         "uuidRepresentation": "standard",
         "w": "majority",
     }
-
-
-def _address(host: str, port: int | None) -> str:
-    return host if port is None else f"{host}:{port}"
 
 
 def _reason(error: Exception) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from ptsflow.host.clock import Clock, system_clock
 from ptsflow.stores.mongo import migrations
 from ptsflow.stores.mongo.store import MongoStore
+from ptsflow.stores.store_wait import StoreWait
 
 
 class MongoOpener:
@@ -14,12 +15,19 @@ class MongoOpener:
 
     @staticmethod
     def open(
-        url: str, *, clock: Clock, upgrade: bool, notice: Callable[[str], None] | None
+        url: str,
+        *,
+        clock: Clock,
+        upgrade: bool,
+        notice: Callable[[str], None] | None,
+        wait: StoreWait,
     ) -> MongoStore:
         """Return a store; a database of an earlier layout is refused if it must change."""
         del notice
         its_own = None if clock is system_clock else clock
-        return MongoStore(url, clock=its_own, any_layout=not upgrade)
+        return wait.through(
+            lambda: MongoStore(url, clock=its_own, any_layout=not upgrade, wait=wait)
+        )
 
     @staticmethod
     def exists(url: str) -> bool:

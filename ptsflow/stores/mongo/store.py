@@ -39,6 +39,7 @@ from ptsflow.stores.mongo.place import Place
 from ptsflow.stores.mongo.records import object_id
 from ptsflow.stores.mongo.tasks import MongoTasks
 from ptsflow.stores.rules import check_held, raise_lost
+from ptsflow.stores.store_wait import NO_WAIT, StoreWait
 
 
 class MongoStore:
@@ -51,6 +52,7 @@ class MongoStore:
         any_layout: Open a database of an earlier layout as well, to read it and to ask
             runners to stop.
         place: The collections of the store whose sibling this is.
+        wait: How long to wait for a server that can be written.
     """
 
     is_in_memory = False
@@ -62,11 +64,12 @@ class MongoStore:
         clock: Clock | None = None,
         any_layout: bool = False,
         place: Place | None = None,
+        wait: StoreWait = NO_WAIT,
     ) -> None:
         self._source = url
         self._clock = clock
         self._any_layout = any_layout
-        self._link = Connection(url)
+        self._link = Connection(url, wait)
         self.url = self._link.url
         # Its containers' uids are used nowhere else.
         self.identity = f"mongodb:{self._link.database}"

@@ -291,7 +291,8 @@ def refusal(
         )
     if isinstance(error, (apsw.BusyError, apsw.LockedError)):
         return StoreUnavailable(
-            f"{path}: another process holds it; try again, or find it with `fuser`"
+            f"{path}: another process holds it; try again, or find it with `fuser`",
+            may_pass=True,
         )
     if isinstance(error, apsw.NotADBError):
         return StoreDamaged(f"{path}: expected {what}, found no database; {cure}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from ptsflow.host.clock import Clock
 from ptsflow.stores.sqlite.file import path_of
 from ptsflow.stores.sqlite.store import SqliteStore
+from ptsflow.stores.store_wait import StoreWait
 
 
 class SqliteOpener:
@@ -14,11 +16,16 @@ class SqliteOpener:
 
     @staticmethod
     def open(
-        url: str, *, clock: Clock, upgrade: bool, notice: Callable[[str], None] | None
+        url: str,
+        *,
+        clock: Clock,
+        upgrade: bool,
+        notice: Callable[[str], None] | None,
+        wait: StoreWait,
     ) -> SqliteStore:
         """Return a store; a file of an earlier layout is upgraded if `upgrade` says so."""
         if upgrade:
-            return SqliteStore(url, clock=clock, notice=notice)
+            return wait.through(partial(SqliteStore, url, clock=clock, notice=notice))
         from ptsflow.stores.sqlite.earlier import open_as_is  # noqa: PLC0415 - rarely used.
 
         return open_as_is(url, clock)

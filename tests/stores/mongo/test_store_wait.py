@@ -1,0 +1,82 @@
+"""Opening a MongoDB store while the server is away."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from ptsflow.errors import StoreUnavailable
+from ptsflow.host.clock import since_boot
+from ptsflow.stores import open_store
+from ptsflow.stores.store_wait import StoreWait
+from tests.support.databases import new_database_url
+from tests.support.mongod import Mongod, running
+from tests.support.processes import free_port
+
+
+@pytest.fixture(scope="module")
+def own_replica_set() -> Iterator[Mongod]:
+    """Return a replica set of one that may lose its primary."""
+    with running(replica_set=True) as server:
+        yield server
+
+
+class Told:
+    """What was said, and when."""
+
+    def __init__(self) -> None:
+        self._began = since_boot()
+        self.texts: list[str] = []
+        self.after: list[float] = []
+
+    def __call__(self, text: str) -> None:
+        self.texts.append(text)
+        self.after.append(since_boot() - self._began)
+
+
+@pytest.mark.mongod
+def test_a_replica_set_without_a_primary_is_waited_for_and_that_is_said_at_once(
+    own_replica_set: Mongod,
+) -> None:
+    own_replica_set.command("replSetStepDown", 3, force=True)
+    told = Told()
+    store = open_store(new_database_url(own_replica_set.url), wait=StoreWait(30, told))
+    _, is_new = store.create("feed")
+    store.close()
+
+    assert is_new
+    (text,) = told.texts
+    assert text.startswith("waiting for the store: MongoDB at 127.0.0.1:")
+    assert told.after[0] < 2.5
+
+
+def test_a_server_that_stays_away_is_given_up() -> None:
+    told = Told()
+    began = since_boot()
+    with pytest.raises(StoreUnavailable):
+        open_store(
+            f"mongodb://127.0.0.1:{free_port()}/x?timeoutMS=300",
+            wait=StoreWait(1.5, told),
+        )
+
+    assert len(told.texts) == 1
+    assert 1.5 <= since_boot() - began < 10
+
+
+@pytest.mark.parametrize("code", [socket.EAI_NONAME, socket.EAI_AGAIN])
+def test_an_unknown_host_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise socket.gaierror(code, "unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    told = Told()
+    began = since_boot()
+    with pytest.raises(StoreUnavailable):
+        open_store("mongodb://feeds.example/x", wait=StoreWait(30, told))
+
+    assert told.texts == []
+    assert since_boot() - began < 10

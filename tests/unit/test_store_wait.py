@@ -1,0 +1,113 @@
+"""A store that is away before a run begins is waited for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ptsflow import Workflow, step
+from ptsflow.client.client import Client
+from ptsflow.core.model import ContainerRecord
+from ptsflow.errors import StoreError, StoreUnavailable
+from ptsflow.host.clock import since_boot
+from ptsflow.runner.options import RunOptions
+from ptsflow.runner.planned_run import plan_run
+from ptsflow.runner.run import run_planned
+from ptsflow.stores.memory.store import MemoryStore
+from ptsflow.stores.store_wait import StoreWait
+
+_AWAY = StoreUnavailable("away", may_pass=True)
+
+
+class Once(Workflow):
+    @step
+    def only(self) -> None:
+        pass
+
+
+class Electing(MemoryStore):
+    """A store that is away in the first calls of every kind that a start makes."""
+
+    def __init__(self, away: int) -> None:
+        super().__init__()
+        self._away = dict.fromkeys(("create", "claim", "tasks", "save"), away)
+        self.claims: list[ContainerRecord | None] = []
+
+    def _be_away(self, call: str) -> None:
+        self._away[call] -= 1
+        if self._away[call] >= 0:
+            raise _AWAY
+
+    def create(self, name: str) -> tuple[ContainerRecord, bool]:
+        self._be_away("create")
+        return super().create(name)
+
+    def claim(self, *args: Any, **kwargs: Any) -> ContainerRecord | None:
+        # The claim is made, and its answer is lost.
+        self.claims.append(super().claim(*args, **kwargs))
+        self._be_away("claim")
+        return self.claims[-1]
+
+    def tasks(self, *args: Any, **kwargs: Any) -> Any:
+        self._be_away("tasks")
+        return super().tasks(*args, **kwargs)
+
+    def save(self, record: ContainerRecord) -> None:
+        self._be_away("save")
+        super().save(record)
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+
+def test_a_run_begins_once_and_says_once_that_it_waits() -> None:
+    store, told = Electing(2), []
+    options = RunOptions(store_wait=StoreWait(30))
+    planned = plan_run(Once(), options)
+    events: list[Any] = []
+    report = run_planned(planned, Client(store), [events.append])
+    told = [event.text for event in events if hasattr(event, "text")]
+
+    assert report.ok
+    assert {claim.fence for claim in store.claims if claim is not None} == {1}
+    assert len(store.claims) == 3
+    assert told.count("waiting for the store: away") >= 1
+
+
+def test_without_a_wait_a_run_does_not_begin() -> None:
+    with pytest.raises(StoreUnavailable, match="away"):
+        run_planned(plan_run(Once(), RunOptions()), Client(Electing(1)), [])
+
+
+def test_what_does_not_pass_by_itself_is_not_waited_for() -> None:
+    told: list[str] = []
+    errors = [StoreUnavailable("unknown host"), StoreError("refused login")]
+    began = since_boot()
+    for error in errors:
+
+        def fail(error: StoreError = error) -> None:
+            raise error
+
+        with pytest.raises(StoreError, match=str(error)):
+            StoreWait(30, told.append).through(fail)
+
+    assert told == []
+    assert since_boot() - began < 1
+
+
+def test_a_wait_ends() -> None:
+    told: list[str] = []
+    began = since_boot()
+
+    def fail() -> None:
+        raise _AWAY
+
+    with pytest.raises(StoreUnavailable, match="away"):
+        StoreWait(0.3, told.append).through(fail)
+
+    assert told == ["waiting for the store: away"]
+    assert 0.3 <= since_boot() - began < 3
