@@ -146,8 +146,10 @@ def check_tables(path: Path, connection: apsw.Connection) -> None:
     Raises:
         StoreDamaged: the message names the tables and indexes.
     """
-    found = [sql for (sql,) in connection.execute("SELECT sql FROM sqlite_schema")]
-    missing = missing_from(found)
+    found = connection.execute(
+        "SELECT sql FROM sqlite_schema WHERE typeof(sql) = 'text'"
+    )
+    missing = missing_from(sql for (sql,) in found)
     if missing:
         raise StoreDamaged(
             f"{path}: expected {', '.join(missing)} as in layout {model.SCHEMA}, found "
@@ -155,12 +157,12 @@ def check_tables(path: Path, connection: apsw.Connection) -> None:
         )
 
 
-def missing_from(statements: Iterable[str | None]) -> list[str]:
+def missing_from(statements: Iterable[str]) -> list[str]:
     """Return the names of the tables and indexes in `TABLES` that the statements lack.
 
     A table may have more columns and constraints, in any order. An index may not.
     """
-    texts = {text for text in statements if text is not None}
+    texts = set(statements)
     unseen = [text for text in TABLES if text not in texts]
     if not unseen:
         return []
