@@ -11,6 +11,9 @@
 | the look at dead processes                   | a takeover waits for the lease           |
 | the look at live runners without a lease     | a body is begun beside itself            |
 | the look at what is done                     | what is done is run again                |
+| values made anew for each body               | a body sees what another did to a value  |
+| values read back as they were written        | a first run sees more than a resumed one |
+| classes found by annotations alone           | a stored name is imported                |
 
 The comparison of versions and the one transaction of a batch are tested where stores
 are: `tests/stores/test_contract_tasks.py` fails without either.
@@ -18,15 +21,23 @@ are: `tests/stores/test_contract_tasks.py` fails without either.
 
 from __future__ import annotations
 
+import functools
+import importlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from ptsflow import codec
+from ptsflow.codec import reading
+from ptsflow.executors import attempt
+from tests.api.runs import test_run_values
 from tests.crash import test_owners, test_store_away
 from tests.crash.nest import Nest
 from tests.crash.server import Server
 from tests.support import waiting
+from tests.unit import test_codec
 
 Check = Callable[[str, Nest, Path], None]
 
@@ -125,3 +136,49 @@ def test_a_test_with_a_server_of_its_own_fails_without_it(
     mutated.mutant = mutant
     with pytest.raises(AssertionError):
         check(server, mutated, journal)
+
+
+# -- what is taken out in this process, as no process has to die for it ------------
+
+
+def _import(_tag: str, name: str, _place: object) -> object:
+    module, _, attribute = name.rpartition(".")
+    raise AssertionError(getattr(importlib.import_module(module), attribute))
+
+
+#: By the name of a mutant: where it is put in, what is put there, and what notices.
+IN_PROCESS: dict[str, tuple[object, str, object, Callable[[], None]]] = {
+    "shared_values": (
+        attempt.Value,
+        "read",
+        functools.cache(attempt.Value.read),
+        lambda: test_run_values.test_what_one_body_does_to_a_value_no_other_body_sees(
+            "memory:"
+        ),
+    ),
+    "plain_values": (
+        codec,
+        "decode",
+        lambda text, _hint=None: json.loads(text),
+        lambda: test_run_values.test_a_step_sees_what_a_resumed_run_would_show_it(
+            "memory:"
+        ),
+    ),
+    "imported_classes": (
+        reading,
+        "_lead",
+        _import,
+        test_codec.test_a_class_that_a_stored_value_names_is_never_imported,
+    ),
+}
+
+
+@pytest.mark.parametrize("mutant", IN_PROCESS)
+def test_a_test_of_values_fails_without_it(
+    mutant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, name, wrong, check = IN_PROCESS[mutant]
+    check()
+    monkeypatch.setattr(place, name, wrong)
+    with pytest.raises(AssertionError):
+        check()

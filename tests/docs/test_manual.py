@@ -14,6 +14,8 @@ import pytest
 import ptsflow
 from ptsflow.cli.main import commands
 from ptsflow.workflow.step_options import GivenOptions
+from tests.crash.mutants import MUTANTS
+from tests.crash.test_mutants import IN_PROCESS
 from tests.docs.blocks import blocks_of, commands_of, environment
 from tests.support.processes import ROOT
 
@@ -149,3 +151,16 @@ def test_the_manual_names_all_that_is_public(name: str) -> None:
     texts = [path.read_text(encoding="utf-8") for path in DOCUMENTS]
 
     assert any(re.search(rf"\b{name}\b", text) for text in texts)
+
+
+def test_each_promise_names_tests_and_mutants_that_exist() -> None:
+    promises, tried = text_of("guarantees").split("## What happens after a crash")
+    numbers = re.findall(r"^(\d)\. ", promises, re.MULTILINE)
+    rows = re.findall(r"^\| (\d) .+?\| (.+) \| (.+) \|$", tried, re.MULTILINE)
+
+    assert [number for number, _, _ in rows] == numbers
+    for _, tests, mutants in rows:
+        assert all((ROOT / name).exists() for name in re.findall(r"`(.+?)`", tests))
+        named = set(re.findall(r"`(.+?)`", mutants))
+        assert named
+        assert named <= MUTANTS.keys() | IN_PROCESS.keys()

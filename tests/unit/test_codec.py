@@ -350,3 +350,11 @@ def test_the_advice_for_a_table_loses_nothing(
     with pytest.raises(NotStorable) as caught:
         codec.encode(table)
     assert f"a {name} cannot be stored; {advice}" in str(caught.value)
+
+
+def test_a_class_that_a_stored_value_names_is_never_imported() -> None:
+    """Whoever can write to the store cannot choose what code runs."""
+    tree = {"$": "dataclass", "n": "fractions.Fraction", "v": {}}
+
+    with pytest.raises(StoredValueError):
+        codec.from_tree([tree])
