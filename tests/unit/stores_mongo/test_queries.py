@@ -149,7 +149,7 @@ def test_the_ledger_keeps_the_last_twenty_attempts(
     for number in range(2, 25):
         change = ended(swap(one(mocked, uid, "one")), number)
         write = write_of(ObjectId(uid), change, Committer(None), None)
-        ((request, _),) = requests_of([write])
+        ((request, _),) = requests_of([write], 1)
         assert isinstance(request, UpdateOne)
         database("ptsflow_tasks").update_one(request._filter, request._doc)
 
