@@ -55,6 +55,7 @@ def test_a_file_that_cannot_be_made_is_why_no_process_starts(
 ) -> None:
     lock = tmp_path / "absent" / "x.lock"
     processes = Processes(refer(Whose), Setting("c", {}), lock)
+    assert processes._fork_client is not None
     assert processes._fork_client.has_ended.wait(20)
     processes.stop()
 

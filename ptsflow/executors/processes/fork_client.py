@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -13,7 +14,9 @@ from multiprocessing.connection import Connection
 
 from ptsflow.executors.processes.messages import (
     Exited,
+    Failed,
     Kill,
+    Refused,
     Setting,
     Spawn,
     pack,
@@ -44,7 +47,21 @@ class WorkerProcess:
         #: Whether the process has closed its output: nothing more can come.
         self.is_output_closed = False
         self.exited: Exited | None = None
+        self._refused = ""
         self.has_exited = threading.Event()
+
+    @property
+    def refusal(self) -> str:
+        """Why the system granted no process; "" if it did, or has not yet."""
+        exited = self.exited
+        if self.pid is None and exited is not None and exited.status == os.EX_TEMPFAIL:
+            return "it was granted no thread"
+        return self._refused
+
+    def refuse(self, why: str) -> None:
+        """Note that there is no process."""
+        self._refused = why
+        self.has_exited.set()
 
     def drain(self) -> bytes:
         """Return printed output, with all that was printed before this call.
@@ -112,7 +129,12 @@ class ForkClient:
         self._listener = threading.Thread(
             target=self._listen, name="ptsflow-fork-client", daemon=True
         )
-        self._listener.start()
+        try:
+            self._listener.start()
+        except RuntimeError as error:
+            ours.close()  # the fork server ends by that
+            self._process.wait()
+            raise OSError(errno.EAGAIN, str(error)) from None
 
     def spawn(self) -> WorkerProcess:
         """Return a new worker process.
@@ -170,14 +192,18 @@ class ForkClient:
         with contextlib.suppress(OSError):
             while data := self._receive():
                 message = read_exit(data)
-                if isinstance(message, Exited):
-                    with self._lock:
-                        worker = self._workers.pop(message.number, None)
-                    if worker is not None:
-                        worker.exited = message
-                        worker.has_exited.set()
-                else:
+                if isinstance(message, Failed):
                     self.problem = message.why
+                    continue
+                with self._lock:
+                    worker = self._workers.pop(message.number, None)
+                if worker is None:
+                    continue
+                if isinstance(message, Refused):
+                    worker.refuse(message.why)
+                else:
+                    worker.exited = message
+                    worker.has_exited.set()
         try:
             self._process.wait(timeout=_END_TIMEOUT)
         except subprocess.TimeoutExpired:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import socket
@@ -31,7 +32,14 @@ from ptsflow.core import texts
 from ptsflow.errors import PtsflowError
 from ptsflow.executors.processes import worker
 from ptsflow.executors.processes.fork_client import RUNNER_SIGNALS
-from ptsflow.executors.processes.messages import Exited, Failed, Kill, pack, read_order
+from ptsflow.executors.processes.messages import (
+    Exited,
+    Failed,
+    Kill,
+    Refused,
+    pack,
+    read_order,
+)
 from ptsflow.host import container_lock
 from ptsflow.workflow import loading
 from ptsflow.workflow.workflow import Workflow
@@ -125,19 +133,34 @@ class _ForkServer:
                 if number == order.number:
                     _kill_group_of(pid)
             return
+        try:
+            self._fork(order.number, descriptors)
+        except OSError as error:
+            # If the runner is gone, `serve` sees that next.
+            with contextlib.suppress(OSError):
+                self._runner.sendall(pack(Refused(order.number, str(error))))
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _fork(self, number: int, descriptors: list[int]) -> None:
+        """Fork a worker process.
+
+        Raises:
+            OSError: the system grants no process, or no file descriptors.
+        """
+        if len(descriptors) != 2:  # noqa: PLR2004 - connection and output
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)  # noqa: FBT003 - takes no keyword
         server = os.getpid()
         pid = os.fork()
         if pid == 0:
             self._become_worker(server, *descriptors)
-        with contextlib.suppress(
-            OSError
-        ):  # whichever process runs first makes the group
+        # Whichever process runs first makes the group.
+        with contextlib.suppress(OSError):
             os.setpgid(pid, pid)
-        self._numbers[pid] = order.number
-        for descriptor in descriptors:
-            os.close(descriptor)
+        self._numbers[pid] = number
 
     def _reap(self) -> None:
         """Report the worker processes that ended."""

@@ -46,6 +46,13 @@ class Exited(Message, frozen=True, tag=True, array_like=True):
     memory: int
 
 
+class Refused(Message, frozen=True, tag=True, array_like=True):
+    """From the fork server: the system granted no process. Others are not touched."""
+
+    number: int
+    why: str
+
+
 class Failed(Message, frozen=True, tag=True, array_like=True):
     """From the fork server: it cannot start or cannot import the workflow, and ends."""
 
@@ -139,6 +146,6 @@ class Lost(Message, frozen=True, tag=True, array_like=True):
 
 pack = Encoder().encode
 read_order = Decoder(Spawn | Kill).decode
-read_exit = Decoder(Exited | Failed).decode
+read_exit = Decoder(Exited | Refused | Failed).decode
 read_task = Decoder(Setting | Assignment | Cancel | CheckpointAnswer).decode
 read_report = Decoder(WorkerReady | Progressing | Checkpoint | BodyEnded).decode

@@ -127,8 +127,11 @@ class Worker:
 
     def serve(self) -> None:
         """Run bodies as they are assigned."""
+        try:
+            threading.Thread(target=self._listen, daemon=True).start()
+        except RuntimeError:
+            os._exit(os.EX_TEMPFAIL)  # as if the fork had been refused
         self._send(WorkerReady(os.getpid()))
-        threading.Thread(target=self._listen, daemon=True).start()
         while True:
             self._has_work.acquire()
             self._reported_at = 0.0
