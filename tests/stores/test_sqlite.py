@@ -290,31 +290,6 @@ def test_a_write_past_the_limit_of_file_sizes_is_a_full_disk(path: Path) -> None
 # -- moved away ----------------------------------------------------------------
 
 
-def test_the_holder_notices_that_the_file_was_taken_away(
-    store: SqliteStore, path: Path
-) -> None:
-    uid = filled(store)
-    record = held(store, uid)
-    path.rename(path.with_name("away.db"))
-    message = (
-        f"{path}: expected the file that was opened, found it removed or replaced; "
-        "stop what did that, and run again"
-    )
-
-    with pytest.raises(StoreDamaged) as caught:
-        store.renew(uid, record.fence, LEASE)
-    assert str(caught.value) == message
-    path.write_text("another")
-    with pytest.raises(StoreDamaged) as caught:
-        store.renew(uid, record.fence, LEASE)
-    assert str(caught.value) == message
-    # A run whose end is recorded in a file that is gone would seem to have succeeded.
-    with pytest.raises(StoreDamaged) as caught:
-        store.release(record)
-    assert str(caught.value) == message
-    path.unlink()
-
-
 # -- processes and threads -------------------------------------------------------
 
 

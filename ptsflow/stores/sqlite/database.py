@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import threading
@@ -56,6 +57,8 @@ class Kind(Struct, frozen=True):
     refusal: Callable[[Path, apsw.Error, int], StoreError]
     #: The advice to the user of a damaged file.
     cure: Callable[[Path], str]
+    #: The length of the log, in pages, from which it is written back into the file.
+    longest_log: int
 
 
 class Database:
@@ -81,11 +84,13 @@ class Database:
             if other.path == path and other.pid:
                 other.check_use()
         kind.prepare(path)
+        self._names = (str(path), f"{path}-wal")
         # The user of a `Client` and a run that was given it may call the store at once.
         self._turn = threading.RLock()
         self.connection = self.read(kind.connect, path, patience)
         self._layout = self.connection.pragma("user_version")
-        self._inode = path.stat().st_ino
+        self._opened = self._found()
+        self._pages = _follow_log(self.connection)
         self.execute = self.connection.cursor().execute
         self.changes = self.connection.changes
         self._instances.add(self)
@@ -93,11 +98,19 @@ class Database:
     def another(self) -> Database:
         """Return another connection to the same file."""
         self.check_use()
-        return Database(self.path, self._kind, self.patience)
+        self.check_place()
+        other = Database(self.path, self._kind, self.patience)
+        if other._opened != self._opened:
+            other.close()
+            self.check_place()
+        return other
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
         if self.pid == os.getpid():
+            if not self.is_in_place():
+                # SQLite would write a log into a file to which the log does not belong.
+                self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self.connection.close()
             self.pid = 0
 
@@ -114,11 +127,11 @@ class Database:
         )
 
     def check_place(self) -> None:
-        """Raise if the file was removed or replaced, because writes would be lost."""
+        """Raise if the file or its log was removed or replaced: writes would be lost."""
         if not self.is_in_place():
             raise StoreDamaged(
-                f"{self.path}: expected the file that was opened, found it removed or "
-                "replaced; stop what did that, and run again"
+                f"{self.path}: expected the file and the -wal beside it that were opened, "
+                "found one moved, removed or replaced; stop what did that, and run again"
             )
 
     def _check_layout(self) -> None:
@@ -131,11 +144,18 @@ class Database:
             )
 
     def is_in_place(self) -> bool:
-        """Return whether the path still leads to the file that was opened."""
+        """Return whether the path still leads to the file and log that were opened."""
         try:
-            return self.path.stat().st_ino == self._inode
+            # A connection that was closed as the last one has removed its log itself.
+            return not self.pid or self._found() == self._opened
         except OSError:
             return False
+
+    def _found(self) -> tuple[int, ...]:
+        """Return the devices and inodes of the file and its log."""
+        # SQLite keeps the log while a connection is open.
+        file, log = map(os.stat, self._names)
+        return file.st_dev, file.st_ino, log.st_dev, log.st_ino
 
     def raise_damaged(self, what: str) -> Never:
         """Raise because the check value of `what` does not fit."""
@@ -215,4 +235,25 @@ class Database:
             if self.connection.in_transaction:
                 execute("ROLLBACK")
             raise
+        # Look after the commit: what was written to a file that is gone is not
+        # acknowledged, nor written from its log into another file.
+        self.check_place()
+        if self._pages[0] >= self._kind.longest_log:
+            with contextlib.suppress(apsw.Error):
+                self.connection.wal_checkpoint()
         return answer
+
+
+def _follow_log(connection: apsw.Connection) -> list[int]:
+    """Return a list whose one item is the length of the log, in pages, as of now.
+
+    No checkpoint is made at a commit any more.
+    """
+    pages = [0]
+
+    def note(_connection: apsw.Connection, _database: str, count: int) -> int:
+        pages[0] = count
+        return apsw.SQLITE_OK
+
+    connection.set_wal_hook(note)
+    return pages

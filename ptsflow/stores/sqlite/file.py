@@ -8,7 +8,9 @@ closing any other descriptor of it would drop this process's locks on it.
 from __future__ import annotations
 
 import errno
+import glob
 import os
+import re
 import stat
 from collections.abc import Callable
 from functools import partial
@@ -46,8 +48,13 @@ Upgrade = Callable[[Path, apsw.Connection], None]
 
 _WHAT = "a ptsflow store"
 
+#: A log that starts over early is written in place: a sync that need not record a longer
+#: file takes about half the time.
+_LONGEST_LOG = 250
+
 _MOUNTS = Path("/proc/self/mountinfo")
 _SMALLEST_PAGE = 512
+_DRAFT = re.compile(r"\.[0-9a-f]{32}\Z")
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -162,6 +169,8 @@ def exists(path: Path, what: str) -> bool:
         raise StoreURLError(
             f"{path}: expected a file, found {kind}; name a file in the URL"
         )
+    if found.st_nlink > 1:
+        _refuse_links(path, found)
     # SQLite would take what is shorter than any page for a new database.
     if found.st_size < _SMALLEST_PAGE:
         size = f"a file of {found.st_size} bytes" if found.st_size else "an empty file"
@@ -187,7 +196,24 @@ def make_file(path: Path, fill: Callable[[Path], None]) -> None:
             return
         atomic_files.sync(path.parent)
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)
+
+
+def _refuse_links(path: Path, found: os.stat_result) -> None:
+    """Refuse a file with other names; remove a draft's, which `make_file` left if killed.
+
+    If a file were opened by two names, each would have a log of its own.
+    """
+    for each in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if _DRAFT.search(each.name) and os.path.samestat(each.lstat(), found):
+            each.unlink(missing_ok=True)
+    count = path.stat().st_nlink
+    if count > 1:
+        raise StoreDamaged(
+            f"{path}: expected a file with this name alone, found one with {count} names "
+            f"(hard links); remove the others (find them with find -inum {found.st_ino}), "
+            "or make this one a copy"
+        )
 
 
 def _fill(path: Path) -> None:
@@ -265,9 +291,6 @@ def _set_up(path: Path, connection: apsw.Connection) -> None:
         ("mmap_size", 0),
         ("trusted_schema", "OFF"),
         ("cell_size_check", "ON"),
-        # A log that starts over early is written in place: a sync that need not record
-        # a longer file takes about half the time.
-        ("wal_autocheckpoint", 250),
     ):
         connection.pragma(name, value)
     connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
@@ -327,4 +350,5 @@ def unmade(path: Path, error: OSError) -> StoreError:
 
 def kind(upgrade: Upgrade) -> Kind:
     """Return what `Database` is to know of a store's file."""
-    return Kind(prepare, partial(connect, upgrade=upgrade), _refusal, cure)
+    connect_to = partial(connect, upgrade=upgrade)
+    return Kind(prepare, connect_to, _refusal, cure, _LONGEST_LOG)

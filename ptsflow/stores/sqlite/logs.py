@@ -63,6 +63,7 @@ _READ = (
 
 _WHAT = "the log lines of a ptsflow store"
 _CURE = "move it away to start over"
+_LONGEST_LOG = 1000
 
 
 class SqliteLogs:
@@ -224,4 +225,4 @@ def _refusal(path: Path, error: apsw.Error, system: int) -> StoreError:
     return refusal(path, error, system, what=_WHAT, cure=_CURE)
 
 
-_LOGS = Kind(_prepare, _connect, _refusal, lambda _: _CURE)
+_LOGS = Kind(_prepare, _connect, _refusal, lambda _: _CURE, _LONGEST_LOG)
