@@ -22,7 +22,7 @@ from ptsflow.core.model import (
     Status,
     Stop,
 )
-from ptsflow.errors import PtsflowError, StoreDamaged, StoreFull, StoreUnavailable
+from ptsflow.errors import PtsflowError, StoreFull, StoreUnavailable
 from ptsflow.stores.sqlite import statements
 from ptsflow.stores.sqlite.store import SqliteStore
 from tests.stores.making import (

@@ -89,7 +89,11 @@ class Database:
         self._turn = threading.RLock()
         self.connection = self.read(kind.connect, path, patience)
         self._layout = self.connection.pragma("user_version")
-        self._opened = self._found()
+        try:
+            self._opened = self._found()
+        except OSError:
+            self.connection.close()
+            raise self._moved() from None
         self._pages = _follow_log(self.connection)
         self.execute = self.connection.cursor().execute
         self.changes = self.connection.changes
@@ -129,10 +133,13 @@ class Database:
     def check_place(self) -> None:
         """Raise if the file or its log was removed or replaced: writes would be lost."""
         if not self.is_in_place():
-            raise StoreDamaged(
-                f"{self.path}: expected the file and the -wal beside it that were opened, "
-                "found one moved, removed or replaced; stop what did that, and run again"
-            )
+            raise self._moved()
+
+    def _moved(self) -> StoreDamaged:
+        return StoreDamaged(
+            f"{self.path}: expected the file and the -wal beside it that were opened, "
+            "found one moved, removed or replaced; stop what did that, and run again"
+        )
 
     def _check_layout(self) -> None:
         """Raise if another process upgraded the file after this one opened it."""
