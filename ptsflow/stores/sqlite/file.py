@@ -7,7 +7,6 @@ closing any other descriptor of it would drop this process's locks on it.
 
 from __future__ import annotations
 
-import errno
 import glob
 import os
 import re
@@ -24,15 +23,15 @@ from ptsflow.core import model
 from ptsflow.errors import (
     StoreDamaged,
     StoreError,
-    StoreFull,
     StoreUnavailable,
     StoreURLError,
 )
 from ptsflow.host import atomic_files, paths
 from ptsflow.stores.sqlite import layout
-from ptsflow.stores.sqlite.database import UNFIT, Kind
+from ptsflow.stores.sqlite.database import Kind
 from ptsflow.stores.sqlite.layout import APPLICATION_ID, check_layout, cure
 from ptsflow.stores.sqlite.left_log import check_whole, look_at_log
+from ptsflow.stores.sqlite.refusals import refusal, unmade
 
 #: File systems on which SQLite loses data: its locks and its shared memory do not work
 #: between machines.
@@ -55,7 +54,6 @@ _LONGEST_LOG = 250
 _MOUNTS = Path("/proc/self/mountinfo")
 _SMALLEST_PAGE = 512
 _DRAFT = re.compile(r"\.[0-9a-f]{32}\Z")
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def path_of(url: str) -> Path:
@@ -296,56 +294,8 @@ def _set_up(path: Path, connection: apsw.Connection) -> None:
     connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
 
 
-def refusal(
-    path: Path,
-    error: apsw.Error,
-    system: int = 0,
-    *,
-    what: str,
-    cure: str,
-) -> StoreError:
-    """Return what an error of SQLite means to whoever uses the file."""
-    if isinstance(error, apsw.FullError) or (
-        isinstance(error, apsw.IOError) and system in _NO_ROOM
-    ):
-        return StoreFull(
-            f"{path}: the disk is full and nothing of the last write was kept; "
-            "make room and run it again"
-        )
-    if isinstance(error, (apsw.BusyError, apsw.LockedError)):
-        return StoreUnavailable(
-            f"{path}: another process holds it; try again, or find it with `fuser`",
-            may_pass=True,
-        )
-    if isinstance(error, apsw.NotADBError):
-        return StoreDamaged(f"{path}: expected {what}, found no database; {cure}")
-    if isinstance(error, apsw.CorruptError):
-        return StoreDamaged(
-            f"{path}: expected {what}, found a damaged one ({error}); {cure}"
-        )
-    if isinstance(error, UNFIT):
-        return StoreDamaged(
-            f"{path}: expected {what}, found rows that cannot be so ({error}); {cure}"
-        )
-    return StoreUnavailable(
-        f"{path}: cannot be read and written ({error}); check the disk and permissions"
-    )
-
-
 def _refusal(path: Path, error: apsw.Error, system: int) -> StoreError:
     return refusal(path, error, system, what=_WHAT, cure=cure(path))
-
-
-def unmade(path: Path, error: OSError) -> StoreError:
-    """Return what an error of the system means where a file was to be made."""
-    if error.errno in _NO_ROOM:
-        return StoreFull(
-            f"{path}: the disk is full and the file cannot be made; make room"
-        )
-    return StoreUnavailable(
-        f"{path}: cannot be made or opened ({error.strerror}); "
-        "check the folder and its permissions, or choose another file"
-    )
 
 
 def kind(upgrade: Upgrade) -> Kind:

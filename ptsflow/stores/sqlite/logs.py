@@ -22,10 +22,9 @@ from ptsflow.stores.sqlite.database import Database, Kind
 from ptsflow.stores.sqlite.file import (
     exists,
     make_file,
-    refusal,
-    unmade,
 )
 from ptsflow.stores.sqlite.layout import check_application
+from ptsflow.stores.sqlite.refusals import refusal, unmade
 from ptsflow.stores.sqlite.rows import Row, number
 
 #: "ptsl", in the file's header.

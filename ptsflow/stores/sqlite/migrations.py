@@ -26,8 +26,8 @@ from ptsflow.host import atomic_files
 from ptsflow.host.clock import Clock
 from ptsflow.stores.layouts import Holder, refuse_held
 from ptsflow.stores.sqlite import layout3
-from ptsflow.stores.sqlite.file import unmade
 from ptsflow.stores.sqlite.layout import check_tables
+from ptsflow.stores.sqlite.refusals import unmade
 
 #: For the copy, for the log of the transaction, and for the file as it grows.
 _ROOM = 3
