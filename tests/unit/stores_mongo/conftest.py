@@ -12,6 +12,7 @@ from ptsflow.core.model import ContainerRecord
 from ptsflow.stores.mongo import logs, store
 from ptsflow.stores.mongo.documents import Raw
 from ptsflow.stores.mongo.store import MongoStore
+from ptsflow.stores.store_wait import NO_WAIT, StoreWait
 from tests.stores.making import Ticker, owner
 from tests.unit.stores_mongo.mock_database import MockConnection, compare_timestamps
 
@@ -24,7 +25,7 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Collections:
     compare_timestamps(monkeypatch)
     connection = MockConnection()
 
-    def connect(_url: str) -> MockConnection:
+    def connect(_url: str, _wait: StoreWait = NO_WAIT) -> MockConnection:
         return connection
 
     monkeypatch.setattr(store, "Connection", connect)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import bson
@@ -44,6 +44,11 @@ class MockConnection(Connection):
         """Return a collection; mongomock would take any write concern."""
         del durable
         return cast("Collection[Raw]", MockCollection(self._mocked[name]))
+
+    def collections(self, names: Iterable[str]) -> dict[str, object]:
+        """Return which collections exist; mongomock gives them no unique ids."""
+        there = self._mocked.list_collection_names()
+        return {name: name for name in names if name in there}
 
     def close(self) -> None:
         """Keep the database, for another store to open it."""
@@ -91,6 +96,10 @@ class Found:
 
     def sort(self, *order: Any) -> Found:
         self._cursor.sort(*order)
+        return self
+
+    def skip(self, count: int) -> Found:
+        self._cursor.skip(count)
         return self
 
     def limit(self, count: int) -> Found:
