@@ -167,9 +167,9 @@ def test_a_claim_stamps_open_tasks_that_an_earlier_fence_held(
     tasks.update_one({"name": "b"}, {"$set": {"held": 1}})
     tasks.update_one({"name": "c"}, {"$set": {"held": 3}})
     held: dict[str, dict[str, object]] = {}
-    mocked._tasks.stamp(ObjectId(uid), 2)
+    list(mocked._tasks.stamp(ObjectId(uid), 2))
     held["claimed"] = {raw["name"]: raw["held"] for raw in tasks.find()}
-    mocked._tasks.stamp_released(ObjectId(uid), 2)
+    list(mocked._tasks.stamp_released(ObjectId(uid), 2))
     held["released"] = {raw["name"]: raw["held"] for raw in tasks.find()}
 
     assert held == {
