@@ -6,7 +6,7 @@
 | `ptsflow_tasks`      | a task, with its payloads where they are small              |
 | `ptsflow_payloads`   | a payload over 1 MiB: three of 8 MiB do not fit a document  |
 | `ptsflow_logs`       | some lines that an attempt logged                           |
-| `ptsflow_meta`       | the version of this layout                                  |
+| `ptsflow_meta`       | the version of this layout; deletions under way             |
 
 A payload field holds JSON text, or the id of a document in `ptsflow_payloads`. Times are
 BSON dates. The document classes have no connection: each store passes its own collections

@@ -84,6 +84,7 @@ class MongoStore:
         # Calls whose answer was lost, so that their writes may be stored or not.
         self._made: dict[str, ObjectId] = {}
         self._deleted: set[str] = set()
+        self._has_finished_deletions = False
         try:
             if place is not None and place.is_noted:
                 self._place.inherit(place)
@@ -166,18 +167,40 @@ class MongoStore:
 
     def delete(self, uid: str) -> bool:
         """Delete a container and its tasks, unless a live lease holds it."""
+        self._finish_deletions()
         container = object_id(uid)
         again = uid in self._deleted
         self._deleted.add(uid)
+        mark = {"_id": f"{_DELETING}{uid}"}
+        with self._link.call():
+            self._meta.replace_one(mark, mark, upsert=True)
         with self._link.call():
             gone = self._containers.delete(container)
             if not gone and again:
                 gone = self._containers.get(container) is None
-        if gone:
-            self._tasks.delete(container)
-            self._link.delete_all(self._lines, {"container": container})
+        self._erase(mark["_id"], is_gone=gone)
         self._deleted.discard(uid)
         return gone
+
+    def _finish_deletions(self) -> None:
+        """Delete what a deletion left that was killed; once is enough."""
+        if self._has_finished_deletions:
+            return
+        with self._link.call():
+            marks = list(self._meta.find({"_id": {"$regex": f"^{_DELETING}"}}))
+        for mark in marks:
+            container = object_id(mark["_id"].removeprefix(_DELETING))
+            self._erase(mark["_id"], is_gone=self._containers.get(container) is None)
+        self._has_finished_deletions = True
+
+    def _erase(self, mark: str, *, is_gone: bool) -> None:
+        """Delete what a container that is gone had, and then the mark of its deletion."""
+        if is_gone:
+            container = object_id(mark.removeprefix(_DELETING))
+            self._tasks.delete(container)
+            self._link.delete_all(self._lines, {"container": container})
+        with self._link.call():
+            self._meta.delete_one({"_id": mark})
 
     def claim(
         self, uid: str, owner: Owner, lease_ms: int, *, dead: int | None = None
@@ -284,5 +307,8 @@ class MongoStore:
         return self._tasks.tallies({uid: object_id(uid) for uid in uids})
 
 
+#: A deletion marks its container in `ptsflow_meta`, under this word and the uid, before
+#: it deletes the first document. If it is killed, a later deletion finishes it.
+_DELETING = "deleting:"
 #: How many times a lease is renewed before it would end, while a claim goes on.
 _RENEWALS = 6

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from bson import ObjectId
+from pymongo.collection import Collection
 from pymongo.database import Database
 
 from ptsflow.errors import LeaseLost, StoreUnavailable
 from ptsflow.stores.mongo.connection import Connection
+from ptsflow.stores.mongo.containers import MongoContainers
 from ptsflow.stores.mongo.store import MongoStore
 from ptsflow.stores.mongo.tasks import MongoTasks
-from tests.stores.making import LEASE, drop, filled, held, names, owner, swap
+from tests.stores.making import LEASE, chunk, drop, filled, held, names, owner, swap
 from tests.support.databases import Ear, Raw, listening
 
 pytestmark = pytest.mark.mongod
@@ -216,3 +218,51 @@ def test_a_wide_container_is_reset_and_deleted_in_parts(
     assert database.ptsflow_tasks.count_documents({}) == 0
     deletes = [c["deletes"] for c in ear.commands if c.get("delete") == "ptsflow_tasks"]
     assert len(deletes) >= 2
+
+
+@pytest.mark.parametrize("step", ["containers.delete", "payloads", "tasks", "logs"])
+def test_a_deletion_that_is_killed_is_finished_by_the_next_one(
+    store: MongoStore,
+    other: MongoStore,
+    uid: str,
+    database: Database[Raw],
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+) -> None:
+    logs = store.logs()
+    logs.put(uid, [chunk("a line")])
+    logs.close()
+    with monkeypatch.context() as patch:
+        _kill_at(patch, step)
+        with pytest.raises(_Killed):
+            store.delete(uid)
+    there = other.container("feed")
+    another, _ = other.create("another")
+
+    assert other.delete(another.uid)
+    assert (there is not None) == (step == "containers.delete")
+    if there is not None:
+        assert len(names(other, uid)) == _TASKS
+        assert other.delete(uid)
+    for name in ("ptsflow_tasks", "ptsflow_logs", "ptsflow_containers"):
+        assert database[name].count_documents({}) == 0
+    assert [raw["_id"] for raw in database.ptsflow_meta.find()] == ["schema"]
+
+
+def _kill_at(patch: pytest.MonkeyPatch, step: str) -> None:
+    """Have a deletion killed when it comes to a step."""
+    if step == "containers.delete":
+        patch.setattr(MongoContainers, "delete", _raise_killed)
+        return
+    real = Connection.delete_all
+
+    def delete_all(self: Connection, collection: Collection[Raw], query: Raw) -> None:
+        if collection.name == f"ptsflow_{step}":
+            raise _Killed
+        real(self, collection, query)
+
+    patch.setattr(Connection, "delete_all", delete_all)
+
+
+def _raise_killed(*_: object) -> None:
+    raise _Killed
