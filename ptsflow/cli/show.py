@@ -28,6 +28,7 @@ from ptsflow.client.lease import still_working
 from ptsflow.core import attempt_ledger, counts
 from ptsflow.core.model import Cause, ContainerRecord, Status, TaskRecord
 from ptsflow.core.resume import changed
+from ptsflow.core.sources import outdated
 from ptsflow.display import as_json, layout, tables
 from ptsflow.display import format as fmt
 from ptsflow.display.format import Line
@@ -99,6 +100,7 @@ def _page(record: ContainerRecord, tasks: list[TaskRecord], now: int) -> list[Li
         remarks=[
             _unknown(record, tasks) or _remark(record, status, now),
             _changed(record, tasks),
+            _outdated(record, tasks),
         ],
     )
 
@@ -119,6 +121,18 @@ def _changed(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
     if not steps:
         return ""
     return f"changed since it ran: {fmt.names(list(steps))}; run it with --changed"
+
+
+def _outdated(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
+    """Say what was made from other results than its sources have now."""
+    found = [task.name for task in outdated(record.plan, tasks)]
+    if not found:
+        return ""
+    words = typed(["ptsflow", "reset", record.name, "--step", found[0]])
+    return (
+        "made from other results than its sources have now: "
+        f"{fmt.names(found)}; to run it again: {words}"
+    )
 
 
 def _remark(record: ContainerRecord, stands: Status, now: int) -> str:

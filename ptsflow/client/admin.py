@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from msgspec.structs import replace
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from ptsflow.client.lease import acquire
 from ptsflow.core import attempt_ledger, transitions
 from ptsflow.core.model import Cause, Change, ContainerRecord, Status, Stop, TaskRecord
-from ptsflow.core.plan import downstream
+from ptsflow.core.sources import behind, doubted, is_behind, is_finished
 from ptsflow.errors import (
     ContainerNotFound,
     LeaseLost,
@@ -37,6 +37,8 @@ def reset(
 ) -> list[str]:
     """Forget results, so that tasks run again; return the names of those forgotten.
 
+    What waits for them is done again as well, where other results come of them.
+
     Args:
         store: where the container is.
         container: which one.
@@ -52,17 +54,33 @@ def reset(
         tasks = store.tasks(held.uid)
         chosen = resettable(held, tasks, step=step, with_downstream=with_downstream)
         again = [task for task in tasks if task.name in chosen]
-        marks = [task for task in tasks if step is not None and _is_finisher(task)]
-        for task in again:
+        if step is not None:
+            doubts = set() if with_downstream else _behind(held, tasks, step)
+            left = (task for task in tasks if task.name not in chosen)
+            changes.extend(_left_behind(left, doubts, held.fence))
+        # Dependents come first: if only a part is written, their sources are still there.
+        for task in reversed(again):
             after = transitions.reset(task, fence=held.fence)
             ended = attempt_ledger.between(task, after, now=clock())
             changes.append(Change(task, after, ended))
-        changes += [
-            Change(task, transitions.carry_on(task, fence=held.fence))
-            for task in marks
-            if task.name not in chosen
-        ]
     return [task.name for task in again]
+
+
+def _left_behind(
+    tasks: Iterable[TaskRecord], doubts: Collection[str], fence: int
+) -> Iterator[Change]:
+    """Yield the changes of tasks that a reset leaves as they are done.
+
+    The rest of the workflow is needed again. The tasks of `doubts` wait for what was reset.
+    """
+    for task in tasks:
+        after = task
+        if _is_finisher(task):
+            after = transitions.carry_on(after, fence=fence)
+        if task.name in doubts and is_finished(task):
+            after = doubted(after, fence=fence)
+        if after is not task:
+            yield Change(task, replace(after, version=task.version + 1))
 
 
 def resettable(
@@ -88,14 +106,20 @@ def resettable(
             f"container {container.name!r}: there is no step or task {step!r}"
             f"{similar(step, [*steps, *names])}; it has {', '.join(steps) or 'none'}"
         )
-    single = {step} if step in names else set()
-    first = step if step in steps else names[step]
-    behind = downstream(container.plan, [first])
-    if not with_downstream:
-        behind = {first}
-    if step not in steps:
-        behind.discard(first)
-    return begun & (single | {t.name for t in tasks if t.step in behind})
+    chosen = {task.name for task in tasks if step in (task.name, task.step)}
+    if with_downstream:
+        chosen |= _behind(container, tasks, step)
+    return begun & chosen
+
+
+def _behind(
+    container: ContainerRecord, tasks: Sequence[TaskRecord], name: str
+) -> set[str]:
+    """Return the tasks that wait for a step, or for one task, however indirectly."""
+    item = next((task for task in tasks if task.name == name and task.key), None)
+    step, key = (name, None) if item is None else (item.step, item.key)
+    found = behind(container.plan, step, key)
+    return {task.name for task in tasks if is_behind(task, found)}
 
 
 def mark(

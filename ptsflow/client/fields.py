@@ -118,6 +118,8 @@ def applied(task: TaskRecord, values: dict[str, Any], now: int) -> TaskRecord:
         fields.setdefault("percentage_complete", 100.0)
     elif task.is_complete and not complete:
         fields = _REOPENED | fields
+    if "result" in fields:
+        fields["result_hash"] = texts.hash_of(fields["result"])
     if status is not task.status:
         fields |= {"status": status, "due": None, "cause": Cause.NONE}
     return replace(task, **fields)

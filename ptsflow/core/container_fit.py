@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 from ptsflow.core.model import ContainerRecord, Status
+from ptsflow.core.plan import Plan
 
 
 def other_values(
@@ -26,18 +27,33 @@ def other_values(
 
 
 def is_former(
-    record: ContainerRecord, workflow: str, parameters: Mapping[str, str]
+    record: ContainerRecord, plan: Plan, parameters: Mapping[str, str]
 ) -> bool:
     """Whether a container with fewer parameters in its name is the run's own.
 
     It is, if it is not finished; or if a run that had all the parameters continued it.
     """
     stored = _stored(record)
-    if record.workflow != workflow or not stored.keys() <= parameters.keys():
+    if record.workflow != plan.workflow or is_of_another_class(record, plan):
+        return False
+    if not stored.keys() <= parameters.keys():
         return False
     if other_values(record, parameters):
         return False
     return record.status is not Status.DONE or stored.keys() == parameters.keys()
+
+
+def is_of_another_class(record: ContainerRecord, plan: Plan) -> bool:
+    """Whether a class of the same name, but of another file and with other steps, made it.
+
+    A class that was moved, or whose steps were changed, is still the same one.
+    """
+    known = record.file and plan.file and record.plan
+    is_moved = record.file != plan.file and not (
+        "." in plan.module and record.module == plan.module
+    )
+    steps = {step.name for step in record.plan}
+    return bool(known) and is_moved and steps != plan.by_name.keys()
 
 
 def lacking(record: ContainerRecord, parameters: Mapping[str, str]) -> list[str]:

@@ -16,6 +16,7 @@ from ptsflow.core.model import (
 )
 from ptsflow.core.plan import Plan, PlanStep, awaited
 from ptsflow.core.resume import Resumption, changed, finisher, resume
+from ptsflow.core.sources import outdated
 
 
 class Forecast(Struct, frozen=True):
@@ -36,15 +37,14 @@ def forecast(
     for task in resumption.tasks.values():
         tasks.setdefault(task.step, []).append(task)
     lines: list[Forecast] = []
-    others = changed(plan.summary(), resumption.tasks.values())
+    for listed in tasks.values():
+        listed.sort(key=lambda task: task.position)
+    known = _known(plan, [task for listed in tasks.values() for task in listed])
     for step in plan.steps:
         ending = None if step.always else finish
-        stale = set(others.get(step.name, ()))
         lines += [
-            _forecast(step, before.get(task.name), task, ending)
-            if task.name not in stale
-            else Forecast(task.name, "skip", _STALE)
-            for task in sorted(tasks[step.name], key=lambda task: task.position)
+            known.get(task.name) or _forecast(step, before.get(task.name), task, ending)
+            for task in tasks[step.name]
         ]
         if not tasks[step.name]:
             lines.append(_forecast_items(step, ending))
@@ -54,6 +54,23 @@ def forecast(
         for task in left
         if step and step not in plan.by_name
     ]
+
+
+def _known(plan: Plan, tasks: Sequence[TaskRecord]) -> dict[str, Forecast]:
+    """Return the forecasts of finished tasks whose code or sources are other ones now."""
+    summary = plan.summary()
+    found = {
+        task.name: Forecast(task.name, "skip", OUTDATED)
+        for task in outdated(summary, tasks)
+    }
+    for names in changed(summary, tasks).values():
+        found |= {name: Forecast(name, "skip", _STALE) for name in names}
+    for task in tasks:
+        if task.is_in_doubt and task.is_complete:
+            again = task.name in found and found[task.name].reason == OUTDATED
+            action, why = ("run", _OTHER) if again else ("check", _IN_DOUBT)
+            found[task.name] = Forecast(task.name, action, why)
+    return found
 
 
 def _forecast_items(step: PlanStep, finish: TaskRecord | None) -> Forecast:
@@ -89,6 +106,10 @@ def _forecast(
 _AGAIN = "run again, as asked for or as its version changed"
 
 
+#: Of a finished task that is not made again.
+OUTDATED = "made from other results than its sources have now; reset it to run it again"
+_OTHER = "made from other results than its sources have now, as a source was reset"
+_IN_DOUBT = "a source was reset: run again if other results come of it"
 _STALE = "done: its code changed since it ran; --changed runs it again"
 
 
@@ -128,7 +149,7 @@ def foresee(
 def _narrowed(
     entry: Forecast, only: Collection[str], blocked: dict[str, str]
 ) -> Forecast:
-    if entry.action not in ("run", "retry"):
+    if entry.action not in ("run", "retry", "check"):
         return entry
     step = entry.name.partition("[")[0]
     if step not in only:

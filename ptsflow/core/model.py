@@ -101,7 +101,7 @@ class Owner(Struct, frozen=True, kw_only=True):
         return f"{self.host}:{self.pid}"
 
 
-class StepSummary(Struct, frozen=True, kw_only=True):
+class StepSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What screens need to know of a step, kept so that they need no user code."""
 
     name: str
@@ -120,6 +120,10 @@ class StepSummary(Struct, frozen=True, kw_only=True):
     text: str = ""
     #: Its body's code, as `fingerprint` hashes it.
     code_hash: str = ""
+    #: The steps whose results it is given, by name.
+    takes: tuple[str, ...] = ()
+    #: Whether it is given an item of `each`, and not the whole list.
+    takes_item: bool = False
 
 
 class ContainerRecord(Struct, frozen=True, kw_only=True):
@@ -147,6 +151,9 @@ class ContainerRecord(Struct, frozen=True, kw_only=True):
     created_at: int = 0
     started_at: int | None = None
     ended_at: int | None = None
+    #: The module and the file of the class that last ran in it; "" if not known.
+    module: str = ""
+    file: str = ""
 
     def is_leased(self, now: int) -> bool:
         """Whether somebody holds a lease of the container that has not ended."""
@@ -192,6 +199,11 @@ class TaskRecord(Struct, frozen=True, kw_only=True):
     #: `host:pid` of the process that makes, or made, the last attempt, or is to make
     #: the first one.
     ran_by: str = ""
+    #: The hash of its result, see `sources`; 0 without one.
+    result_hash: int = 0
+    #: The hash of the results that it was made from; 0 if there are none, or not known.
+    #: Below zero since a person reset one of them: then it is in doubt.
+    made_from: int = 0
     task_data: str | UnsetType | None = UNSET
     processing_data: str | UnsetType | None = UNSET
     result: str | UnsetType | None = UNSET
@@ -200,6 +212,11 @@ class TaskRecord(Struct, frozen=True, kw_only=True):
     def is_complete(self) -> bool:
         """Whether nothing more will happen to it by itself."""
         return self.status in _COMPLETE
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether a person reset what it was made from, since it was made."""
+        return self.made_from < 0
 
     @property
     def has_failed(self) -> bool:

@@ -101,8 +101,19 @@ class PlanStep(StepOptions, frozen=True, kw_only=True):
             _RETURNS[self.function] = hint
         return hint
 
+    @property
+    def sources(self) -> list[Binding]:
+        """The bindings of the parameters that are made from other steps, by their names."""
+        given = [binding for binding in self.bindings if binding.kind != "task"]
+        return sorted(given, key=self.source_of)
+
+    def source_of(self, binding: Binding) -> str:
+        """Return the step that a parameter is made from."""
+        return binding.step if binding.kind == "result" else self.each or ""
+
     def summary(self) -> StepSummary:
         """Return what screens need to know of it."""
+        sources = self.sources if self.bindings else ()
         return StepSummary(
             name=self.name,
             needs=self.needs,
@@ -115,6 +126,8 @@ class PlanStep(StepOptions, frozen=True, kw_only=True):
             weight=self.weight,
             text=(self.function.__doc__ or "").strip().split("\n")[0],
             code_hash=self.code_hash,
+            takes=tuple(map(self.source_of, sources)),
+            takes_item=any(binding.kind == "item" for binding in sources),
         )
 
 
@@ -122,6 +135,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     """All steps of a workflow in order, those that always run at the end."""
 
     workflow: str
+    #: The module and the file of the class; "" if there is none.
+    module: str = ""
+    file: str = ""
     steps: tuple[PlanStep, ...]
     by_name: Mapping[str, PlanStep]
     #: How many of the steps are not `always`.

@@ -95,6 +95,7 @@ def new_task(
     ran_by: str = "",
     key: str | None = None,
     index: int = 0,
+    made_from: int = 0,
 ) -> TaskRecord:
     """Return the first record of a step, or of one of its items.
 
@@ -112,6 +113,7 @@ def new_task(
         delay_between_retries=step.retry.delay,
         code_hash=step.code_hash,
         ran_by=ran_by,
+        made_from=made_from,
         task_data=None,
         processing_data=None,
         result=None,
@@ -316,7 +318,10 @@ def _has_work(
         return True
     if any(task is None for task in after.values()):
         return True
-    return any(task.step in usual and not task.is_complete for task in tasks)
+    return any(
+        task.step in usual and (task.is_in_doubt or not task.is_complete)
+        for task in tasks
+    )
 
 
 def finisher(tasks: Iterable[TaskRecord]) -> TaskRecord | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ptsflow.core.barriers import Barriers
 from ptsflow.core.counts import is_accepted
@@ -220,6 +220,14 @@ class Schedule:
         complete = self.complete
         return [t for t in self.items(step) if complete.get(t) is Status.DONE]
 
+    def is_expanded(self, step: str) -> bool:
+        """Whether the tasks of a step are known, and were not refused as a whole."""
+        return self.steps[step].items not in (None, [step])
+
+    def may_run(self, step: str) -> bool:
+        """Whether this run may start tasks of a step."""
+        return step in self.steps and (self._only is None or step in self._only)
+
     def source_of(self, task: str) -> tuple[PlanStep, int]:
         """Return the step of a task, and the task's place among its items."""
         state = self._owner_of[task]
@@ -228,6 +236,12 @@ class Schedule:
     def knows(self, task: str) -> bool:
         """Whether the task is one of this plan's, as far as its items are known."""
         return task in self._owner_of
+
+    def unknown(self, tasks: Mapping[str, object]) -> set[str]:
+        """Return the names of the tasks that it does not know."""
+        if len(tasks) == len(self._owner_of):  # It knows only what is there.
+            return set()
+        return tasks.keys() - self._owner_of.keys()
 
     # -- inside ---------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from ptsflow.core.model import Cause, Status, TaskRecord
-from ptsflow.core.texts import ERROR_LIMIT, TEXT_LIMIT, cut
+from ptsflow.core.texts import ERROR_LIMIT, TEXT_LIMIT, cut, hash_of
 
 #: What the codec makes of None.
 NULL = "null"
@@ -40,7 +40,9 @@ _STARTABLE = (Status.PENDING, Status.WAITING)
 _REOPENABLE = (Status.FAILED, Status.WAITING, Status.SKIPPED)
 
 
-def start(task: TaskRecord, *, now: int, fence: int, ran_by: str = "") -> TaskRecord:
+def start(
+    task: TaskRecord, *, now: int, fence: int, ran_by: str = "", made_from: int = 0
+) -> TaskRecord:
     """A new attempt begins, in the process `ran_by`: `host:pid`."""
     _expect(task, "start", *_STARTABLE)
     return replace(
@@ -53,6 +55,7 @@ def start(task: TaskRecord, *, now: int, fence: int, ran_by: str = "") -> TaskRe
         began_at=now if task.began_at is None else task.began_at,
         last_invoked_at=now,
         ran_by=ran_by,
+        made_from=made_from,
         due=None,
         error=None,
         cause=Cause.NONE,
@@ -74,6 +77,7 @@ def succeed(
     Of None nothing is kept: most steps return it, and its row need not be written.
     """
     _expect(task, "succeed", Status.RUNNING)
+    kept = None if result == NULL else result
     return replace(
         task,
         status=Status.DONE,
@@ -83,7 +87,8 @@ def succeed(
         task_duration_ms=_duration(task, now),
         code_version=code_version,
         code_hash=code_hash,
-        result=None if result == NULL else result,
+        result=kept,
+        result_hash=0 if kept is None else hash_of(kept),
     )
 
 
@@ -200,6 +205,7 @@ def settle(task: TaskRecord, *, now: int, fence: int) -> TaskRecord:
         error=None,
         task_ended_at=now,
         result=None,
+        result_hash=0,
     )
 
 
@@ -241,6 +247,7 @@ def skip(
         task_ended_at=now,
         task_duration_ms=_duration(task, now) if began else None,
         result=None,
+        result_hash=0,
     )
 
 
@@ -263,6 +270,8 @@ def reopen(task: TaskRecord, *, fence: int) -> TaskRecord:
         task_ended_at=None,
         task_duration_ms=None,
         result=None,
+        result_hash=0,
+        made_from=0,
     )
 
 
@@ -287,6 +296,8 @@ def reset(task: TaskRecord, *, fence: int) -> TaskRecord:
         code_hash="",
         processing_data=None,
         result=None,
+        result_hash=0,
+        made_from=0,
     )
 
 

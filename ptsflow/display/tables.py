@@ -282,6 +282,7 @@ def forecasts(foreseen: Iterable[Forecast]) -> list[Line]:
 _MEANINGS = {
     "run": Status.RUNNING,
     "retry": Status.WAITING,
+    "check": Status.WAITING,
     "skip": Status.DONE,
     "blocked": Status.FAILED,
 }

@@ -12,8 +12,10 @@ from msgspec import UNSET
 
 from ptsflow import codec
 from ptsflow.core.model import Status, TaskRecord
-from ptsflow.core.plan import Plan, PlanStep, item_keys
+from ptsflow.core.plan import Binding, Plan, PlanStep, item_keys
 from ptsflow.core.scheduler import Schedule
+from ptsflow.core.sources import combined, given_by
+from ptsflow.core.texts import hash_of
 from ptsflow.errors import StoredValueError
 from ptsflow.executors.attempt import Argument, Element, Value, Values
 from ptsflow.workflow.handle import TaskHandle
@@ -42,6 +44,14 @@ class Arguments:
         self._read = read
         #: By fan-out step, the elements of the list that it fans out over.
         self._elements: dict[str, list[Element]] = {}
+        self._without_sources = {s.name for s in plan.steps if not s.sources}
+        #: The steps that are given an element of a stored list alone. Their tasks have its
+        #: hash from the beginning.
+        self.of_elements = {s.name for s in plan.steps if _is_of_elements(plan, s)}
+        #: By step, its parameters that are made from other steps, with those.
+        self._sources_of: dict[str, list[tuple[Binding, PlanStep]]] = {}
+        #: By fan-out step whose results are joined, the hash of all of them.
+        self._joined: dict[str, int] = {}
         #: The tasks that the last query returned, by name.
         self._loaded: dict[str, TaskRecord] = {}
 
@@ -68,6 +78,46 @@ class Arguments:
         trees, hint = found
         self._elements[step.name] = [Element(tree, hint) for tree in trees]
         return item_keys(step, [codec.from_tree(tree, hint) for tree in trees])
+
+    def made_from(self, task: TaskRecord) -> int:
+        """Return the hash of the results that a task is given now; 0 if it is given none.
+
+        Its sources have settled. No result is read for it.
+        """
+        if task.step in self._without_sources:
+            return 0
+        step, index = self._schedule.source_of(task.name)
+        sources = self._sources_of.get(step.name)
+        if sources is None:
+            by_name = self._plan.by_name
+            sources = [
+                (binding, by_name[step.source_of(binding)]) for binding in step.sources
+            ]
+            self._sources_of[step.name] = sources
+        return combined([self._hash_of(step, index, *source) for source in sources])
+
+    def _hash_of(
+        self, step: PlanStep, index: int, binding: Binding, source: PlanStep
+    ) -> int:
+        if binding.kind == "item":
+            if source.each is None:
+                return hash_of(repr(self._elements[step.name][index].tree))
+            return given_by(self._tasks[self._schedule.items(source.name)[index]])
+        if source.each is None:
+            return given_by(self._tasks.get(source.name))
+        # Ten thousand items may be given one joined list: its hash is made once.
+        found = self._joined.get(source.name)
+        if found is None:
+            items = self._schedule.done_items(source.name)
+            found = combined([self._tasks[item].result_hash for item in items])
+            self._joined[source.name] = found
+        return found
+
+    def element_hashes(self, step: PlanStep) -> list[int]:
+        """Return what the items of a step are made from that is given elements alone."""
+        if step.name not in self.of_elements:
+            return []
+        return [hash_of(repr(each.tree)) for each in self._elements[step.name]]
 
     def load(self, names: Sequence[str]) -> None:
         """Read all payloads that the tasks `names` need and that are not in memory."""
@@ -142,3 +192,8 @@ class Arguments:
         if names:
             found = self._read(dict.fromkeys(names))
             self._loaded = {task.name: task for task in found}
+
+
+def _is_of_elements(plan: Plan, step: PlanStep) -> bool:
+    kinds = [binding.kind for binding in step.sources]
+    return kinds == ["item"] and plan.by_name[step.each or ""].each is None

@@ -12,23 +12,18 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec.structs import replace
 
-from ptsflow.core import attempt_ledger, texts, transitions
+from ptsflow.core import attempt_ledger, transitions
 from ptsflow.core.model import Cause, ContainerRecord, Ending, Status, TaskRecord
 from ptsflow.core.outcome import apply_outcome, interrupted, ledger_entry
 from ptsflow.core.plan import Plan, PlanStep
-from ptsflow.core.resume import finisher, new_task
+from ptsflow.core.resume import finisher
 from ptsflow.core.scheduler import Schedule
-from ptsflow.errors import (
-    InvalidValue,
-    LeaseLost,
-    StoredValueError,
-    StoreError,
-)
-from ptsflow.executors import attempt
+from ptsflow.core.sources import confirmed, is_current
 from ptsflow.executors.attempt import Call
 from ptsflow.executors.placement import Placement
 from ptsflow.host.clock import since_boot
 from ptsflow.runner.arguments import Arguments
+from ptsflow.runner.expansion import Expansion
 from ptsflow.runner.mailbox import Mailbox, TaskOutcome
 from ptsflow.runner.unit_of_work import UnitOfWork
 from ptsflow.stores.base import Store
@@ -76,11 +71,17 @@ class Loop:
         owner = work.container.owner
         self._ran_by = "" if owner is None else owner.process
         self._arguments = Arguments(plan, self.schedule, self.tasks, work.read)
+        self._expansion = Expansion(plan, self.schedule, work, self._arguments)
         self._begin()
 
     def _begin(self) -> None:
         tasks = self.tasks.values()
-        complete = {t.name: t.status for t in tasks if t.is_complete}
+        # A task in doubt has its turn as if it were not complete: see `_start`.
+        complete = {
+            t.name: t.status
+            for t in tasks
+            if t.is_complete and not (t.is_in_doubt and self.schedule.may_run(t.step))
+        }
         waiting = {t.name: t.due for t in tasks if t.due is not None}
         self.schedule.load(complete, waiting)
         ending = finisher(tasks)
@@ -120,14 +121,16 @@ class Loop:
         while not self.is_over:
             # A skipped task may be the last one that another fan-out waits for.
             while self.schedule.to_expand or self.schedule.to_skip:
-                self._expand()
+                self._expansion.expand()
                 self._skip(now)
             started += self._start(now)
+            if self.schedule.to_expand or self.schedule.to_skip:
+                continue
             if not self.schedule.is_idle():
                 break
             if not self.schedule.start_always():
                 self.is_over = True
-                self._tidy(now)
+                self._expansion.tidy(now)
         self.work.commit()
         return self._calls(started)
 
@@ -250,52 +253,6 @@ class Loop:
 
     # -- decide -------------------------------------------------------------------
 
-    def _expand(self) -> None:
-        queue = self.schedule.to_expand
-        while queue:
-            step = self.plan.by_name[queue.popleft()]
-            try:
-                keys = self._arguments.keys(step)
-            except (StoreError, LeaseLost):
-                raise
-            except Exception as error:  # noqa: BLE001 - key= is a user's code
-                self._refuse(step, error)
-            else:
-                self._insert_items(step, keys)
-
-    def _insert_items(self, step: PlanStep, keys: Sequence[str]) -> None:
-        fence = self.container.fence
-        place: dict[str, int] = {}
-        for name, key, item in self.schedule.expand(step.name, keys):
-            index = place[name] = place.get(name, -1) + 1
-            owner = self.plan.by_name[name]
-            new = new_task(
-                owner, fence=fence, ran_by=self._ran_by, key=key, index=index
-            )
-            task = self.tasks.get(item)
-            if task is None:
-                self.work.stage(None, new)
-            elif task.position != new.position:
-                # The list, or its order, has changed since an earlier run.
-                moved = {"position": new.position, "version": task.version + 1}
-                self.work.stage(task, replace(task, fence=fence, **moved))
-
-    def _refuse(self, step: PlanStep, error: BaseException) -> None:
-        known = isinstance(error, (InvalidValue, StoredValueError))
-        text = str(error) if known else attempt.describe(error, step)
-        # If the step did not fan out in an earlier run, there is a task of its name.
-        before = self.tasks.get(step.name)
-        task = new_task(step, fence=self.container.fence)
-        failed = replace(
-            task,
-            version=1 if before is None else before.version + 1,
-            status=Status.FAILED,
-            error=texts.cut(text, texts.ERROR_LIMIT),
-            task_ended_at=self.clock(),
-        )
-        self.work.stage(before, failed)
-        self.schedule.refuse(step.name)
-
     def _skip(self, now: int) -> None:
         queue = self.schedule.to_skip
         while queue:
@@ -314,28 +271,40 @@ class Loop:
         )
 
     def _start(self, now: int) -> list[str]:
-        free = self.placement.jobs - len(self.schedule.running)
-        names = self.schedule.take(free, now)
-        fence = self.container.fence
-        for name in names:
-            task = self.tasks[name]
-            started = transitions.start(task, now=now, fence=fence, ran_by=self._ran_by)
-            self.work.stage(task, started)
-        return names
+        started: list[str] = []
+        tasks, arguments, fence = self.tasks, self._arguments, self.container.fence
+        has_settled = True
+        while has_settled:
+            has_settled = False
+            free = self.placement.jobs - len(self.schedule.running)
+            for name in self.schedule.take(free, now):
+                task = tasks[name]
+                made_from = task.made_from
+                if made_from <= 0 or task.step not in arguments.of_elements:
+                    made_from = arguments.made_from(task)
+                if task.made_from < 0:
+                    task = self._settled_doubt(task, made_from)
+                    if task.is_complete:
+                        has_settled = True
+                        continue
+                after = transitions.start(
+                    task, now=now, fence=fence, ran_by=self._ran_by, made_from=made_from
+                )
+                self.work.stage(task, after)
+                started.append(name)
+        return started
 
-    def _tidy(self, now: int) -> None:
-        """Leave no open task in a container that is complete."""
-        if not self.schedule.succeeded():
-            return
-        for task in list(self.tasks.values()):
-            if task.is_complete or not task.step or self.schedule.knows(task.name):
-                continue
-            if task.step in self.plan.by_name:
-                # The item is not in the list of its step any more.
-                self.work.drop(task)
-            else:
-                why = "its step is not in the workflow any more"
-                self._skip_task(task, now, Cause.REMOVED, why)
+    def _settled_doubt(self, task: TaskRecord, made_from: int) -> TaskRecord:
+        """Return a task in doubt as current, or as forgotten, so that it starts."""
+        fence = self.container.fence
+        if is_current(task, made_from):
+            after = confirmed(task, fence=fence)
+            self.work.stage(task, after)
+            self.schedule.settle(task.name, task.status)
+        else:
+            after = transitions.reset(task, fence=fence)
+            self.work.stage(task, after, attempt_ledger.last(task))
+        return after
 
 
 def _watch(step: PlanStep) -> Watch | None:

@@ -13,7 +13,12 @@ from msgspec import Struct
 
 from ptsflow import codec
 from ptsflow.client.fields import check_name
-from ptsflow.core.container_fit import is_former, lacking, other_values
+from ptsflow.core.container_fit import (
+    is_former,
+    is_of_another_class,
+    lacking,
+    other_values,
+)
 from ptsflow.core.model import ContainerRecord, TaskRecord
 from ptsflow.core.plan import Plan
 from ptsflow.core.resume import changed
@@ -48,6 +53,13 @@ class PlannedRun(Struct, frozen=True, kw_only=True):
             raise ContainerMismatch(
                 f"container {record.name!r} belongs to the workflow {record.workflow}, "
                 f"not {self.plan.workflow}; choose another container with -c NAME"
+            )
+        if self.options.container is None and is_of_another_class(record, self.plan):
+            raise ContainerMismatch(
+                f"container {record.name!r} was made by the class {record.workflow} of "
+                f"{record.file}, which has other steps than that of {self.plan.file}; "
+                f"choose another container with -c NAME, or go on in this one with -c "
+                f"{record.name}"
             )
         others = other_values(record, self.parameters)
         if not others or self.options.fresh:
@@ -86,9 +98,7 @@ class PlannedRun(Struct, frozen=True, kw_only=True):
             return record
         for name in islice(former_names(self.workflow), _MOST_FORMER):
             found = store.container(name)
-            if found is not None and is_former(
-                found, self.plan.workflow, self.parameters
-            ):
+            if found is not None and is_former(found, self.plan, self.parameters):
                 return found
         return None
 

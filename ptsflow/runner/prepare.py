@@ -115,6 +115,8 @@ def _begun(planned: PlannedRun, record: ContainerRecord, now: int) -> ContainerR
         record,
         workflow=planned.plan.workflow,
         plan=planned.plan.summary(),
+        module=planned.plan.module,
+        file=planned.plan.file,
         params=json.dumps(planned.parameters, ensure_ascii=False),
         target=options.target or record.target,
         status=Status.RUNNING,

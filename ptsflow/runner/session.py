@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from ptsflow.client import lease
 from ptsflow.core.model import ContainerRecord, Status
 from ptsflow.core.scheduler import Schedule
+from ptsflow.core.sources import outdated
 from ptsflow.errors import LeaseLost, PtsflowError, StoreError, one_line
 from ptsflow.events import RunEnded, RunEnding
 from ptsflow.host import container_lock
@@ -30,6 +31,8 @@ from ptsflow.runner.prepare import prepare
 from ptsflow.runner.report import Report, Stopped
 from ptsflow.stores.base import Store
 
+#: How many tasks a notice names.
+_NAMED = 8
 #: Opens the store once more, for a report that is read after the run.
 Reopen = Callable[[], contextlib.AbstractContextManager[Store]]
 
@@ -198,6 +201,8 @@ class HeldRun:
             )
         self._is_ok = is_complete or self._is_done_as_asked(schedule)
         tasks = loop.tasks.values()
+        if text := self._outdated(loop):
+            self._bus.notice(text)
         failed = [t for t in tasks if t.has_failed and schedule.knows(t.name)]
         failed.sort(key=lambda task: task.position)
         report = Report(
@@ -211,6 +216,20 @@ class HeldRun:
         if ended is not None and not is_complete:
             raise Stopped(ended, report)
         return report
+
+    def _outdated(self, loop: Loop) -> str:
+        """Name what earlier runs made from other results than its sources have now."""
+        if self._container.fence == 1:
+            return ""  # No earlier run made anything.
+        tasks = sorted(loop.tasks.values(), key=lambda task: task.position)
+        found = [task.name for task in outdated(loop.plan.summary(), tasks)]
+        if not found:
+            return ""
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        return (
+            "made from other results than its sources have now: "
+            f"{', '.join(found[:_NAMED])}{more}; ptsflow reset runs it again"
+        )
 
     def _is_done_as_asked(self, schedule: Schedule) -> bool:
         only = self._planned.options.only

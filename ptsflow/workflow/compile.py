@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from msgspec.structs import asdict
 
+from ptsflow.core import texts
 from ptsflow.core.plan import Plan, PlanStep, StepOptions
 from ptsflow.errors import DeclarationError
 from ptsflow.workflow.code_hash import fingerprint
@@ -31,14 +34,26 @@ def plan_of(workflow: type[Workflow]) -> Plan:
         _planned(workflow, step, index, starts[index], sizes[step.name])
         for index, step in enumerate(declared.values())
     )
+    module, file = _place(workflow)
     return Plan(
         workflow=workflow.__name__,
+        module=module,
+        file=file,
         steps=steps,
         by_name={step.name: step for step in steps},
         usual=sum(not step.always for step in steps),
         executor=workflow.executor,
         limits=dict(workflow.limits),
     )
+
+
+def _place(workflow: type[Workflow]) -> tuple[str, str]:
+    """Return the name of the class's module as others import it, and its file."""
+    module = sys.modules.get(workflow.__module__)
+    spec, file = getattr(module, "__spec__", None), getattr(module, "__file__", None)
+    name = workflow.__module__ if spec is None else spec.name
+    place = "" if file is None else os.path.realpath(file)
+    return name, texts.cut(place, texts.TEXT_LIMIT)
 
 
 def _check_complete(workflow: type[Workflow]) -> None:

@@ -162,6 +162,8 @@ def test_a_summary_needs_no_user_code() -> None:
         tolerate="2%",
         weight=5,
         code_hash=code_hash("items"),
+        takes=("first",),
+        takes_item=True,
     )
     assert summaries["page"] == StepSummary(
         name="page",

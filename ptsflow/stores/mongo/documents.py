@@ -91,6 +91,8 @@ class ContainerDocument(StoreDocument):
     created_at = DateTimeField()
     started_at = DateTimeField()
     ended_at = DateTimeField()
+    module = StringField()
+    file = StringField()
     #: The position for the next task that is added without a position.
     next_position = IntField(default=0)
 
@@ -134,6 +136,8 @@ class TaskDocument(StoreDocument):
     code_version = StringField()
     code_hash = StringField()
     ran_by = StringField()
+    result_hash = IntField()
+    made_from = IntField()
     #: JSON text, or the `_id` of a `PayloadDocument`.
     task_data = BaseField()
     processing_data = BaseField()

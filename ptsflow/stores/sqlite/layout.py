@@ -37,6 +37,8 @@ TABLES = (
     created_at INTEGER NOT NULL,
     started_at INTEGER,
     ended_at INTEGER,
+    module TEXT NOT NULL DEFAULT '',
+    file TEXT NOT NULL DEFAULT '',
     next_position INTEGER NOT NULL,
     task_count INTEGER NOT NULL DEFAULT 0,
     checksum INTEGER NOT NULL
@@ -69,6 +71,8 @@ TABLES = (
     code_version TEXT NOT NULL,
     code_hash TEXT NOT NULL,
     ran_by TEXT NOT NULL,
+    result_hash INTEGER NOT NULL DEFAULT 0,
+    made_from INTEGER NOT NULL DEFAULT 0,
     checksum INTEGER NOT NULL,
     task_data_check INTEGER,
     processing_data_check INTEGER,

@@ -2,7 +2,8 @@
 
 Layout 3 binds what belongs together: a container has the number of its tasks; a task has
 the check values of its payloads and the length of its ledger; the check value of an
-attempt covers the task. A row that is damaged already is refused and not made to fit.
+attempt covers the task. A task also has hashes of its result and of what it was made from,
+0 in what layout 2 had. A row that is damaged already is refused and not made to fit.
 """
 
 from __future__ import annotations
@@ -34,7 +35,11 @@ _TASK = (
 _ATTEMPT = ("number", "CAST(entry AS BLOB)", "checksum")
 
 _COLUMNS = (
+    "ALTER TABLE containers ADD COLUMN module TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE containers ADD COLUMN file TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE containers ADD COLUMN task_count INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE tasks ADD COLUMN result_hash INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE tasks ADD COLUMN made_from INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE tasks ADD COLUMN task_data_check INTEGER",
     "ALTER TABLE tasks ADD COLUMN processing_data_check INTEGER",
     "ALTER TABLE tasks ADD COLUMN result_check INTEGER",
