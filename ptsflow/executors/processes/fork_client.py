@@ -46,6 +46,10 @@ class WorkerProcess:
         self.pid: int | None = None
         #: Whether the process has closed its output: nothing more can come.
         self.is_output_closed = False
+        #: Whether the next body would find it as it was when it was new, apart from memory.
+        self.is_clean = True
+        #: How much more memory it has asked for than a new one, in bytes.
+        self.held = 0
         self.exited: Exited | None = None
         self._refused = ""
         self.has_exited = threading.Event()
@@ -175,6 +179,11 @@ class ForkClient:
         """Have a worker process killed; returns before it is dead."""
         with contextlib.suppress(OSError):
             self._socket.sendall(pack(Kill(worker.number)))
+
+    def retire(self, worker: WorkerProcess) -> None:
+        """End a worker process that makes no attempt."""
+        self.kill(worker)
+        worker.close()
 
     def stop(self) -> None:
         """End the fork server and its worker processes; all are gone on return."""

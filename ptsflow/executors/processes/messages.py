@@ -127,6 +127,10 @@ class BodyEnded(Message, frozen=True, tag=True, array_like=True):
     """From a worker process: the body ended so; the process is free again."""
 
     outcome: Outcome
+    #: Whether the body left nothing in the process that the next one would find.
+    is_clean: bool = True
+    #: How much more memory the process has asked for than a new one, in bytes.
+    held: int = 0
 
 
 class Lost(Message, frozen=True, tag=True, array_like=True):

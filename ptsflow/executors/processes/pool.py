@@ -2,8 +2,8 @@
 
 The thread that would otherwise run a body supervises a worker process: it sends the
 attempt, receives the reports, and sees the process end, however it ends. Worker
-processes are used again. One that died or was killed is replaced by a new fork, and a
-fork server that died by a new fork server.
+processes are used again, unless a body left something in one (see `leftovers`). One that
+died or was killed is replaced by a new fork, and a fork server that died by a new one.
 """
 
 from __future__ import annotations
@@ -42,6 +42,9 @@ from ptsflow.workflow.workflow import Workflow
 _WAIT = 0.25
 #: How long a process is asked for while none is known to be there, in seconds.
 _PATIENCE = 2.0
+#: How much of the memory that an attempt may ask for may be held by the bodies before it
+#: in the process. An attempt might use again what they gave back, and get so much more.
+_HELD = 0.25
 #: How long after a failed import no new fork server is started, in seconds.
 _PAUSE_AFTER_PROBLEM = 5.0
 #: Starts the fork server with the import path and the environment of this process.
@@ -126,7 +129,7 @@ class Processes:
         since: float | None = None
         while True:
             try:
-                fork_client, worker = self._take()
+                fork_client, worker = self._take(given.memory)
             except _NotImportedError as error:
                 return not_imported(str(error))
             except OSError as error:
@@ -159,8 +162,10 @@ class Processes:
             ended = None if worker.refusal else lost
         with self._changed:
             self._busy.discard(worker)
-            if is_alive:
+            if is_alive and worker.is_clean:
                 self._idle.append(worker)
+            elif is_alive:
+                fork_client.retire(worker)
             if ended is not None:
                 self._changed.notify_all()
         return ended
@@ -196,14 +201,19 @@ class Processes:
         """Why the fork server could not import the workflow; "" if it could."""
         return "" if self._fork_client is None else self._fork_client.problem
 
-    def _take(self) -> tuple[ForkClient, WorkerProcess]:
+    def _take(self, memory: int | None) -> tuple[ForkClient, WorkerProcess]:
+        """Return a worker process for an attempt with that limit of its memory."""
         with self._lock:
             while self._idle:
                 worker = self._idle.pop()
-                if self._fork_client is not None and not worker.has_exited.is_set():
+                client = self._fork_client
+                if client is None or worker.has_exited.is_set():
+                    worker.close()
+                elif memory is not None and worker.held > memory * _HELD:
+                    client.retire(worker)
+                else:
                     self._busy.add(worker)
-                    return self._fork_client, worker
-                worker.close()
+                    return client, worker
             try:
                 taken = self._spawned()
             except BrokenPipeError:

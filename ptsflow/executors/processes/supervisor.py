@@ -89,6 +89,7 @@ class Supervisor:
                     message = read_report(connection.recv_bytes())
                     if isinstance(message, BodyEnded):
                         self._drain(is_last=True)
+                        worker.is_clean, worker.held = message.is_clean, message.held
                         return self._judged(message.outcome)
                     self._take_in(message)
                 elif has_exited:

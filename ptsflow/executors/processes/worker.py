@@ -22,6 +22,7 @@ from ptsflow.errors import LeaseLost
 from ptsflow.executors import attempt, capture, fork_guard
 from ptsflow.executors.attempt import Call, Element, Value, Values
 from ptsflow.executors.log_hook import LogHook, in_log_handler, lines_of
+from ptsflow.executors.processes.leftovers import Leftovers
 from ptsflow.executors.processes.messages import (
     Assignment,
     BodyEnded,
@@ -132,6 +133,7 @@ class Worker:
         except RuntimeError:
             os._exit(os.EX_TEMPFAIL)  # as if the fork had been refused
         self._send(WorkerReady(os.getpid()))
+        self._leftovers = leftovers = Leftovers()
         while True:
             self._has_work.acquire()
             self._reported_at = 0.0
@@ -140,7 +142,8 @@ class Worker:
             for stream in (sys.stdout, sys.stderr):
                 with contextlib.suppress(Exception):  # bodies may replace or close it
                     stream.flush()
-            self._send(BodyEnded(outcome))
+            is_clean, held = leftovers.is_clean(), leftovers.held()
+            self._send(BodyEnded(outcome, is_clean, held))
 
     def _listen(self) -> None:
         """Receive the runner's messages; end this process when the runner ends."""
@@ -236,13 +239,17 @@ class Worker:
             yield
             return
         usual, most = self._usual_memory
+        # What earlier bodies left in this process is not charged to this one.
+        memory += self._leftovers.held()
         if most != resource.RLIM_INFINITY:
             memory = min(memory, most)
         resource.setrlimit(resource.RLIMIT_DATA, (memory, most))
         try:
             yield
         finally:
-            resource.setrlimit(resource.RLIMIT_DATA, (usual, most))
+            # A body that lowered the hard limit has left something: see `leftovers`.
+            with contextlib.suppress(ValueError):
+                resource.setrlimit(resource.RLIMIT_DATA, (usual, most))
 
     @contextlib.contextmanager
     def _folder_restored(self) -> Iterator[None]:
