@@ -190,8 +190,10 @@ def show(common: Common, name: str, task: str | None) -> None:
             _show_task(common, store, record, task)
         elif common.json:
             plan = [as_json.step(step) for step in record.plan]
-            stale = list(changed(record.plan, store.tasks(record.uid)))
-            more = {"plan": plan, "changed": stale}
+            tasks = store.tasks(record.uid)
+            stale = list(changed(record.plan, tasks))
+            old = [task.name for task in outdated(record.plan, tasks)]
+            more = {"plan": plan, "changed": stale, "outdated": old}
             show_json(status_object(store, record) | more)
         else:
             tasks = store.tasks(record.uid)

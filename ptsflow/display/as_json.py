@@ -26,7 +26,6 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
-from ptsflow.core.sources import outdated
 from ptsflow.display import format as fmt
 from ptsflow.errors import StoredValueError
 from ptsflow.host.clock import to_datetime
@@ -73,8 +72,7 @@ def whole(
 ) -> dict[str, Json]:
     """Return a container with its tasks."""
     head = container(record, counts.tallies_of(tasks), now=now, eta_ms=eta_ms)
-    old = [task.name for task in outdated(record.plan, tasks)]
-    return head | {"outdated": old, "tasks": [task(entry) for entry in tasks]}
+    return head | {"tasks": [task(entry) for entry in tasks]}
 
 
 def owner(record: ContainerRecord) -> dict[str, Json]:
