@@ -42,12 +42,15 @@ class Recording(Struct):
         for cut in cuts:
             for choice in survivors:
                 files, acknowledged = after_cut(self.start, self.events[:cut], choice)
-                said = self._check(files, acknowledged)
-                if said:
-                    found.append(f"cut {cut}: {said}")
+                count = self.check(files)
+                if isinstance(count, str):
+                    found.append(f"cut {cut}: {count}")
+                elif count < acknowledged:
+                    found.append(f"cut {cut}: lost {acknowledged - count}")
         return found
 
-    def _check(self, files: dict[str, bytes], acknowledged: int) -> str:
+    def check(self, files: dict[str, bytes]) -> int | str:
+        """Return how many tasks the files hold, or what is wrong with them."""
         for left in self.folder.glob("pts.db*"):
             left.unlink()
         for name, content in files.items():
@@ -62,14 +65,19 @@ class Recording(Struct):
             return f"found {names}"
         if any(task.result != _RESULT for task in tasks):
             return "a result is another one"
-        return f"lost {acknowledged - len(names)}" if len(names) < acknowledged else ""
+        return len(names)
 
 
 _RESULT = '"' + "x" * 700 + '"'
 
 
-def record(folder: Path, commits: int, *, synchronous: str = "FULL") -> Recording:
-    """Add a task with each commit; now and then the log is played into the file."""
+def record(
+    folder: Path, commits: int, *, synchronous: str = "FULL", log_pages: int = 25
+) -> Recording:
+    """Add a task with each commit.
+
+    The log is played into the file when it has grown to `log_pages` pages.
+    """
     path = folder / "made" / "pts.db"
     url = f"sqlite:///{path}"
     with closing(SqliteStore(url)) as store:
@@ -77,7 +85,7 @@ def record(folder: Path, commits: int, *, synchronous: str = "FULL") -> Recordin
     with disk() as recorded, closing(SqliteStore(url)) as store:
         pragma = store._database.connection.pragma
         pragma("synchronous", synchronous)
-        pragma("wal_autocheckpoint", 25)
+        pragma("wal_autocheckpoint", log_pages)
         start = {"pts.db": path.read_bytes()}
         for number in range(1, commits + 1):
             store.commit(uid, [new(f"task {number}", result=_RESULT)], fence=None)
@@ -109,6 +117,41 @@ def test_the_power_cuts_notice_a_store_that_does_not_sync(tmp_path: Path) -> Non
 
     assert recording.lost([end], [nothing]) == [f"cut {end}: lost 6"]
     assert recording.lost([end], [everything]) == []
+
+
+#: The bytes of a write-ahead log before its first frame, and of a frame.
+_HEAD, _FRAME = 32, 24 + 4096
+
+
+def _cut_logs(recording: Recording, step: int) -> list[int]:
+    """Cut the log of all commits at every frame; return how many tasks are left by each."""
+    files, _ = after_cut(recording.start, recording.events, everything)
+    log = files["pts.db-wal"]
+    frames = range(_HEAD, len(log) + 1, _FRAME)
+    left = []
+    for cut in (0, *(place for at in frames for place in range(at, at + _FRAME, step))):
+        count = recording.check(files | {"pts.db-wal": log[:cut]})
+        assert isinstance(count, int), f"cut at {cut}: {count}"
+        left.append(count)
+    return left
+
+
+def test_a_log_that_is_cut_at_any_frame_holds_whole_commits(tmp_path: Path) -> None:
+    recording = record(tmp_path, 6, log_pages=1000)
+    left = _cut_logs(recording, _FRAME // 2)
+
+    assert left == sorted(left)
+    assert set(left) == set(range(7))
+
+
+@pytest.mark.soak
+def test_a_log_that_is_cut_anywhere_holds_whole_commits(tmp_path: Path) -> None:
+    recording = record(tmp_path, 100, log_pages=1000)
+    left = _cut_logs(recording, 512)
+
+    assert left == sorted(left)
+    assert set(left) == set(range(101))
+    print(len(left), "cuts of the log")  # noqa: T201 - the figures.
 
 
 @pytest.mark.soak

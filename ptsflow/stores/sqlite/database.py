@@ -88,7 +88,7 @@ class Database:
         # The user of a `Client` and a run that was given it may call the store at once.
         self._turn = threading.RLock()
         self.connection = self.read(kind.connect, path, patience)
-        self._layout = self.connection.pragma("user_version")
+        self._layout = self.read(self.connection.pragma, "user_version")
         try:
             self._opened = self._found()
         except OSError:

@@ -181,14 +181,20 @@ TASK_COUNTS = (
 )
 #: Of a container: the tasks that the index of names has; those of them that are open; and
 #: the open ones that the index of open tasks has. Entries of an index count if they are
-#: as the row that they lead to; `NOT INDEXED` rows are read of the table.
+#: as the row that they lead to, and if they are found by its name. `NOT INDEXED` rows are
+#: read of the table. With `=` in place of BETWEEN, SQLite would take the container of an
+#: entry for granted.
 INDEXED = (
-    "SELECT count(*), coalesce(sum(r.is_open), 0), ("
-    "SELECT count(*) FROM tasks AS o INDEXED BY open_tasks "
+    "SELECT count(DISTINCT r.id), coalesce(sum(r.is_open), 0), ("
+    "SELECT count(DISTINCT q.id) FROM tasks AS o INDEXED BY open_tasks "
     "CROSS JOIN tasks AS q NOT INDEXED ON q.id = o.id "
-    "WHERE o.container = ?1 AND o.is_open AND q.container = o.container "
-    "AND q.position = o.position AND q.name = o.name AND q.is_open) "
+    "WHERE o.container BETWEEN ?1 AND ?1 AND o.is_open "
+    "AND q.container = o.container AND q.position = o.position AND q.name = o.name "
+    "AND q.is_open) "
     "FROM tasks AS i INDEXED BY tasks_by_name "
     "CROSS JOIN tasks AS r NOT INDEXED ON r.id = i.id "
-    "WHERE i.container = ?1 AND r.container = i.container AND r.name = i.name"
+    "WHERE i.container BETWEEN ?1 AND ?1 "
+    "AND r.container = i.container AND r.name = i.name "
+    "AND EXISTS (SELECT 1 FROM tasks AS t INDEXED BY tasks_by_name "
+    "WHERE t.container = ?1 AND t.name = r.name)"
 )

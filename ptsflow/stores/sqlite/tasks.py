@@ -32,6 +32,7 @@ from ptsflow.stores.sqlite.containers import Places, SqliteContainers
 from ptsflow.stores.sqlite.database import Database
 
 _PLACE = attrgetter("position", "name")
+_CHECKED_ROWS = 10_000
 
 
 class SqliteTasks:
@@ -48,6 +49,8 @@ class SqliteTasks:
         self._write = database.write
         #: The containers whose indexes this connection has compared.
         self._indexes_checked: set[int] = set()
+        #: The containers of which this connection has checked every row to count them.
+        self._rows_checked: set[int] = set()
 
     # -- reading ------------------------------------------------------------
 
@@ -64,11 +67,10 @@ class SqliteTasks:
         if names is None:
             found = self._database.snapshot(self._fetch_all, query, number)
         else:
-            listed = list(names)
-            found = self._read(
-                query + statements.OF_NAMES, (number, to_json(listed).decode())
-            )
-            if len(found) < len(set(listed)):
+            listed = set(names)
+            args = (number, to_json(list(listed)).decode())
+            found = self._read(query + statements.OF_NAMES, args)
+            if {task.name for task in found} != listed:
                 self._check_indexes(number)
         if len(found) > 1:
             found.sort(key=_PLACE)
@@ -90,7 +92,8 @@ class SqliteTasks:
 
     def _fetch_all(self, query: str, number: int) -> list[TaskRecord]:
         found = self._fetch(query, (number,))
-        self._check_count(number, len(found))
+        # A damaged index leads to another row of the container a second time.
+        self._check_count(number, len({task.name for task in found}))
         return found
 
     def _check_count(self, number: int, count: int) -> None:
@@ -115,9 +118,13 @@ class SqliteTasks:
 
     def _fetch(self, query: str, args: rows.Row) -> list[TaskRecord]:
         try:
-            return [self._task(row) for row in self._execute(query, args).fetchall()]
+            found: list[rows.Row] = self._execute(query, args).fetchall()
         except UnicodeDecodeError:
             self._blame(args[0])
+        for row in found:
+            if row[0] != args[0]:
+                self._database.raise_damaged(self._called(row[0], row[1]))
+        return [self._task(row) for row in found]
 
     def _task(self, row: rows.Row) -> TaskRecord:
         cells = row[len(statements.TASK) :]
@@ -151,19 +158,14 @@ class SqliteTasks:
     def attempts(self, uid: str, name: str) -> list[Attempt]:
         """Return the last attempts in a task's ledger, oldest first."""
         number = rows.number(uid)
-        found = self._database.read(self._ledger, number, name)
-        if found is None:
-            self._check_indexes(number)
-        return found or []
+        self._check_indexes(number)
+        return self._database.read(self._ledger, number, name)
 
-    def _ledger(self, number: int, name: str) -> list[Attempt] | None:
-        """Return the attempts of a task, or None if the task is not found."""
+    def _ledger(self, number: int, name: str) -> list[Attempt]:
         args = (number, name)
         found: list[rows.Row] = self._execute(statements.ATTEMPTS, args).fetchall()
-        if not found:
-            return None
         made = [row[1:] for row in found if row[2] is not None]
-        is_whole = len(made) == found[0][0]
+        is_whole = not found or len(made) == found[0][0]
         if not (is_whole and all(map(rows.is_intact, made))):
             self._raise_ledger(number, name)
         return [from_json(entry, type=Attempt) for _, _, entry, _ in made]
@@ -172,7 +174,11 @@ class SqliteTasks:
         self._database.raise_damaged(f"the ledger of {self._called(number, name)}")
 
     def tallies(self, uids: Iterable[str]) -> Mapping[str, list[Tally]]:
-        """Return, for each container, its tasks counted by step and status."""
+        """Return, for each container, its tasks counted by step and status.
+
+        In a container of more than `_CHECKED_ROWS` tasks, rows are not checked one by
+        one, because counting them would take ten times as long.
+        """
         return self._database.snapshot(self._tallies, list(uids))
 
     def _tallies(self, uids: Sequence[str]) -> Mapping[str, list[Tally]]:
@@ -190,9 +196,12 @@ class SqliteTasks:
             statements.TASK_COUNTS, (listed,)
         ).fetchall()
         for uid, total in totals:
-            count = sum(tally.count for tally in found[str(uid)])
-            if count != total:
-                self._check_count(uid, count)
+            if uid in self._rows_checked:
+                continue
+            self._check_count(uid, sum(tally.count for tally in found[str(uid)]))
+            if total <= _CHECKED_ROWS:
+                self._fetch_all(statements.TASKS, uid)
+                self._rows_checked.add(uid)
         return found
 
     # -- writing ------------------------------------------------------------
