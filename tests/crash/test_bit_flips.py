@@ -68,13 +68,13 @@ def store(tmp_path: Path) -> Flips:
 
 
 def test_a_flipped_bit_is_told_or_what_is_read_is_unchanged(store: Flips) -> None:
-    store.read(store.sample(120))
+    store.read(store.sample(60))
 
     assert store.seen.keys() == {"told", "unchanged"}
 
 
 def test_no_flipped_bit_has_a_recorded_step_run_again(store: Flips) -> None:
-    store.run(store.sample(40))
+    store.run(store.sample(25))
 
     assert store.seen.keys() == {"told", "done"}
 
