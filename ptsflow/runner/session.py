@@ -150,7 +150,7 @@ class HeldRun:
         _trace: TracebackType | None,
     ) -> None:
         if not self._is_given_back:
-            self._let_go()
+            self._let_go(is_held=not isinstance(error, LeaseLost))
         if not self._bus:
             return
         how, text = RunEnding.DONE if self._is_ok else RunEnding.FAILED, ""
@@ -246,8 +246,10 @@ class HeldRun:
             self._container = record
         return self._is_given_back
 
-    def _let_go(self) -> None:
+    def _let_go(self, *, is_held: bool) -> None:
         """Give back the container of a run that broke off, if no body runs any more.
+
+        A lost lease is not given back: another thread may be held up in the store.
 
         While bodies run in this process, no other run may begin them: the lease is left
         to end, or to be taken over when this process has ended.
@@ -255,7 +257,7 @@ class HeldRun:
         loop = self._loop
         if loop is not None:
             self._container = loop.container
-        if loop is None or not loop.schedule.running:
+        if is_held and (loop is None or not loop.schedule.running):
             record = self._container
             if record.status is Status.RUNNING:
                 record = replace(record, status=Status.PENDING)

@@ -46,6 +46,10 @@ _OUTSIDE = (
 )
 
 
+#: How long `close` waits for a thread that is in the file, in seconds.
+_LAST_CALL = 2.0
+
+
 class Kind(Struct, frozen=True):
     """How one kind of file is made and opened, and what its errors mean."""
 
@@ -110,13 +114,23 @@ class Database:
         return other
 
     def close(self) -> None:
-        """Close the file; a second call does nothing."""
-        if self.pid == os.getpid():
-            if not self.is_in_place():
+        """Close the file; a second call does nothing.
+
+        If another thread is held up in the file, the end of the process closes it.
+        """
+        if self.pid != os.getpid():
+            return
+        is_free = self._turn.acquire(timeout=_LAST_CALL)
+        self.pid = 0
+        if not is_free:
+            return
+        try:
+            if not self._is_as_opened():
                 # SQLite would write a log into a file to which the log does not belong.
                 self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self.connection.close()
-            self.pid = 0
+        finally:
+            self._turn.release()
 
     def check_use(self) -> None:
         """Raise if the connection was closed, or if this process is a fork of its own."""
@@ -152,9 +166,12 @@ class Database:
 
     def is_in_place(self) -> bool:
         """Return whether the path still leads to the file and log that were opened."""
+        # A connection that was closed as the last one has removed its log itself.
+        return not self.pid or self._is_as_opened()
+
+    def _is_as_opened(self) -> bool:
         try:
-            # A connection that was closed as the last one has removed its log itself.
-            return not self.pid or self._found() == self._opened
+            return self._found() == self._opened
         except OSError:
             return False
 
@@ -190,6 +207,8 @@ class Database:
         while True:
             try:
                 with self._turn:
+                    # Another thread may have closed the file meanwhile.
+                    self.check_use()
                     return action(*args, **kwargs)
             except _OUTSIDE as error:
                 now = since_boot()
