@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.mongod import Mongod, running
+from tests.support.replica_set import ReplicaSet, three_members
 
 
 def pytest_configure() -> None:
@@ -29,6 +30,19 @@ def mongod_rs() -> Iterator[Mongod]:
     """Return a mongod of this session that is a replica set of one."""
     with running(replica_set=True) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def _three_members() -> Iterator[ReplicaSet]:
+    with three_members() as made:
+        yield made
+
+
+@pytest.fixture
+def replica_set(_three_members: ReplicaSet) -> ReplicaSet:
+    """Return the replica set of three of this session, with all members at work."""
+    _three_members.heal()
+    return _three_members
 
 
 @pytest.fixture(scope="session")
