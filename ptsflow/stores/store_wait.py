@@ -20,21 +20,23 @@ class StoreWait:
     """How long to wait for a store that elects a primary, starts, or is locked.
 
     Args:
-        seconds: from now on, for all calls together.
+        seconds: from the first call on, for all calls together.
         notice: told once, in one line, that the store is waited for.
     """
 
     def __init__(
         self, seconds: float = 0.0, notice: Callable[[str], None] = lambda _: None
     ) -> None:
-        self._until = since_boot() + seconds
+        self._seconds = seconds
+        self._began: float | None = None
         self._notice = notice
         self._is_told = False
 
     @property
     def is_over(self) -> bool:
         """Whether nothing is waited for any more."""
-        return since_boot() >= self._until
+        began = since_boot() if self._began is None else self._began
+        return since_boot() >= began + self._seconds
 
     def through(
         self, ask: Callable[[], T], notice: Callable[[str], None] | None = None
@@ -49,6 +51,7 @@ class StoreWait:
             StoreUnavailable: the store was away for too long, or for a cause that does
                 not pass by itself.
         """
+        self._began = self._began or since_boot()
         pause = _FIRST_PAUSE
         while True:
             try:

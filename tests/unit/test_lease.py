@@ -90,6 +90,26 @@ def test_the_lease_of_a_claim_that_took_long_counts_from_a_renewal() -> None:
     assert (stored.leased_till or 0) >= claimed.leased_till + LEASE_MS / 4
 
 
+def test_the_lease_of_a_claim_that_may_be_an_earlier_one_counts_from_a_renewal() -> (
+    None
+):
+    store = MemoryStore()
+    record, _ = store.create("box")
+    own = this_process(system_clock)
+    earlier = since_boot()
+    # The answer to this claim was lost.
+    store.claim(record.uid, own, LEASE_MS)
+    time.sleep(LEASE_MS / 4000)
+    claimed, asked_at = acquire(store, record, own, LEASE_MS, since=earlier)
+    stored = store.container("box")
+
+    assert claimed.fence == 1
+    assert asked_at >= earlier + LEASE_MS / 4000
+    assert stored is not None
+    assert claimed.leased_till is not None
+    assert (stored.leased_till or 0) >= claimed.leased_till + LEASE_MS / 5
+
+
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))

@@ -1,0 +1,60 @@
+"""`ptsflow run --store-wait`: a store that is away at the start is waited for."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.cli.calling import Place, flow
+
+_AWAY = "mongodb://127.0.0.1:1/x?timeoutMS=200"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--store-wait", "1.2"],
+        ["--store-wait", "1200ms"],
+        ["--store-wait", "0", "--wait", "1.2"],
+        ["--timeout", "1.2"],
+    ],
+    ids=["seconds", "a time", "wait covers it", "not beyond the timeout"],
+)
+def test_a_run_says_that_it_waits_for_the_store_and_then_gives_up(
+    place: Place, words: list[str]
+) -> None:
+    began = time.monotonic()
+    ended = place.call("run", flow("Steady"), "--store", _AWAY, *words)
+    told = ended.stderr.splitlines()
+
+    assert ended.returncode == 6
+    assert 1.2 < time.monotonic() - began < 15
+    assert told[0].startswith("waiting for the store: MongoDB at 127.0.0.1:1 cannot")
+    assert told[1].startswith("ptsflow: MongoDB at 127.0.0.1:1 cannot be reached")
+    assert len(told) == 2
+
+
+def test_without_a_wait_a_run_gives_up_at_once(place: Place) -> None:
+    ended = place.call("run", flow("Steady"), "--store", _AWAY, "--store-wait", "0")
+
+    assert ended.returncode == 6
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("time_", ["soon", "-1", ""])
+def test_a_wait_that_is_no_time_is_refused(place: Place, time_: str) -> None:
+    ended = place.call("run", flow("Steady"), f"--store-wait={time_}")
+
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "ptsflow: --store-wait: expected a time such as 90, 30m or 2h, found "
+        f"{time_!r}\n"
+    )
+
+
+def test_commands_that_only_look_do_not_wait(place: Place) -> None:
+    ended = place.call("status", "--store", _AWAY)
+
+    assert ended.returncode == 6
+    assert "waiting" not in ended.stderr
