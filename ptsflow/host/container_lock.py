@@ -1,8 +1,9 @@
 """Whether bodies of a container still run on this host, in processes or in a runner.
 
 Every worker process holds a shared lock on the container's file while it lives. The
-kernel releases the lock when the process ends, and not before, even if the process is
-stopped. A new runner waits for an exclusive lock: then no body of an earlier runner is
+kernel releases the lock when the process and all its forks have ended, and not before,
+even if the process is stopped. The fork server releases the lock when the process has
+ended: a daemon that a body forked is no body. A new runner waits for an exclusive lock: then no body of an earlier runner is
 left on this host.
 
 A runner holds an exclusive lock on a second file, and writes its identity into that
@@ -90,6 +91,12 @@ def hold(file: Path) -> int:
                 return descriptor
         # The holder of an exclusive lock has removed the file meanwhile.
         os.close(descriptor)
+
+
+def release(descriptor: int) -> None:
+    """Release a lock that `hold` took, for all processes that inherited the lock."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def wait_alone(

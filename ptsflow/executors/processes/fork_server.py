@@ -64,13 +64,15 @@ def main() -> None:
     # SIGKILL would leave behind what its worker processes started. If the runner is dead
     # already, the socket is closed.
     _set_parent_death_signal(signal.SIGCONT)
-    # Worker processes inherit the lock, and so hold it from their first moment on.
+    # The bodies' locks lie on this file as well (see `_fork`).
     try:
-        container_lock.hold(Path(lock))
+        own_lock = container_lock.hold(Path(lock))
     except OSError as error:
         _give_up(runner, f"{lock}: {error.strerror}")
     worker.wrap_streams()
-    _ForkServer(runner, _imported(reference, runner), parent).serve()
+    server = _ForkServer(runner, _imported(reference, runner), parent, Path(lock))
+    server.locks[server.pid] = own_lock
+    server.serve()
 
 
 def _imported(reference: str, runner: socket.socket) -> type[Workflow]:
@@ -98,7 +100,14 @@ def _set_parent_death_signal(number: int) -> None:
 
 
 class _ForkServer:
-    def __init__(self, runner: socket.socket, workflow: type, parent: int) -> None:
+    def __init__(
+        self, runner: socket.socket, workflow: type, parent: int, lock: Path
+    ) -> None:
+        self.pid = os.getpid()
+        self._lock = lock
+        #: Process -> its lock on the file. What a worker process forks shares its lock,
+        #: which is therefore released here when the worker process has ended.
+        self.locks: dict[int, int] = {}
         self._runner = runner
         self._workflow = workflow
         self._parent = parent
@@ -153,10 +162,15 @@ class _ForkServer:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)  # noqa: FBT003 - takes no keyword
-        server = os.getpid()
-        pid = os.fork()
+        lock = container_lock.hold(self._lock)
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(lock)
+            raise
         if pid == 0:
-            self._become_worker(server, *descriptors)
+            self._become_worker(*descriptors)
+        self.locks[pid] = lock
         # Whichever process runs first makes the group.
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)
@@ -172,6 +186,7 @@ class _ForkServer:
                 # Kill the group before `wait4` frees the pid for another process.
                 _kill_group_of(ended.si_pid)
                 pid, status, usage = os.wait4(ended.si_pid, 0)
+                self._release(pid)
                 code = os.waitstatus_to_exitcode(status)
                 memory = usage.ru_maxrss * 1024
                 number = self._numbers.pop(pid, None)
@@ -186,14 +201,20 @@ class _ForkServer:
             _kill_group_of(pid)
         with contextlib.suppress(ChildProcessError):
             while True:
-                os.wait()
+                self._release(os.wait()[0])
         os._exit(0)
 
-    def _become_worker(self, server: int, connection: int, output: int) -> None:
+    def _release(self, pid: int) -> None:
+        """Release the lock of a process that ended, also where a fork of it lives on."""
+        lock = self.locks.pop(pid, None)
+        if lock is not None:
+            container_lock.release(lock)
+
+    def _become_worker(self, connection: int, output: int) -> None:
         code = 1
         try:
             _set_parent_death_signal(signal.SIGKILL)
-            if os.getppid() != server:  # the fork server died before the line above
+            if os.getppid() != self.pid:  # the fork server died before the line above
                 os._exit(0)
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGCHLD, signal.SIGCONT, *RUNNER_SIGNALS):
@@ -203,6 +224,8 @@ class _ForkServer:
             os.setpgid(0, 0)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             self._runner.close()
+            for lock in self.locks.values():  # those of others
+                os.close(lock)
             os.close(self._wake_read)
             os.close(self._wake_write)
             worker.serve(self._workflow, connection, output)
