@@ -75,7 +75,7 @@ class Ending(StrEnum):
     SKIPPED = "skipped"
     #: It asked to be tried later, which is not a failure.
     POSTPONED = "postponed"
-    #: A person stopped the run.
+    #: A person stopped the run, or the store had no room for how the attempt ended.
     INTERRUPTED = "interrupted"
     #: The runner died.
     CRASHED = "crashed"

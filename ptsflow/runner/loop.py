@@ -161,6 +161,24 @@ class Loop:
         self.is_over = True
         self.work.commit()
 
+    def leave_running(self, error: str) -> None:
+        """Record that the attempts of running tasks do not count: the run is over.
+
+        Args:
+            error: why it cannot be recorded how they ended, for the ledger.
+        """
+        now = self.clock()
+        with self.lock:
+            for task in list(self.tasks.values()):
+                step = self.plan.by_name.get(task.step)
+                if step is not None and task.status is Status.RUNNING:
+                    after = interrupted(task, step, now=now)
+                    ended = attempt_ledger.ended(
+                        task, Ending.INTERRUPTED, now=now, error=error
+                    )
+                    self.work.stage(task, after, ended)
+            self.work.commit()
+
     def fail(self, error: BaseException) -> None:
         """End the run with an error, which the driver raises. From any thread."""
         self.failure = self.failure or error

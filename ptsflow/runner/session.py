@@ -15,7 +15,7 @@ from ptsflow.client import lease
 from ptsflow.core.model import ContainerRecord, Status
 from ptsflow.core.scheduler import Schedule
 from ptsflow.core.sources import outdated
-from ptsflow.errors import LeaseLost, PtsflowError, StoreError, one_line
+from ptsflow.errors import LeaseLost, PtsflowError, StoreError, StoreFull, one_line
 from ptsflow.events import RunEnded, RunEnding
 from ptsflow.host import container_lock
 from ptsflow.host.clock import since_boot
@@ -150,7 +150,7 @@ class HeldRun:
         _trace: TracebackType | None,
     ) -> None:
         if not self._is_given_back:
-            self._let_go(is_held=not isinstance(error, LeaseLost))
+            self._let_go(error)
         if not self._bus:
             return
         how, text = RunEnding.DONE if self._is_ok else RunEnding.FAILED, ""
@@ -246,7 +246,7 @@ class HeldRun:
             self._container = record
         return self._is_given_back
 
-    def _let_go(self, *, is_held: bool) -> None:
+    def _let_go(self, error: BaseException | None) -> None:
         """Give back the container of a run that broke off, if no body runs any more.
 
         A lost lease is not given back: another thread may be held up in the store.
@@ -257,6 +257,11 @@ class HeldRun:
         loop = self._loop
         if loop is not None:
             self._container = loop.container
+            if isinstance(error, StoreFull):
+                # A large result finds no room where these few bytes still do.
+                with contextlib.suppress(Exception):
+                    loop.leave_running(f"its end could not be recorded: {error}")
+        is_held = not isinstance(error, LeaseLost)
         if is_held and (loop is None or not loop.schedule.running):
             record = self._container
             if record.status is Status.RUNNING:

@@ -7,7 +7,7 @@ second, and may be lost in a crash.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from ptsflow.core import transitions
@@ -19,7 +19,7 @@ from ptsflow.core.model import (
     TaskRecord,
 )
 from ptsflow.core.resume import Resumption
-from ptsflow.errors import LeaseLost
+from ptsflow.errors import LeaseLost, StoreFull
 from ptsflow.events import Progressed
 from ptsflow.host.clock import Clock, since_boot
 from ptsflow.host.workdirs import Workdirs
@@ -123,6 +123,7 @@ class UnitOfWork:
 
         Raises:
             LeaseLost: the lease ended, or another runner holds it.
+            StoreFull: nothing was written; `tasks` are as before the changes.
         """
         changes, self._changes = self._changes, []
         if not changes:
@@ -135,7 +136,11 @@ class UnitOfWork:
                 "renewed in time; what was recorded is safe, run again"
             )
         uid, fence = self.container.uid, self.container.fence
-        self.patiently(lambda: self.store.commit(uid, changes, fence=fence))
+        try:
+            self.patiently(lambda: self.store.commit(uid, changes, fence=fence))
+        except StoreFull:
+            self._take_back(changes)
+            raise
         self.workdirs.settle(changes)
         checkpoints, self._checkpoints = self._checkpoints, []
         for request in checkpoints:
@@ -148,6 +153,13 @@ class UnitOfWork:
                 self.tasks[after.name] = transitions.without_payloads(current)
         if self.bus:
             tell_changes(self.bus, self.container, changes, self.clock())
+
+    def _take_back(self, changes: Sequence[Change]) -> None:
+        for change in reversed(changes):
+            if change.before is not None:
+                self.tasks[change.before.name] = change.before
+            elif change.after is not None:
+                del self.tasks[change.after.name]
 
     def abandon(self) -> None:
         """Write nothing more, as the run is over; no body waits any longer."""

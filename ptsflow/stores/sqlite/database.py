@@ -15,7 +15,7 @@ from weakref import WeakSet
 import apsw
 from msgspec import Struct
 
-from ptsflow.errors import PtsflowError, StoreDamaged, StoreError
+from ptsflow.errors import PtsflowError, StoreDamaged, StoreError, StoreFull
 from ptsflow.host.clock import since_boot
 
 P = ParamSpec("P")
@@ -242,7 +242,27 @@ class Database:
 
     def write(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `action` in a transaction, which is durable when this call returns."""
-        return self.read(self._transact, action, args, kwargs)
+        try:
+            return self.read(self._transact, action, args, kwargs)
+        except StoreFull:
+            if not self.read(self._restart_log):
+                raise
+            return self.read(self._transact, action, args, kwargs)
+
+    def _restart_log(self) -> bool:
+        """Have the next commit written over the log, in the room that the log has.
+
+        Return False if the log cannot be written back into the file.
+        """
+        if not self.is_in_place():
+            return False
+        try:
+            pages, written = self.connection.wal_checkpoint(
+                mode=apsw.SQLITE_CHECKPOINT_RESTART
+            )
+        except apsw.Error:
+            return False
+        return pages == written
 
     def _transact(
         self,
