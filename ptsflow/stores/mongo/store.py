@@ -159,7 +159,7 @@ class MongoStore:
 
     def container(self, name: str) -> ContainerRecord | None:
         """Return the container of that name as it is now, or None."""
-        return self._containers.named(name)
+        return self._place.present(self._containers.named(name))
 
     def containers(self) -> list[ContainerRecord]:
         """Return all containers, oldest first."""
@@ -270,7 +270,10 @@ class MongoStore:
         payloads: bool = False,
     ) -> list[TaskRecord]:
         """Return all tasks, or those of `names` that exist, by position."""
-        return self._tasks.read(object_id(uid), names, payloads=payloads)
+        found = self._tasks.read(object_id(uid), names, payloads=payloads)
+        if not found:
+            self._place.check()
+        return found
 
     def next_open(
         self, uid: str, *, unleased_at: int | None = None
@@ -304,7 +307,11 @@ class MongoStore:
 
     def tallies(self, uids: Iterable[str]) -> Mapping[str, list[Tally]]:
         """Return, for each container, its tasks counted by step and status."""
-        return self._tasks.tallies({uid: object_id(uid) for uid in uids})
+        found = self._tasks.tallies({uid: object_id(uid) for uid in uids})
+        # A container without tasks counts as complete.
+        if not all(found.values()):
+            self._place.check()
+        return found
 
 
 #: A deletion marks its container in `ptsflow_meta`, under this word and the uid, before

@@ -8,6 +8,7 @@ import pytest
 from pymongo.database import Database
 
 from ptsflow.client.client import Client
+from ptsflow.client.container import Container
 from ptsflow.core.model import Progress, Status
 from ptsflow.errors import StoreDamaged
 from ptsflow.stores.mongo.store import MongoStore
@@ -69,7 +70,12 @@ def test_the_end_of_a_task_is_not_recorded_in_a_collection_that_is_gone(
 
     with pytest.raises(StoreDamaged, match=_NAMED):
         store.commit(uid, [done], fence=fence)
-    assert store.tasks(uid) == []
+    assert database.ptsflow_tasks.count_documents({}) == 0
+
+
+def _is_complete(container: Container) -> bool:
+    container.refresh()
+    return container.is_complete
 
 
 @pytest.mark.parametrize("what", _ALL)
@@ -84,6 +90,10 @@ def test_clients_that_had_it_open_add_and_lease_nothing_and_leave_nothing(
             container.add_task("one")
         with pytest.raises(StoreDamaged, match=_NAMED):
             container.lease_next_task(seconds=60)
+        with pytest.raises(StoreDamaged, match=_NAMED):
+            container.get_tasks()
+        with pytest.raises(StoreDamaged, match=_NAMED):
+            _is_complete(container)
         with pytest.raises(StoreDamaged, match=_NAMED):
             client.get_or_create_task_container("other")
 
