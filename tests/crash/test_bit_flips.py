@@ -80,6 +80,7 @@ def test_no_flipped_bit_has_a_recorded_step_run_again(store: Flips) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 def test_every_eleventh_flipped_bit_is_told_or_changes_nothing(store: Flips) -> None:
     bits = range(0, len(store.content) * 8, 11)
     store.read(bits)
@@ -87,6 +88,7 @@ def test_every_eleventh_flipped_bit_is_told_or_changes_nothing(store: Flips) -> 
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 def test_no_thirtieth_flipped_bit_has_a_recorded_step_run_again(store: Flips) -> None:
     bits = range(0, len(store.content) * 8, 31)
     store.run(bits)

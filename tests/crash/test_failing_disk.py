@@ -142,6 +142,7 @@ def test_what_was_acknowledged_outlives_a_disk_that_fails_at_any_call(
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
 @pytest.mark.parametrize("way", WAYS.values(), ids=list(WAYS))
 def test_what_was_acknowledged_outlives_a_disk_that_fails_at_every_call(

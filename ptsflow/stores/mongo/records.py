@@ -6,8 +6,9 @@ a document.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any, Never
 
 from bson import ObjectId, Timestamp
 from bson.datetime_ms import DatetimeMS
@@ -23,6 +24,7 @@ from ptsflow.core.model import (
     LogChunk,
     LogLine,
     Stop,
+    Tally,
     TaskRecord,
 )
 from ptsflow.errors import StoreDamaged
@@ -36,6 +38,11 @@ from ptsflow.stores.mongo.documents import (
 )
 
 _TASK_FIELDS = TaskRecord.__struct_fields__
+_PAYLOADS = frozenset(PAYLOADS)
+#: What every task has since layout 2; what later layouts added has its default in older
+#: documents.
+_REQUIRED = frozenset(_TASK_FIELDS) - _PAYLOADS - {"result_hash", "made_from"}
+_REQUIRED_OF_CONTAINERS = frozenset({"name", "status", "fence", "created_at"})
 _SAVED = tuple(
     name for name in ContainerRecord.__struct_fields__ if name not in NOT_SAVED
 )
@@ -48,6 +55,8 @@ def object_id(uid: str) -> ObjectId:
 
 def container_record(raw: Raw) -> ContainerRecord:
     """Return the record of a container's document."""
+    if not raw.keys() >= _REQUIRED_OF_CONTAINERS:
+        _refuse_missing("container", raw, _REQUIRED_OF_CONTAINERS)
     _dates_to_millis(raw)
     raw["uid"] = str(raw["_id"])
     try:
@@ -65,12 +74,37 @@ def stop_word(raw: Raw) -> Stop | None:
 
 
 def task_record(raw: Raw) -> TaskRecord:
-    """Return the record of a task's document; missing payloads are UNSET."""
+    """Return the record of a task's document; missing payloads are UNSET.
+
+    Another field that is missing would be read as its default: a task that is done would
+    be pending.
+    """
+    if not raw.keys() >= _REQUIRED:
+        _refuse_missing("task", raw, _REQUIRED)
     _dates_to_millis(raw)
     try:
         return convert(raw, TaskRecord)
     except ValidationError as error:
         raise _damaged("task", raw, error) from error
+
+
+def check_payloads(raws: Iterable[Raw]) -> None:
+    """Refuse tasks that were read with their payloads and lack a field of one.
+
+    A payload that does not exist is null.
+    """
+    for raw in raws:
+        if not raw.keys() >= _PAYLOADS:
+            _refuse_missing("task", raw, _PAYLOADS)
+
+
+def tally_of(row: Raw) -> Tally:
+    """Return the tally of a group of tasks."""
+    try:
+        return convert(row | row["_id"], Tally)
+    except ValidationError as error:
+        name = {"name": row["_id"].get("step")}
+        raise _damaged("the tasks of step", name, error) from error
 
 
 def new_container(uid: ObjectId, name: str, created_at: int) -> Raw:
@@ -203,6 +237,11 @@ def _millis_to_dates(fields: Raw) -> None:
     for name in TIMES & fields.keys():
         if (millis := fields[name]) is not None:
             fields[name] = DatetimeMS(millis)
+
+
+def _refuse_missing(kind: str, raw: Raw, fields: AbstractSet[str]) -> Never:
+    missing = ", ".join(sorted(fields - raw.keys()))
+    raise _damaged(kind, raw, DecodeError(f"no {missing}"))
 
 
 def _damaged(kind: str, raw: Raw, error: Exception) -> StoreDamaged:

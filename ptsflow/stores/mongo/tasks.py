@@ -37,8 +37,10 @@ from ptsflow.stores.mongo.changes import (
 from ptsflow.stores.mongo.connection import Connection
 from ptsflow.stores.mongo.documents import PayloadDocument, Raw, TaskDocument
 from ptsflow.stores.mongo.records import (
+    check_payloads,
     ledger_entries,
     references,
+    tally_of,
     task_record,
 )
 from ptsflow.stores.rules import ledger_of
@@ -121,21 +123,18 @@ class MongoTasks:
             "percentage": {"$sum": "$percentage_complete"},
             "first": {"$min": "$position"},
         }
-        pipeline: list[Raw] = [
-            {"$match": {"container": {"$in": list(containers.values())}}},
-            {"$group": group},
-            {"$sort": {"first": 1}},
-        ]
+        match = {"container": {"$in": list(containers.values())}}
+        pipeline = [{"$match": match}, {"$group": group}, {"$sort": {"first": 1}}]
         with self._link.call():
             rows = list(self._tasks.aggregate(pipeline))
         found: dict[ObjectId, list[Tally]] = {}
         for row in rows:
-            key = row["_id"]
-            found.setdefault(key["container"], []).append(
-                Tally(
-                    key["step"], Status(key["status"]), row["count"], row["percentage"]
-                )
-            )
+            container = row["_id"]["container"]
+            try:
+                found.setdefault(container, []).append(tally_of(row))
+            except StoreDamaged:
+                self.read(container, None, payloads=False)  # This names the task.
+                raise
         return {uid: found.get(container, []) for uid, container in containers.items()}
 
     def _find_named(
@@ -154,6 +153,7 @@ class MongoTasks:
     def _with_payloads(self, raws: list[Raw]) -> list[Raw]:
         """Return tasks with the texts of large payloads in place of their ids."""
         for _ in range(_ROUNDS):
+            check_payloads(raws)
             wanted = {ref for raw in raws for _, ref in references(raw)}
             if not wanted:
                 return raws
@@ -162,6 +162,7 @@ class MongoTasks:
                 for raw in self._link.find_all(
                     self._payloads, {"_id": {"$in": list(wanted)}}, None
                 )
+                if isinstance(raw.get("text"), str)
             }
             for raw in raws:
                 raw.update((n, texts[r]) for n, r in references(raw) if r in texts)

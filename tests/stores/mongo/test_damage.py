@@ -9,8 +9,19 @@ from msgspec.structs import replace
 from pymongo.database import Database
 
 from ptsflow.errors import StoreDamaged
+from ptsflow.stores.mongo.documents import INLINE_LIMIT
 from ptsflow.stores.mongo.store import MongoStore
-from tests.stores.making import LEASE, chunk, ended, filled, held, one, owner, swap
+from tests.stores.making import (
+    LEASE,
+    chunk,
+    ended,
+    filled,
+    held,
+    new,
+    one,
+    owner,
+    swap,
+)
 from tests.support.databases import Raw
 from tests.support.wording import THEIRS, Message
 
@@ -109,6 +120,67 @@ def test_a_ledger_that_nobody_wrote_is_damage_of_its_own(
         f"something else: {THEIRS}; restore it from a backup"
     )
     store.close()
+
+
+@pytest.mark.parametrize("name", ["task_data", "processing_data", "result"])
+def test_a_payload_that_is_gone_is_damage_and_not_none(
+    store: MongoStore, database: Database[Raw], name: str
+) -> None:
+    uid = filled(store, "one")
+    database["ptsflow_tasks"].update_one({}, {"$unset": {name: ""}})
+
+    for look in (
+        lambda: store.tasks(uid, payloads=True),
+        lambda: store.next_open(uid),
+    ):
+        with pytest.raises(StoreDamaged) as caught:
+            look()
+        assert str(caught.value) == (
+            "expected task 'one' in MongoDB as ptsflow writes it, found something else: "
+            f"no {name}; restore it from a backup"
+        )
+    assert [task.name for task in store.tasks(uid)] == ["one"]
+
+
+@pytest.mark.parametrize("name", ["status", "fence", "invoke_count", "error"])
+def test_a_field_of_a_task_that_is_gone_is_damage_and_not_its_default(
+    store: MongoStore, database: Database[Raw], name: str
+) -> None:
+    uid = filled(store, "one")
+    database["ptsflow_tasks"].update_one({}, {"$unset": {name: ""}})
+
+    with pytest.raises(StoreDamaged) as caught:
+        store.tasks(uid)
+    assert str(caught.value) == (
+        "expected task 'one' in MongoDB as ptsflow writes it, found something else: "
+        f"no {name}; restore it from a backup"
+    )
+
+
+def test_a_large_payload_without_its_text_is_damage(
+    store: MongoStore, database: Database[Raw]
+) -> None:
+    uid = filled(store)
+    large = '"' + "x" * INLINE_LIMIT + '"'
+    store.commit(uid, [new("one", result=large)], fence=None)
+    database["ptsflow_payloads"].update_one({}, {"$unset": {"text": ""}})
+
+    with pytest.raises(StoreDamaged, match="expected the payloads of task 'one'"):
+        store.tasks(uid, payloads=True)
+
+
+@pytest.mark.parametrize(
+    "damage", [{"$set": {"status": "dooe"}}, {"$unset": {"status": ""}}]
+)
+def test_a_damaged_task_is_told_by_what_only_counts_tasks(
+    store: MongoStore, database: Database[Raw], damage: Raw
+) -> None:
+    uid = filled(store, "one", "two")
+    database["ptsflow_tasks"].update_one({"name": "two"}, damage)
+
+    with pytest.raises(StoreDamaged) as caught:
+        store.tallies([uid])
+    assert str(caught.value).startswith("expected task 'two' in MongoDB as ptsflow")
 
 
 def test_a_word_for_the_holder_that_nobody_wrote_is_damage(
