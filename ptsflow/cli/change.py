@@ -56,12 +56,23 @@ def reset(
         else:
             count = fmt.many(len(listed), "task", "tasks")
             say(f"{record.name}: forgets what {count} did: {fmt.names(listed)}")
+            if step is not None and not downstream:
+                _say_in_doubt(record, admin.in_doubt(record, tasks, step))
             if not yes:
                 _ask()
             listed = admin.reset(store, record, step=step, with_downstream=downstream)
         if common.json:
             show_json(_changed(record, "reset", listed))
     _next(common, record)
+
+
+def _say_in_doubt(record: ContainerRecord, names: list[str]) -> None:
+    if names:
+        count = fmt.many(len(names), "task", "tasks")
+        say(
+            f"{record.name}: makes {count} again if other results come of it: "
+            f"{fmt.names(names)}"
+        )
 
 
 def _ask() -> None:

@@ -55,15 +55,31 @@ def reset(
         chosen = resettable(held, tasks, step=step, with_downstream=with_downstream)
         again = [task for task in tasks if task.name in chosen]
         if step is not None:
-            doubts = set() if with_downstream else _behind(held, tasks, step)
+            doubts = [] if with_downstream else in_doubt(held, tasks, step)
             left = (task for task in tasks if task.name not in chosen)
-            changes.extend(_left_behind(left, doubts, held.fence))
+            changes.extend(_left_behind(left, set(doubts), held.fence))
         # Dependents come first: if only a part is written, their sources are still there.
         for task in reversed(again):
             after = transitions.reset(task, fence=held.fence)
             ended = attempt_ledger.between(task, after, now=clock())
             changes.append(Change(task, after, ended))
     return [task.name for task in again]
+
+
+def in_doubt(
+    container: ContainerRecord, tasks: Sequence[TaskRecord], step: str
+) -> list[str]:
+    """Return the finished tasks that `reset` of a step or task alone puts in doubt.
+
+    They are made again if other results come of what was reset.
+    """
+    waiting = _behind(container, tasks, step)
+    always = {planned.name for planned in container.plan if planned.always}
+    return [
+        task.name
+        for task in tasks
+        if task.name in waiting and is_finished(task) and task.step not in always
+    ]
 
 
 def _left_behind(
@@ -77,7 +93,7 @@ def _left_behind(
         after = task
         if _is_finisher(task):
             after = transitions.carry_on(after, fence=fence)
-        if task.name in doubts and is_finished(task):
+        if task.name in doubts:
             after = doubted(after, fence=fence)
         if after is not task:
             yield Change(task, replace(after, version=task.version + 1))

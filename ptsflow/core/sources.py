@@ -8,14 +8,13 @@ in doubt whose hash is the same is current, and any other one is made again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from zlib import crc32
 
 from msgspec.msgpack import encode
 from msgspec.structs import replace
 
 from ptsflow.core.model import Cause, Status, StepSummary, TaskRecord
-from ptsflow.core.plan import item_name
 
 #: What a task in doubt was made from that has no hash: it was made before hashes were kept.
 _UNKNOWN = -1
@@ -108,15 +107,12 @@ def outdated(
     """
     if not any(step.takes for step in plan):
         return []
-    looked_up = _Sources(plan, tasks)
+    sources = _Sources(plan, tasks)
     return [
         task
         for step in plan
         if step.takes and not step.always
-        for task in looked_up.by_step.get(step.name, ())
-        if task.made_from not in (0, _UNKNOWN)
-        and is_finished(task)
-        and looked_up.hash_for(step, task) not in (None, abs(task.made_from))
+        for task in sources.outdated(step)
     ]
 
 
@@ -126,42 +122,54 @@ class _Sources:
     def __init__(
         self, plan: Sequence[StepSummary], tasks: Iterable[TaskRecord]
     ) -> None:
-        self.by_step: dict[str, list[TaskRecord]] = {}
+        self._by_step: dict[str, list[TaskRecord]] = {}
         for task in tasks:
-            self.by_step.setdefault(task.step, []).append(task)
-        self._plan = {step.name: step for step in plan}
+            self._by_step.setdefault(task.step, []).append(task)
+        self._fans_out = {step.name: step.each is not None for step in plan}
         self._whole: dict[str, int | None] = {}
-        self._by_name: dict[str, dict[str, TaskRecord]] = {}
+        self._by_key: dict[str, dict[str | None, int]] = {}
 
-    def hash_for(self, step: StepSummary, task: TaskRecord) -> int | None:
-        """Return the hash of a task's sources as they are now; None if it is not known."""
-        hashes = [
-            self._item(source, task.key)
-            if source == step.each and step.takes_item
-            else self._step(source)
-            for source in step.takes
-        ]
-        known = [value for value in hashes if value is not None]
-        return combined(known) if len(known) == len(hashes) else None
+    def outdated(self, step: StepSummary) -> Iterator[TaskRecord]:
+        """Yield the finished tasks of a step that were made from other results."""
+        item_of = step.each if step.takes_item else None
+        if item_of is not None and not self._fans_out[item_of]:
+            return
+        hashes = [0 if name == item_of else self._step(name) for name in step.takes]
+        known = [each for each in hashes if each is not None]
+        if len(known) < len(hashes):
+            return
+        items = {} if item_of is None else self._items(item_of)
+        place = 0 if item_of is None else step.takes.index(item_of)
+        current = combined(known)
+        for task in self._by_step.get(step.name, ()):
+            if task.made_from in (0, _UNKNOWN) or not is_finished(task):
+                continue
+            if item_of is not None:
+                if task.key not in items:
+                    continue
+                known[place] = items[task.key]
+                current = combined(known)
+            if abs(task.made_from) != current:
+                yield task
 
-    def _item(self, source: str, key: str | None) -> int | None:
-        if self._plan[source].each is None:
-            return None
-        if source not in self._by_name:
-            found = {task.name: task for task in self.by_step.get(source, ())}
-            self._by_name[source] = found
-        task = self._by_name[source].get(item_name(source, key or ""))
-        return None if task is None or not task.is_complete else given_by(task)
+    def _items(self, source: str) -> dict[str | None, int]:
+        """Return what the complete items of a step hand on, by key."""
+        if source not in self._by_key:
+            tasks = self._by_step.get(source, ())
+            found = {task.key: given_by(task) for task in tasks if task.is_complete}
+            self._by_key[source] = found
+        return self._by_key[source]
 
     def _step(self, source: str) -> int | None:
+        """Return what a whole step hands on; None if it is not complete."""
         if source not in self._whole:
-            tasks = self.by_step.get(source, [])
-            if not all(task.is_complete for task in tasks):
-                found = None
-            elif self._plan[source].each is None:
-                found = given_by(tasks[0]) if tasks else None
-            else:
+            tasks = self._by_step.get(source, [])
+            found: int | None = None
+            if all(task.is_complete for task in tasks):
                 done = [t.result_hash for t in tasks if t.status is Status.DONE]
-                found = combined(done)
+                if self._fans_out[source]:
+                    found = combined(done)
+                elif tasks:
+                    found = done[0] if done else 0
             self._whole[source] = found
         return self._whole[source]

@@ -46,10 +46,16 @@ def test_what_is_outdated_is_named_until_it_was_reset(stored: Place) -> None:
 
 def test_a_dry_run_tells_what_is_in_doubt(place: Place) -> None:
     place.call("run", TARGET)
-    place.call("reset", NAME, "--step", "numbers", "-y")
+    reset = place.call("reset", NAME, "--step", "numbers", "-y")
 
     found = place.json("run", TARGET, "-n")["tasks"]
 
+    forgets, makes, *_ = reset.stderr.splitlines()
+    assert forgets == f"{NAME}: forgets what 1 task did: numbers"
+    assert makes == (
+        f"{NAME}: makes 4 tasks again if other results come of it: square[0], square[1], "
+        "square[2], total"
+    )
     assert {entry["name"]: entry["action"] for entry in found} == {
         "numbers": "run",
         **{f"square[{key}]": "check" for key in range(3)},
