@@ -342,7 +342,8 @@ def _dry_run(common: Common, planned: PlannedRun) -> int:
         show_json(head | {"tasks": entries})
     else:
         there = "as it is stored" if tasks else "begun anew" if record else "new"
-        if record is not None and (text := planned.continues(record)):
+        notes = [planned.continues(record) if record else "", planned.unenforced()]
+        for text in filter(None, notes):
             say(text)
         say(f"{shown.name}: {there}; a run would do this, nothing is written now")
         show(tables.forecasts(foreseen))

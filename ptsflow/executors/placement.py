@@ -61,7 +61,7 @@ class Placement:
         self._store = store
         self._on_room = on_room
         self._names = {
-            step.name: _name_of(step.executor, executor) for step in plan.steps
+            step.name: name_of(step.executor, executor) for step in plan.steps
         }
         self._threads = ThreadExecutor()
         # Processes begin in the folder of the run, whatever folder a body changes to.
@@ -73,6 +73,10 @@ class Placement:
     def has_busy_threads(self) -> bool:
         """Whether a body runs in a thread of this process."""
         return self._threads.is_busy
+
+    def late(self) -> dict[str, str]:
+        """Return the tasks that are overdue in threads, and for how long they are."""
+        return self._threads.late()
 
     def run(self, call: Call, must_not_begin: Callable[[], bool]) -> Outcome:
         """Make an attempt where its step wants it; return how it ended.
@@ -147,7 +151,8 @@ def _current_folder() -> str | None:
         return None
 
 
-def _name_of(of_step: ExecutorName | None, of_run: ExecutorName) -> ExecutorName:
+def name_of(of_step: ExecutorName | None, of_run: ExecutorName) -> ExecutorName:
+    """Return where a step runs, by what the step says and what the run says."""
     has_address = isinstance(of_run, str) and of_run.startswith("dask:")
     if of_step is None or (of_step == "dask" and has_address):
         return of_run

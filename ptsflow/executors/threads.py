@@ -17,6 +17,7 @@ from ptsflow.core.outcome import Interrupted, Outcome
 from ptsflow.errors import PtsflowError
 from ptsflow.executors import attempt, capture, fork_guard
 from ptsflow.executors.attempt import Call
+from ptsflow.workflow.handle import TaskHandle
 
 J = TypeVar("J")
 
@@ -27,19 +28,25 @@ class ThreadExecutor:
     def __init__(self) -> None:
         self._pid = os.getpid()
         #: The tasks whose bodies run in threads now.
-        self._running: set[str] = set()
+        self._running: dict[str, TaskHandle] = {}
 
     @property
     def is_busy(self) -> bool:
         """Whether a body runs in a thread."""
         return bool(self._running)
 
+    def late(self) -> dict[str, str]:
+        """Return the tasks whose attempts are overdue, and for how long they are."""
+        handles = list(self._running.items())
+        found = {name: handle.watch.lateness() for name, handle in handles}
+        return {name: text for name, text in found.items() if text}
+
     def run(self, call: Call, must_not_begin: Callable[[], bool]) -> Outcome:
         """Make the attempt, unless it must not begin; return how it ended."""
         name = call.handle.name
         # Register before asking: if the run is stopped meanwhile, either the runner sees
         # this thread as busy, or this thread sees that the body must not begin.
-        self._running.add(name)
+        self._running[name] = call.handle
         try:
             if must_not_begin():
                 return Interrupted()
@@ -48,7 +55,7 @@ class ThreadExecutor:
                 fork_guard.exit_if_forked(self._pid, outcome)
                 return outcome
         finally:
-            self._running.discard(name)
+            self._running.pop(name, None)
 
 
 class ThreadPool(Generic[J]):

@@ -16,6 +16,7 @@ from ptsflow.executors import capture
 from ptsflow.host.clock import since_boot
 from ptsflow.runner import signals
 from ptsflow.runner.body_threads import BodyThreads
+from ptsflow.runner.late import LateAttempts
 from ptsflow.runner.loop import Loop
 from ptsflow.runner.mailbox import LeaseEnded
 
@@ -42,6 +43,7 @@ class Driver:
         self._loop = loop
         self._mailbox = loop.mailbox
         self._threads = BodyThreads(loop)
+        self._late = LateAttempts(loop.plan.steps, loop.work, loop.placement)
         self._stop_at = stop_at
         #: Why the lease is lost, if it is; an error if the store is gone.
         self._lost: str | StoreError | None = None
@@ -163,6 +165,7 @@ class Driver:
         if self._signals and not loop.is_stopping():
             loop.stop()
             loop.bus.notice(self._stopping())
+        self._late.tell()
         if self._mailbox.progress:
             self._pass_on_progress()
         self._threads.launch(loop.turn())

@@ -23,6 +23,7 @@ from ptsflow.core.model import ContainerRecord, TaskRecord
 from ptsflow.core.plan import Plan
 from ptsflow.core.resume import changed
 from ptsflow.errors import ContainerMismatch, UsageError
+from ptsflow.executors.placement import name_of
 from ptsflow.runner.options import RunOptions, check_options
 from ptsflow.stores.base import Store
 from ptsflow.workflow.compile import plan_of
@@ -85,6 +86,21 @@ class PlannedRun(Struct, frozen=True, kw_only=True):
             "truncated to that part; or "
             for name in others
             if name in named
+        )
+
+    def unenforced(self) -> str:
+        """Say which limits cannot end a body, as it runs in a thread; "" if all can."""
+        of_run = self.options.executor or self.plan.executor
+        found = [
+            f"{limit}= of {step.name}"
+            for step in self.plan.steps
+            for limit in ("timeout", "stall")
+            if getattr(step, limit) and name_of(step.executor, of_run) == "thread"
+        ]
+        names = ", ".join(found)
+        return names and (
+            f"a body in a thread cannot be killed, which {names} may ask for; "
+            "executor='process' can"
         )
 
     def find(self, store: Store) -> ContainerRecord | None:

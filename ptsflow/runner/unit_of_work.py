@@ -176,6 +176,14 @@ class UnitOfWork:
         entry = self._mailbox.progress.pop(name, None)
         return task if entry is None else _with(task, entry)
 
+    def tell_progress(self, progress: Progress) -> None:
+        """Note the progress of a task."""
+        self._mailbox.progress[progress.name] = progress
+
+    def pending_progress(self, name: str) -> Progress | None:
+        """Return the progress of a task that is not written yet."""
+        return self._mailbox.progress.get(name)
+
     def show_progress(self, running: set[str]) -> None:
         """Tell listeners how far the running tasks are."""
         # One call, which no other thread interrupts: bodies add to it meanwhile.

@@ -67,6 +67,15 @@ class Watch:
         self._overdue = self._why()
         return self._overdue
 
+    def lateness(self) -> str:
+        """Return for how long an overdue attempt has been overdue; "" while it is not."""
+        now = since_boot()
+        if self.timeout is not None and now - self.began >= self.timeout:
+            return f"over timeout={self.timeout:g} for {now - self.began - self.timeout:.0f} s"
+        if self.stall is not None and now - self.heard >= self.stall:
+            return f"stalled for {now - self.heard:.0f} s"
+        return ""
+
     def _why(self) -> str:
         if self._overdue:
             return self._overdue
