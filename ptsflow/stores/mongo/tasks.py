@@ -124,9 +124,9 @@ class MongoTasks:
             "first": {"$min": "$position"},
         }
         match = {"container": {"$in": list(containers.values())}}
-        pipeline = [{"$match": match}, {"$group": group}, {"$sort": {"first": 1}}]
+        stages: list[Raw] = [{"$match": match}, {"$group": group}]
         with self._link.call():
-            rows = list(self._tasks.aggregate(pipeline))
+            rows = list(self._tasks.aggregate([*stages, {"$sort": {"first": 1}}]))
         found: dict[ObjectId, list[Tally]] = {}
         for row in rows:
             container = row["_id"]["container"]
