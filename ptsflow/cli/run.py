@@ -39,6 +39,7 @@ from ptsflow.errors import (
     LeaseLost,
     ParameterError,
     StoreError,
+    StoreUnavailable,
     StoreURLError,
     UsageError,
 )
@@ -266,7 +267,7 @@ def _run(common: Common, request: Request, planned: PlannedRun) -> int:
                     client,
                     [board, screen, *configured],
                 )
-                code = _outcome(report.ok)
+                code = 0 if report.ok else _FAILED
         except Stopped as stopped:
             code = _TIMED_OUT if stopped.number == SIGALRM else 128 + stopped.number
         except (LeaseLost, StoreError) as error:
@@ -278,15 +279,14 @@ def _run(common: Common, request: Request, planned: PlannedRun) -> int:
             return error.exit_code
         _summary(board, clock())
         name = "" if board.container is None else board.container.name
-        record = client.store.container(name)
+        record = None
+        # The run is over, so a store that goes away now changes nothing but the hint.
+        with contextlib.suppress(*(() if common.json else (StoreUnavailable,))):
+            record = client.store.container(name)
         if common.json and record is not None:
             show_json(status_object(client.store, record))
         _next(common, request, record)
     return code
-
-
-def _outcome(ok: bool) -> int:  # noqa: FBT001 - run() asks this one question
-    return 0 if ok else _FAILED
 
 
 def _summary(board: Board, now: int) -> None:

@@ -1,4 +1,4 @@
-"""`ptsflow run --store-wait`: a store that is away at the start is waited for."""
+"""A store that is away before a run begins is waited for; after its end it is not."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.cli.calling import Place, flow
+from tests.support.mongod import running
 
 _AWAY = "mongodb://127.0.0.1:1/x?timeoutMS=200"
 
@@ -58,3 +59,31 @@ def test_commands_that_only_look_do_not_wait(place: Place) -> None:
 
     assert ended.returncode == 6
     assert "waiting" not in ended.stderr
+
+
+@pytest.mark.mongod
+@pytest.mark.parametrize(("words", "code"), [([], 0), (["--json"], 6)])
+def test_a_store_that_goes_away_when_the_run_is_over_does_not_change_its_outcome(
+    place: Place, words: list[str], code: int
+) -> None:
+    (place.folder / "killing.py").write_text(_KILLING)
+    place.env |= {"PTSFLOW_LISTENERS": "killing:make", "PYTHONPATH": str(place.folder)}
+    with running() as server:
+        place.env["SERVER"] = str(server.process.pid)
+        url = f"{server.url}/x?timeoutMS=500"
+        ended = place.call("run", flow("Steady"), "--store", url, *words)
+
+    assert ended.returncode == code, ended.stderr
+    assert "done in" in ended.stderr
+
+
+_KILLING = """
+import os
+import signal
+
+def make():
+    def listen(event):
+        if type(event).__name__ == "RunEnded":
+            os.kill(int(os.environ["SERVER"]), signal.SIGKILL)
+    return listen
+"""
