@@ -26,12 +26,42 @@ def digest(*texts: str) -> str:
     return hashlib.sha256(data).hexdigest()[:32]
 
 
+def adopt(path: Path, store: Path) -> None:
+    """Give a file or folder beside a store the owner and mode of the store's file.
+
+    So a run as root, or by one of a group, leaves nothing that the others cannot use.
+    """
+    like = store.stat()
+    mode = stat.S_IMODE(like.st_mode)
+    if path.is_dir():
+        mode |= (mode & 0o444) >> 2  # Who may read a folder may enter it.
+    _give(path, like)
+    path.chmod(mode)
+
+
+def _give(path: Path, like: os.stat_result) -> None:
+    """Give a path to the owner of another, if this process may."""
+    found = path.stat()
+    if (found.st_uid, found.st_gid) != (like.st_uid, like.st_gid):
+        with contextlib.suppress(PermissionError):
+            os.chown(path, like.st_uid, like.st_gid)
+
+
 def make_folder(folder: Path) -> None:
-    """Make a folder and the missing folders above it, for this user alone."""
+    """Make a folder and the missing folders above it, for this user alone.
+
+    If root makes it, it is given to the owner of the folder above; a folder `STORE.work`
+    beside a store's file gets the owner and mode of the file.
+    """
     left = _TRIES
     while True:
         try:
             folder.mkdir(mode=0o700)
+            store = folder.with_suffix("")
+            if folder.suffix == ".work" and store.is_file():
+                adopt(folder, store)
+            elif os.geteuid() == 0:
+                _give(folder, folder.parent.stat())
         except FileNotFoundError:
             # Another process may remove an empty parent in between, so try again. The
             # number of tries ends this in places such as /proc, where no folder can be

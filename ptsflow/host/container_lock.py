@@ -46,21 +46,27 @@ def check_folder() -> None:
     """Make the folder of the lock files, for this user alone, if it does not exist.
 
     Raises:
-        StoreUnavailable: the folder belongs to another user, or cannot be made.
+        StoreUnavailable: the folder belongs to another user, can be written by others,
+            or cannot be made.
     """
     folder = _folder()
     try:
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
-        is_ours = _is_ours(folder)
+        found = folder.lstat()
     except OSError as error:
         raise StoreUnavailable(
             f"{folder}: expected a folder that can be made there, found: "
             f"{error.strerror}; set TMPDIR to one that this user can write to"
         ) from None
-    if not is_ours:
+    if not _is_of_user(found):
         raise StoreUnavailable(
             f"{folder}: expected a folder of this user, found another's; remove it"
+        )
+    if _is_open_to_others(found):
+        raise StoreUnavailable(
+            f"{folder}: expected a folder that this user alone can write to, found mode "
+            f"{stat.S_IMODE(found.st_mode):04o}; look who did that, then chmod 700 {folder}"
         )
 
 
@@ -73,9 +79,12 @@ def _path(store: str, uid: str) -> Path:
     return _folder() / f"{crc32(store.encode()):08x}-{uid}.lock"
 
 
-def _is_ours(folder: Path) -> bool:
-    found = folder.lstat()
+def _is_of_user(found: os.stat_result) -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+
+
+def _is_open_to_others(found: os.stat_result) -> bool:
+    return bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def hold(file: Path) -> int:
@@ -246,7 +255,8 @@ def has_processes(store: str, uid: str) -> bool:
 def _held(file: Path, how: int) -> bytes | None:
     """Return a file's content if a lock on it rules the lock `how` out, else None."""
     try:
-        if not _is_ours(file.parent):
+        folder = file.parent.lstat()
+        if not _is_of_user(folder) or _is_open_to_others(folder):
             return None
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

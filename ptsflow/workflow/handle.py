@@ -201,7 +201,14 @@ class TaskHandle:
                 "was made by itself; give TaskHandle a folder="
             )
         folder = Path(self.folder)
-        atomic_files.make_folder(folder)
+        try:
+            atomic_files.make_folder(folder)
+        except PermissionError as error:
+            # `strerror` is shown in the one line of the failure.
+            advice = "give the folders to this user, such as with sudo chown -R"
+            raise PermissionError(
+                error.errno, f"{error.strerror}; {advice}", error.filename
+            ) from None
         return folder
 
     def output(self, path: str | os.PathLike[str]) -> AbstractContextManager[Path]:

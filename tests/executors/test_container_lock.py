@@ -50,6 +50,26 @@ def test_a_folder_that_cannot_be_made_is_said_in_one_line(
     )
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o1777])
+def test_a_folder_that_others_can_write_to_is_refused(
+    mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    file = container_lock.file_of("sqlite:///pts.db", "1")
+    mark = container_lock.Mark(file, b"who")
+    assert container_lock.marked_by("sqlite:///pts.db", "1") == b"who"
+    file.parent.chmod(mode)
+
+    with pytest.raises(StoreUnavailable) as caught:
+        container_lock.file_of("sqlite:///pts.db", "1")
+    assert str(caught.value) == (
+        f"{file.parent}: expected a folder that this user alone can write to, found mode "
+        f"{mode:04o}; look who did that, then chmod 700 {file.parent}"
+    )
+    assert container_lock.marked_by("sqlite:///pts.db", "1") is None
+    mark.remove()
+
+
 def test_a_file_that_cannot_be_made_is_why_no_process_starts(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

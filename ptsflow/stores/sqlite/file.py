@@ -179,15 +179,24 @@ def exists(path: Path, what: str) -> bool:
     return True
 
 
-def make_file(path: Path, fill: Callable[[Path], None]) -> None:
+def make_file(
+    path: Path, fill: Callable[[Path], None], beside: Path | None = None
+) -> None:
     """Make the file complete under another name, then give it its own.
 
     Of several processes at once one gives the name and the others use that file.
+
+    Args:
+        path: the file.
+        fill: makes a database of an empty file.
+        beside: a store whose owner and mode the file gets.
     """
     draft = path.with_name(f".{path.name}.{uuid4().hex}")
     os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     try:
         fill(draft)
+        if beside is not None and beside.exists():
+            atomic_files.adopt(draft, beside)
         try:
             os.link(draft, path)
         except FileExistsError:

@@ -172,7 +172,7 @@ def _fetch(database: Database, query: str, args: Row) -> list[Row]:
 def _prepare(path: Path) -> None:
     try:
         if not exists(path, _WHAT):
-            make_file(path, _fill)
+            make_file(path, _fill, beside=path.with_suffix(""))
     except OSError as error:
         raise unmade(path, error) from error
 

@@ -145,6 +145,7 @@ def _copy(path: Path, layout: int) -> Path:
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
             back_up(path, part)
+            atomic_files.adopt(part, path)
             atomic_files.sync(part)
             part.replace(copy)
         except BaseException:
