@@ -80,7 +80,8 @@ def acquire(  # noqa: PLR0913 - three of them say how long
     That time is in seconds since boot: the lease cannot have begun before it.
 
     A dead runner of this host is taken over at once. A runner of another host may be
-    dead: its lease is waited for, as long as the runner does not renew it. A live runner
+    dead: its lease is waited for, as long as the runner does not renew it, and never longer
+    than the lease is. A live runner
     of this host that may be running bodies is never taken over, even without a lease.
 
     Args:
@@ -98,8 +99,10 @@ def acquire(  # noqa: PLR0913 - three of them say how long
         ContainerBusy: another live runner holds it.
         ContainerNotFound: it was deleted meanwhile.
     """
+    owner = replace(owner, lease_ms=lease_ms)
     patience = min(since_boot() + wait, until)
     first_seen: tuple[int, int | None] | None = None
+    seen_at = 0.0
     while True:
         worker = still_working(store, record.uid)
         asked_at = since or since_boot()
@@ -117,14 +120,27 @@ def acquire(  # noqa: PLR0913 - three of them say how long
         outlived = worker if worker and not seen.is_leased(store.now()) else None
         may_be_dead = outlived is None and holder is not None and is_elsewhere(holder)
         if first_seen is None:
-            first_seen = (seen.fence, seen.leased_till)
+            first_seen, seen_at = (seen.fence, seen.leased_till), since_boot()
             if may_be_dead or wait > 0:
                 said = _outlived(seen, outlived) if outlived else describe_holder(seen)
                 notice(f"waiting: {said}")
         renewed = (seen.fence, seen.leased_till) != first_seen
+        if may_be_dead and worker is None and not renewed and _outlasted(seen, seen_at):
+            claim = _claim(store, record, owner, lease_ms, asked_at, dead=seen.fence)
+            if claim is not None:
+                return claim
         if since_boot() >= (patience if renewed or not may_be_dead else until):
             raise _still_working(seen, outlived) if outlived else busy(seen)
         time.sleep(_LOOK_EVERY)
+
+
+def _outlasted(seen: ContainerRecord, since: float) -> bool:
+    """Whether the lease, which was not renewed since then, is over by its own length.
+
+    If the store's clock was set back, the end of the lease may be hours away.
+    """
+    length = 0 if seen.owner is None else seen.owner.lease_ms
+    return length > 0 and since_boot() - since >= length / 1000
 
 
 def _claim(

@@ -94,6 +94,8 @@ class Owner(Struct, frozen=True, kw_only=True):
     started: int
     #: When it claimed the container.
     since: int
+    #: The length of its lease, in milliseconds; 0 if it is not known.
+    lease_ms: int = 0
 
     @property
     def process(self) -> str:

@@ -187,6 +187,30 @@ def test_a_lease_of_another_host_is_not_taken_as_who_worked_here_dies(
     assert since_boot() - since >= LEASE_MS / 1000
 
 
+@pytest.mark.parametrize("is_live", [False, True])
+def test_a_lease_of_another_host_is_waited_for_no_longer_than_it_is(
+    is_live: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    off = 0
+    store = MemoryStore(clock=lambda: system_clock() - off)
+    record, _ = store.create("box")
+    other = replace(this_process(system_clock), host="elsewhere", lease_ms=LEASE_MS)
+    claimed = store.claim(record.uid, other, LEASE_MS)
+    assert claimed is not None
+    off = 3_600_000
+    renewed = (lambda: store.renew(record.uid, 1, LEASE_MS)) if is_live else (lambda: 0)
+    timer = threading.Timer(LEASE_MS / 4000, renewed)
+    timer.start()
+    me, began = this_process(system_clock), since_boot()
+    if is_live:
+        with pytest.raises(ContainerBusy):
+            acquire(store, claimed, me, LEASE_MS, wait=0)
+    else:
+        assert acquire(store, claimed, me, LEASE_MS)[0].fence == 2
+        assert LEASE_MS / 1000 <= since_boot() - began < 10
+    timer.join()
+
+
 def _elsewhere(owner: Owner) -> bytes:
     return msgspec.json.encode(replace(owner, host="elsewhere"))
 
