@@ -1,7 +1,8 @@
 """A connection between the runner and a cluster worker.
 
 Before the first message each side proves to the other that it knows the secret of the
-run. Messages are data, never pickles.
+run. Messages are data, never pickles. What a backend brings itself, such as the result
+of a call or its exception, may be unpickled by the backend: the manual says so.
 """
 
 from __future__ import annotations
