@@ -18,6 +18,7 @@ PtsflowError
 │   ├── StoreDamaged        … is not what it should be
 │   └── StoreFull           … has no room left
 ├── LeaseLost               somebody else owns the container now            exit 75
+├── NoThread                the system grants no thread                     exit 75
 ├── AttemptLost             an attempt ended without its body's say
 │   ├── TimedOut            it took too long, or reported nothing for too long
 │   ├── ProcessDied         its process ended
@@ -147,6 +148,20 @@ class LeaseLost(PtsflowError):
     """The container's lease ended or another runner took it; running again is safe."""
 
     exit_code = 75
+
+
+class NoThread(PtsflowError):
+    """The system grants no thread just now; running again is safe."""
+
+    exit_code = 75
+
+    @classmethod
+    def for_(cls, what: str, why: object) -> NoThread:
+        """Return the error that says for what no thread can be started, and why."""
+        return cls(
+            f"no thread can be started for {what}: {why}; raise what limits the "
+            "processes and threads of this user (ulimit -u)"
+        )
 
 
 class AttemptLost(PtsflowError):

@@ -34,7 +34,7 @@ from ptsflow.cli.shared import (
 from ptsflow.cli.show import graph, list_containers, show, status
 from ptsflow.cli.store import store
 from ptsflow.cli.streams import open_standard_streams
-from ptsflow.errors import PtsflowError, UsageError, similar
+from ptsflow.errors import NoThread, PtsflowError, UsageError, similar
 
 _USAGE = 2
 _INTERRUPTED = 130
@@ -109,13 +109,23 @@ def _call(arguments: Sequence[str]) -> int:
         refuse(error, verbose=common.verbose)
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the last place where an error can become one line
-        if not isinstance(error, FileNotFoundError) or _is_folder_there():
-            refuse(error, verbose=common.verbose)
-            return BUG
-        say("ptsflow: the current folder was removed; go to one that is there (cd)")
-        return _USAGE
+        return _unexpected(error, verbose=common.verbose)
     tell_what_was_lost()
     return result if isinstance(result, int) else 0
+
+
+def _unexpected(error: Exception, *, verbose: bool) -> int:
+    """Say what nobody refused in one line; return the exit code."""
+    if isinstance(error, MemoryError):
+        say(
+            "ptsflow: no memory is left; what was recorded is safe, run again with more"
+        )
+        return NoThread.exit_code
+    if not isinstance(error, FileNotFoundError) or _is_folder_there():
+        refuse(error, verbose=verbose)
+        return BUG
+    say("ptsflow: the current folder was removed; go to one that is there (cd)")
+    return _USAGE
 
 
 def _check_text(arguments: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ Only this module imports rich, and it is imported only where output is a termina
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from collections.abc import Iterable, Sequence
@@ -126,7 +127,8 @@ class LiveScreen:
         self._painter = threading.Thread(
             target=self._paint, name="ptsflow-screen", daemon=True
         )
-        self._painter.start()
+        with contextlib.suppress(RuntimeError):  # the system grants no thread
+            self._painter.start()
 
     def __call__(self, event: Event) -> None:
         """Show notices above the screen; remove the screen when the run has ended."""
@@ -151,7 +153,8 @@ class LiveScreen:
         """Remove the screen; a second call does nothing."""
         if not self._is_closed.is_set():
             self._is_closed.set()
-            self._painter.join()
+            if self._painter.is_alive():
+                self._painter.join()
             self._draw()
             self._live.stop()
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from ptsflow.core.outcome import Interrupted, Outcome
-from ptsflow.errors import PtsflowError
+from ptsflow.errors import NoThread
 from ptsflow.executors import attempt, capture, fork_guard
 from ptsflow.executors.attempt import Call
 from ptsflow.workflow.handle import TaskHandle
@@ -80,7 +80,7 @@ class ThreadPool(Generic[J]):
             wanted: how many threads are needed: as many as jobs are under way in all.
 
         Raises:
-            PtsflowError: not even one thread can be started.
+            NoThread: not even one thread can be started.
         """
         for job in jobs:
             self._queue.put(job)
@@ -96,10 +96,7 @@ class ThreadPool(Generic[J]):
                 thread.start()
             except RuntimeError as error:
                 if not self._threads:
-                    raise PtsflowError(
-                        f"no thread can be started for a body: {error}; raise what "
-                        "limits the processes and threads of this user (ulimit -u)"
-                    ) from None
+                    raise NoThread.for_("a body", error) from None
                 break
             self._threads.append(thread)
         return len(self._threads)

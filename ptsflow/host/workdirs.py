@@ -201,10 +201,16 @@ class Workdirs:
     def _remove_soon(self, path: Path) -> None:
         self._queue.put(path)
         if self._thread is None:
-            self._thread = threading.Thread(
+            thread = threading.Thread(
                 target=self._serve, name="ptsflow-workdirs", daemon=True
             )
-            self._thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # the system grants no thread
+                self._queue.get()
+                self._remove(path)
+            else:
+                self._thread = thread
 
     def _serve(self) -> None:
         while (path := self._queue.get()) is not None:

@@ -32,7 +32,7 @@ class BodyThreads:
         """Have attempts made whose starts are recorded.
 
         Raises:
-            PtsflowError: not even one thread can be started.
+            NoThread: not even one thread can be started.
         """
         wanted = len(self._loop.schedule.running)
         threads = self._pool.submit(calls, wanted)

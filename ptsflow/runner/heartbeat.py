@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ptsflow.core.model import ContainerRecord, Stop
-from ptsflow.errors import LeaseLost, StoreError, StoreUnavailable
+from ptsflow.errors import LeaseLost, NoThread, StoreError, StoreUnavailable
 from ptsflow.host.clock import since_boot
 from ptsflow.stores.base import Store
 
@@ -103,8 +103,15 @@ class Heartbeat:
         self.deadline = asked_at + STOP_AFTER * lease_ms / 1000
 
     def start(self) -> None:
-        """Begin to renew the lease."""
-        self._thread.start()
+        """Begin to renew the lease.
+
+        Raises:
+            NoThread: the system grants no thread for it.
+        """
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise NoThread.for_("the lease", error) from None
 
     def stop(self) -> None:
         """End; the lease is not renewed any more when this returns."""

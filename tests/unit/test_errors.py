@@ -68,7 +68,7 @@ def test_every_error_is_an_error_or_a_signal() -> None:
         ),
         (5, "ContainerBusy"),
         (6, "StoreError StoreUnavailable StoreDamaged StoreFull"),
-        (75, "LeaseLost"),
+        (75, "LeaseLost NoThread"),
     ],
 )
 def test_what_a_run_exits_with(code: int, names: str) -> None:
