@@ -131,6 +131,7 @@ def check_layout(path: Path, connection: apsw.Connection) -> int:
         StoreDamaged: the file is another program's, its layout is unknown, or a table
             is missing.
     """
+    _name_dump(path, connection)
     check_application(
         path,
         connection,
@@ -144,16 +145,29 @@ def check_layout(path: Path, connection: apsw.Connection) -> int:
     return number
 
 
+def _name_dump(path: Path, connection: apsw.Connection) -> None:
+    """Refuse a store that SQLite's `.dump` made: it has all tables, and lacks our marks."""
+    if connection.pragma("application_id") or missing_from(_statements(connection)):
+        return
+    marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {model.SCHEMA}"
+    raise StoreDamaged(
+        f"{path}: expected the marks of a ptsflow store, found its tables without them, as "
+        f'.dump makes them; set the marks: sqlite3 {path} "{marks}"'
+    )
+
+
+def _statements(connection: apsw.Connection) -> list[str]:
+    query = "SELECT sql FROM sqlite_schema WHERE typeof(sql) = 'text'"
+    return [sql for (sql,) in connection.execute(query)]
+
+
 def check_tables(path: Path, connection: apsw.Connection) -> None:
     """Refuse a database that lacks a table, an index, or a part of one.
 
     Raises:
         StoreDamaged: the message names the tables and indexes.
     """
-    found = connection.execute(
-        "SELECT sql FROM sqlite_schema WHERE typeof(sql) = 'text'"
-    )
-    missing = missing_from(sql for (sql,) in found)
+    missing = missing_from(_statements(connection))
     if missing:
         raise StoreDamaged(
             f"{path}: expected {', '.join(missing)} as in layout {model.SCHEMA}, found "
