@@ -174,8 +174,8 @@ def test_a_task_that_an_older_owner_moves_behind_the_claim_is_stamped_too(
 def test_a_lease_shorter_than_its_claim_is_renewed_meanwhile(
     store: MongoStore, other: MongoStore, uid: str, at_each_part: Hook
 ) -> None:
-    at_each_part(lambda _: time.sleep(0.15))
-    record = store.claim(uid, owner("a"), 600)
+    at_each_part(lambda _: time.sleep(0.2))
+    record = store.claim(uid, owner("a"), 1200)
 
     assert record is not None
     assert other.claim(uid, owner("b"), LEASE) is None
