@@ -23,7 +23,7 @@ from ptsflow.executors.attempt import Call
 from ptsflow.host.clock import system_clock
 from ptsflow.runner import heartbeat, prepare
 from ptsflow.runner.loop import Loop
-from ptsflow.stores import rules
+from ptsflow.stores import leasing, rules
 from ptsflow.stores.mongo import connection, containers
 from ptsflow.stores.mongo import tasks as mongo_tasks
 from ptsflow.stores.sqlite import store as sqlite_store
@@ -44,11 +44,11 @@ def _plain() -> None:
 
 def _no_fence() -> None:
     """The fence is not in the filter: whoever holds the container may write."""
-    for place in (sqlite_store, sqlite_tasks, rules):
+    for place in (sqlite_store, leasing, rules):
         _put(place, "is_held", lambda stored, _fence: stored is not None)
     _put(sqlite_tasks.SqliteTasks, "_check_writer", lambda *_: None)
     _put(containers, "_held", lambda container, _fence: {"_id": container})
-    _put(mongo_tasks.MongoTasks, "hold", lambda *_: None)
+    _put(mongo_tasks.MongoTasks, "stamp", lambda *_: iter(()))
 
 
 def _no_journal() -> None:

@@ -34,9 +34,11 @@ from ptsflow.codec import reading
 from ptsflow.executors import attempt
 from tests.api.runs import test_run_values
 from tests.crash import test_owners, test_store_away
+from tests.crash.mutants import MUTANTS
 from tests.crash.nest import Nest
 from tests.crash.server import Server
 from tests.support import waiting
+from tests.support.processes import python
 from tests.unit import test_codec
 
 Check = Callable[[str, Nest, Path], None]
@@ -182,3 +184,12 @@ def test_a_test_of_values_fails_without_it(
     monkeypatch.setattr(place, name, wrong)
     with pytest.raises(AssertionError):
         check()
+
+
+@pytest.mark.parametrize("name", sorted(MUTANTS))
+def test_every_mutant_can_be_put_in(name: str) -> None:
+    """A runner that its mutant ends at once would make every check fail."""
+    words = f"from tests.crash.mutants import MUTANTS; MUTANTS[{name!r}]()"
+    ended = python("-c", words)
+
+    assert ended.returncode == 0, ended.stderr
