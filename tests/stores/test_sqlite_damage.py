@@ -257,6 +257,8 @@ def _lose_entries(raw: apsw.Connection, index: str, where: str) -> None:
         "UPDATE tasks SET status = 'dooe' WHERE name = 'two'",
         "UPDATE tasks SET percentage_complete = 1e300 WHERE name = 'two'",
         "UPDATE tasks SET percentage_complete = -1 WHERE name = 'two'",
+        "UPDATE tasks SET percentage_complete = 50 WHERE name = 'two'",
+        "UPDATE tasks SET step = 'x' WHERE name = 'two'",
     ],
 )
 def test_a_damaged_task_is_told_by_what_only_counts_tasks(
@@ -288,6 +290,22 @@ def test_what_belongs_to_a_task_moves_with_it(store: SqliteStore) -> None:
     assert (left.name, left.result, left.task_data) == ("new", None, "1")
     assert [each.number for each in store.attempts(uid, "new")] == [1, 2]
     assert names(store, uid) == ["new"]
+
+
+def test_ledgers_that_are_exchanged_are_damage(
+    store: SqliteStore, raw: apsw.Connection, path: Path
+) -> None:
+    uid = filled(store)
+    store.commit(uid, [ended(new(name), 1) for name in ("one", "two")], fence=None)
+    for task, other in ((1, 9), (2, 1), (9, 2)):
+        raw.execute("UPDATE attempts SET task = ? WHERE task = ?", (other, task))
+
+    with pytest.raises(StoreDamaged) as caught:
+        store.attempts(uid, "one")
+    assert str(caught.value) == (
+        f"{path}: the ledger of task 'one' of container 'feed' does not fit its check "
+        f"value; {CURE}"
+    )
 
 
 def test_progress_does_not_heal_a_damaged_row(
