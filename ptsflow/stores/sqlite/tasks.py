@@ -10,7 +10,7 @@ would run again. So what a query does not find is counted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Never
 from zlib import crc32
 
@@ -32,6 +32,7 @@ from ptsflow.stores.sqlite.containers import Places, SqliteContainers
 from ptsflow.stores.sqlite.database import Database
 
 _PLACE = attrgetter("position", "name")
+_NAME, _CONTAINER = attrgetter("name"), itemgetter(0)
 _CHECKED_ROWS = 10_000
 
 
@@ -93,7 +94,7 @@ class SqliteTasks:
     def _fetch_all(self, query: str, number: int) -> list[TaskRecord]:
         found = self._fetch(query, (number,))
         # A damaged index leads to another row of the container a second time.
-        self._check_count(number, len({task.name for task in found}))
+        self._check_count(number, len(set(map(_NAME, found))))
         return found
 
     def _check_count(self, number: int, count: int) -> None:
@@ -121,9 +122,10 @@ class SqliteTasks:
             found: list[rows.Row] = self._execute(query, args).fetchall()
         except UnicodeDecodeError:
             self._blame(args[0])
-        for row in found:
-            if row[0] != args[0]:
-                self._database.raise_damaged(self._called(row[0], row[1]))
+        if found and set(map(_CONTAINER, found)) != {args[0]}:
+            container, _ = self._containers.get(str(args[0]))
+            what = f"tasks of container {_name(container)!r} alone"
+            self._database.raise_misfit(what, "one of another container")
         return [self._task(row) for row in found]
 
     def _task(self, row: rows.Row) -> TaskRecord:
