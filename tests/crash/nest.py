@@ -144,6 +144,8 @@ def _status(pid: int, seconds: float) -> int:
 def _be_runner(spec: Spec) -> None:
     code = 3
     try:
+        # Whoever runs the tests may have ignored it, as `nohup` does.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         os.environ[JOURNAL] = spec.journal
         os.environ[GATE] = f"{spec.journal}.gate"
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
