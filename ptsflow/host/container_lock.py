@@ -1,10 +1,9 @@
 """Whether bodies of a container still run on this host, in processes or in a runner.
 
-Every worker process holds a shared lock on the container's file while it lives. The
-kernel releases the lock when the process and all its forks have ended, and not before,
-even if the process is stopped. The fork server releases the lock when the process has
-ended: a daemon that a body forked is no body. A new runner waits for an exclusive lock: then no body of an earlier runner is
-left on this host.
+Every worker process holds a shared lock on the container's file while it lives, even if it
+is stopped. When it has ended, the fork server releases its lock, which a daemon that its
+body forked would hold on to: a daemon is no body. A new runner waits for an exclusive lock.
+Then no body of an earlier runner is left on this host.
 
 A runner holds an exclusive lock on a second file, and writes its identity into that
 file. A body that holds the GIL blocks lease renewal. This lock shows that the runner is
