@@ -215,6 +215,14 @@ def item_keys(step: PlanStep, items: Sequence[Any]) -> list[str]:
     return keys
 
 
+def executor_of(step: PlanStep, of_run: Executor) -> Executor:
+    """Return where a step runs, by what the step says and what the run says."""
+    has_address = isinstance(of_run, str) and of_run.startswith("dask:")
+    if step.executor is None or (step.executor == "dask" and has_address):
+        return of_run
+    return step.executor
+
+
 def item_name(step: str, key: str) -> str:
     """Return the task's name: `step[key]`."""
     return f"{step}[{key}]"

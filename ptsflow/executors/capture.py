@@ -87,8 +87,8 @@ class Capture:
         _current.reset(self._token)
         with self._lock:
             self._is_over = True
-            rest = [text for each in self._splitters.values() for text in each.end()]
-            self._keep_printed(rest)
+            for splitter in self._splitters.values():
+                self._keep_printed(splitter.end())
 
     def write(self, stream: StreamWrapper, text: str) -> bool:
         """Keep what is written to a stream; return whether the reporter shows it too."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from ptsflow.core.model import ContainerRecord
 from ptsflow.core.outcome import Interrupted, Outcome
 from ptsflow.core.plan import Executor as ExecutorName
-from ptsflow.core.plan import Plan
+from ptsflow.core.plan import Plan, executor_of
 from ptsflow.executors import fork_guard
 from ptsflow.executors.attempt import Call
 from ptsflow.executors.base import Executor
@@ -60,9 +60,7 @@ class Placement:
         self._container = container
         self._store = store
         self._on_room = on_room
-        self._names = {
-            step.name: name_of(step.executor, executor) for step in plan.steps
-        }
+        self._names = {step.name: executor_of(step, executor) for step in plan.steps}
         self._threads = ThreadExecutor()
         # Processes begin in the folder of the run, whatever folder a body changes to.
         self._folder = _current_folder()
@@ -149,11 +147,3 @@ def _current_folder() -> str | None:
         return str(Path.cwd())
     except OSError:  # it was removed
         return None
-
-
-def name_of(of_step: ExecutorName | None, of_run: ExecutorName) -> ExecutorName:
-    """Return where a step runs, by what the step says and what the run says."""
-    has_address = isinstance(of_run, str) and of_run.startswith("dask:")
-    if of_step is None or (of_step == "dask" and has_address):
-        return of_run
-    return of_step

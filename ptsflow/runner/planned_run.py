@@ -20,10 +20,9 @@ from ptsflow.core.container_fit import (
     other_values,
 )
 from ptsflow.core.model import ContainerRecord, TaskRecord
-from ptsflow.core.plan import Plan
+from ptsflow.core.plan import Plan, executor_of
 from ptsflow.core.resume import changed
 from ptsflow.errors import ContainerMismatch, UsageError
-from ptsflow.executors.placement import name_of
 from ptsflow.runner.options import RunOptions, check_options
 from ptsflow.stores.base import Store
 from ptsflow.workflow.compile import plan_of
@@ -95,7 +94,7 @@ class PlannedRun(Struct, frozen=True, kw_only=True):
             f"{limit}= of {step.name}"
             for step in self.plan.steps
             for limit in ("timeout", "stall")
-            if getattr(step, limit) and name_of(step.executor, of_run) == "thread"
+            if getattr(step, limit) and executor_of(step, of_run) == "thread"
         ]
         names = ", ".join(found)
         return names and (

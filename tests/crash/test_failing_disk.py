@@ -14,6 +14,7 @@ from pathlib import Path
 import apsw
 import pytest
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ptsflow.errors import StoreError
 from ptsflow.stores.sqlite.store import SqliteStore
@@ -80,7 +81,8 @@ class Bench:
         for number in range(1, commits + 1):
             try:
                 store = store or SqliteStore(self.url, patience=0)
-                store._database.connection.pragma("wal_autocheckpoint", 8)
+                kind = store._database._kind
+                store._database._kind = replace(kind, longest_log=8)
                 task = new(f"task {number}", result='"' + "x" * 5000 + '"')
                 store.commit(self.uid, [task], fence=None)
                 self.acknowledged.append(f"task {number}")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ptsflow.errors import StoreError
 from ptsflow.stores.sqlite.store import SqliteStore
@@ -87,9 +88,9 @@ def record(
     with closing(SqliteStore(url)) as store:
         uid = filled(store)
     with disk() as recorded, closing(SqliteStore(url)) as store:
-        pragma = store._database.connection.pragma
-        pragma("synchronous", synchronous)
-        pragma("wal_autocheckpoint", log_pages)
+        database = store._database
+        database.connection.pragma("synchronous", synchronous)
+        database._kind = replace(database._kind, longest_log=log_pages)
         start = {"pts.db": path.read_bytes()}
         for number in range(1, commits + 1):
             store.commit(uid, [new(f"task {number}", result=_RESULT)], fence=None)
