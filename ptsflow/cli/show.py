@@ -28,7 +28,7 @@ from ptsflow.client.lease import still_working
 from ptsflow.core import attempt_ledger, counts
 from ptsflow.core.model import Cause, ContainerRecord, Status, TaskRecord
 from ptsflow.core.resume import changed
-from ptsflow.core.sources import outdated
+from ptsflow.core.sources import OUTDATED, outdated
 from ptsflow.display import as_json, layout, tables
 from ptsflow.display import format as fmt
 from ptsflow.display.format import Line
@@ -129,10 +129,7 @@ def _outdated(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
     if not found:
         return ""
     words = typed(["ptsflow", "reset", record.name, "--step", found[0]])
-    return (
-        "made from other results than its sources have now: "
-        f"{fmt.names(found)}; to run it again: {words}"
-    )
+    return f"{OUTDATED}: {fmt.names(found)}; to run it again: {words}"
 
 
 def _remark(record: ContainerRecord, stands: Status, now: int) -> str:

@@ -80,9 +80,9 @@ def acquire(  # noqa: PLR0913 - three of them say how long
     That time is in seconds since boot: the lease cannot have begun before it.
 
     A dead runner of this host is taken over at once. A runner of another host may be
-    dead: its lease is waited for, as long as the runner does not renew it, and never longer
-    than the lease is. A live runner
-    of this host that may be running bodies is never taken over, even without a lease.
+    dead: its lease is waited for, as long as the runner does not renew it, and never
+    longer than the lease is. A live runner of this host that may be running bodies is
+    never taken over, even without a lease.
 
     Args:
         store: where the container is.

@@ -16,7 +16,7 @@ from ptsflow.core.model import (
 )
 from ptsflow.core.plan import Plan, PlanStep, awaited
 from ptsflow.core.resume import Resumption, changed, finisher, resume
-from ptsflow.core.sources import outdated
+from ptsflow.core.sources import OUTDATED, outdated
 
 
 class Forecast(Struct, frozen=True):
@@ -59,16 +59,14 @@ def forecast(
 def _known(plan: Plan, tasks: Sequence[TaskRecord]) -> dict[str, Forecast]:
     """Return the forecasts of finished tasks whose code or sources are other ones now."""
     summary = plan.summary()
-    found = {
-        task.name: Forecast(task.name, "skip", OUTDATED)
-        for task in outdated(summary, tasks)
-    }
-    for names in changed(summary, tasks).values():
-        found |= {name: Forecast(name, "skip", _STALE) for name in names}
+    old = {task.name for task in outdated(summary, tasks)}
+    stale = {name for names in changed(summary, tasks).values() for name in names}
+    found = {name: Forecast(name, "skip", _OLD) for name in old}
+    found |= {name: Forecast(name, "skip", _STALE) for name in stale}
     for task in tasks:
         if task.is_in_doubt and task.is_complete:
-            again = task.name in found and found[task.name].reason == OUTDATED
-            action, why = ("run", _OTHER) if again else ("check", _IN_DOUBT)
+            is_old = task.name in old and task.name not in stale
+            action, why = ("run", _OTHER) if is_old else ("check", _IN_DOUBT)
             found[task.name] = Forecast(task.name, action, why)
     return found
 
@@ -107,8 +105,8 @@ _AGAIN = "run again, as asked for or as its version changed"
 
 
 #: Of a finished task that is not made again.
-OUTDATED = "made from other results than its sources have now; reset it to run it again"
-_OTHER = "made from other results than its sources have now, as a source was reset"
+_OLD = f"{OUTDATED}; reset it to run it again"
+_OTHER = f"{OUTDATED}, as a source was reset"
 _IN_DOUBT = "a source was reset: run again if other results come of it"
 _STALE = "done: its code changed since it ran; --changed runs it again"
 

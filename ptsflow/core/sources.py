@@ -16,6 +16,8 @@ from msgspec.structs import replace
 
 from ptsflow.core.model import Cause, Status, StepSummary, TaskRecord
 
+#: What is said of a task that is outdated.
+OUTDATED = "made from other results than its sources have now"
 #: What a task in doubt was made from that has no hash: it was made before hashes were kept.
 _UNKNOWN = -1
 #: The hash of one source without a result.

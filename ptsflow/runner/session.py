@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from ptsflow.client import lease
 from ptsflow.core.model import ContainerRecord, Status
 from ptsflow.core.scheduler import Schedule
-from ptsflow.core.sources import outdated
+from ptsflow.core.sources import OUTDATED, outdated
 from ptsflow.errors import LeaseLost, PtsflowError, StoreError, StoreFull, one_line
 from ptsflow.events import RunEnded, RunEnding
 from ptsflow.host import container_lock
@@ -227,8 +227,8 @@ class HeldRun:
             return ""
         more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
         return (
-            "made from other results than its sources have now: "
-            f"{', '.join(found[:_NAMED])}{more}; ptsflow reset runs it again"
+            f"{OUTDATED}: {', '.join(found[:_NAMED])}{more}; "
+            "ptsflow reset runs it again"
         )
 
     def _is_done_as_asked(self, schedule: Schedule) -> bool:

@@ -73,7 +73,9 @@ def _source(function: Any) -> int | None:
         found = functions.get(place)
         if found is None or not _is_same(found[0], code):
             found = _read_again(code.co_filename, function.__globals__).get(place)
-    return found[1] if found and _is_same(found[0], code) else None
+            if found is None or not _is_same(found[0], code):
+                return None
+    return found[1]
 
 
 def _is_same(one: CodeType, other: CodeType) -> bool:
