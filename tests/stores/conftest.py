@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import apsw
 import pymongo
 import pytest
 
@@ -50,6 +51,21 @@ def store(url: str, clock: Ticker) -> Iterator[Store]:
     opened = open_store(url, clock=clock)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Name the file of a SQLite store."""
+    return tmp_path / "pts.db"
+
+
+@pytest.fixture
+def raw(store: Store, path: Path) -> Iterator[apsw.Connection]:
+    """Open another program's connection, in a fixture so that it closes before."""
+    assert store.url
+    connection = apsw.Connection(str(path))
+    yield connection
+    connection.close()
 
 
 @pytest.fixture

@@ -42,24 +42,10 @@ from tests.support.processes import ROOT
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "pts.db"
-
-
-@pytest.fixture
 def store(path: Path) -> Iterator[SqliteStore]:
     opened = SqliteStore(f"sqlite:///{path}", clock=Ticker(), patience=0.2)
     yield opened
     opened.close()
-
-
-@pytest.fixture
-def raw(store: SqliteStore, path: Path) -> Iterator[apsw.Connection]:
-    """Open another program's connection, in a fixture so that it closes before."""
-    assert store.url
-    connection = apsw.Connection(str(path))
-    yield connection
-    connection.close()
 
 
 def test_each_connection_is_durable_and_trusts_nothing(store: SqliteStore) -> None:

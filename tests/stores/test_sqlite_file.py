@@ -23,11 +23,6 @@ from tests.support.processes import ROOT
 from tests.support.wording import THEIRS, Message
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "pts.db"
-
-
 def opened(path: Path) -> SqliteStore:
     return SqliteStore(f"sqlite:///{path}", patience=0.2)
 

@@ -18,11 +18,6 @@ from ptsflow.stores.sqlite.store import SqliteStore
 from tests.stores.making import filled, new, one, swap
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "pts.db"
-
-
 @contextmanager
 def files_up_to(size: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

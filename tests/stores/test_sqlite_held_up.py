@@ -20,11 +20,6 @@ from tests.stores.making import filled, new
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "pts.db"
-
-
-@pytest.fixture
 def held(path: Path) -> Iterator[apsw.Connection]:
     """Open another program's connection to a store that was made."""
     SqliteStore(f"sqlite:///{path}").close()

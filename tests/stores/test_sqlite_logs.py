@@ -26,11 +26,6 @@ WHAT = "the log lines of a ptsflow store"
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "pts.db"
-
-
-@pytest.fixture
 def beside(path: Path) -> Path:
     """Name the file of lines."""
     return path.with_name("pts.db.logs")

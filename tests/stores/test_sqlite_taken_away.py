@@ -19,11 +19,6 @@ from tests.stores.making import LEASE, drop, filled, held, new, one, swap
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "pts.db"
-
-
-@pytest.fixture
 def store(path: Path) -> Iterator[SqliteStore]:
     opened = SqliteStore(f"sqlite:///{path}")
     yield opened
