@@ -96,8 +96,11 @@ Reset = Callable[..., Report]
 
 @pytest.fixture
 def again(url: str, name: str, world: World) -> Reset:
-    """Run the lab to its end, and return what resets a step of it and runs it again."""
-    assert ptsflow.run(Lab(), url, name).ok
+    """Run the lab to its end, and return what resets a step of it and runs it again.
+
+    One body runs at a time, so that what ran has one order.
+    """
+    assert ptsflow.run(Lab(), url, name, jobs=1).ok
 
     def reset(what: str, *, downstream: bool = False, **changes: Any) -> Report:
         with Client(open_store(url)) as client:
@@ -105,7 +108,7 @@ def again(url: str, name: str, world: World) -> Reset:
             assert record is not None
             admin.reset(client.store, record, step=what, with_downstream=downstream)
         vars(world).update({"ran": [], "notices": []} | changes)
-        return ptsflow.run(Lab(), url, name, listeners=[world])
+        return ptsflow.run(Lab(), url, name, jobs=1, listeners=[world])
 
     return reset
 
@@ -193,7 +196,7 @@ def test_what_was_reset_is_still_in_doubt_after_a_run_that_broke_off(
     first = again("samples", samples={"A": 1, "B": 5}, fails={"weigh 50"})
     world.ran.clear()
     world.fails = set()
-    second = ptsflow.run(Lab(), url, name)
+    second = ptsflow.run(Lab(), url, name, jobs=1)
 
     assert (first.ok, second.ok) == (False, True)
     assert world.ran == ["weigh 50", "join", "report", "clean_up"]
@@ -210,14 +213,14 @@ def test_a_step_that_skipped_itself_is_asked_again(again: Reset, world: World) -
 def test_only_leaves_what_is_in_doubt_as_it_is(
     url: str, name: str, world: World
 ) -> None:
-    assert ptsflow.run(Lab(), url, name).ok
+    assert ptsflow.run(Lab(), url, name, jobs=1).ok
     with Client(open_store(url)) as client:
         record = client.store.container(name)
         assert record is not None
         admin.reset(client.store, record, step="samples")
         admin.reset(client.store, record, step="report")
     world.ran.clear()
-    ptsflow.run(Lab(), url, name, only=["samples"])
+    ptsflow.run(Lab(), url, name, jobs=1, only=["samples"])
 
     assert world.ran == ["samples"]
 
@@ -227,14 +230,14 @@ def test_what_nobody_reset_is_named_and_left_alone(
     url: str, name: str, world: World
 ) -> None:
     world.fails = {"measure B"}
-    assert ptsflow.run(Lab(), url, name).ok
+    assert ptsflow.run(Lab(), url, name, jobs=1).ok
     world.fails = set()
     with Client(open_store(url)) as client:
         record = client.store.container(name)
         assert record is not None
         admin.retry(client.store, record)
     world.ran.clear()
-    assert ptsflow.run(Lab(), url, name, listeners=[world]).ok
+    assert ptsflow.run(Lab(), url, name, jobs=1, listeners=[world]).ok
 
     assert world.ran == ["measure B", "weigh 20", "clean_up"]
     (notice,) = world.notices
