@@ -1,0 +1,126 @@
+"""What a run costs as it gets large: one module for each area, each with its `CASES`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from uuid import uuid4
+
+from msgspec import Struct
+
+from tests.support.mongod import running
+from tests.support.processes import PTSFLOW, environment
+
+_SERVER = "PTSFLOW_TEST_MONGODB_URI"
+
+
+class Place:
+    """The folder of one measurement, and what it may start there."""
+
+    def __init__(self, folder: Path, servers: contextlib.ExitStack) -> None:
+        self.folder = folder
+        self._servers = servers
+        self._mongod = dict[bool, str]()
+
+    def sqlite(self) -> str:
+        """Return the URL of a SQLite file that is not there yet."""
+        return f"sqlite:///{self.folder}/{uuid4().hex}.db"
+
+    def mongodb(self, *, replica_set: bool = False) -> str:
+        """Return the URL of a database that is not there yet.
+
+        The server is one of this measurement's own, a standalone one unless it is asked
+        to be the only member of a replica set. $PTSFLOW_TEST_MONGODB_URI takes its place.
+        """
+        if replica_set not in self._mongod:
+            server = (
+                os.environ.get(_SERVER)
+                or self._servers.enter_context(running(replica_set=replica_set)).url
+            )
+            self._mongod[replica_set] = server
+        base, _, query = self._mongod[replica_set].partition("?")
+        return f"{base.rstrip('/')}/b{uuid4().hex[:12]}?{query}"
+
+    def ptsflow(self, *words: object, expect: Sequence[int] = (0,)) -> Command:
+        """Run a command of ptsflow in the folder, from cold.
+
+        Raises:
+            RuntimeError: it ended with an exit code that is not expected.
+        """
+        began = time.perf_counter()
+        done = subprocess.run(
+            # It says its peak memory; ru_maxrss begins with that of who forked.
+            [sys.executable, "-c", _COMMAND, *map(str, words)],
+            cwd=self.folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        seconds = time.perf_counter() - began
+        text, _, peak = done.stderr.rpartition("peak ")
+        if done.returncode not in expect:
+            called = " ".join([*PTSFLOW[1:], *map(str, words)])
+            raise RuntimeError(
+                f"expected exit {expect}, got {done.returncode}: {called}\n{done.stderr}"
+            )
+        return Command(seconds, float(peak) / 1e3, done.stdout, text)
+
+
+#: Says its peak memory in kB at the end of standard error.
+_COMMAND = """
+import atexit, re, sys
+from tests.bench.scale_cases import peak_memory
+atexit.register(lambda: print("peak", peak_memory() * 1e3, file=sys.stderr))
+sys.argv[0] = "ptsflow"
+from ptsflow.cli import main
+main()
+"""
+
+
+class Command(Struct, frozen=True):
+    """A command that has ended."""
+
+    seconds: float
+    #: The peak of its memory in MB.
+    memory: float
+    stdout: str
+    stderr: str
+
+
+class Case(Struct, frozen=True):
+    """A figure, and the mark that it must not be over."""
+
+    #: What a person types to have this one measured.
+    name: str
+    #: What is measured, in a few words.
+    what: str
+    unit: str
+    mark: float
+    #: Returns the figure; called in a process of its own, with a folder of its own.
+    measure: Callable[[Place], float]
+    #: How often it is measured; the median counts.
+    rounds: int = 3
+    #: A measurement that takes longer, in seconds, has failed.
+    timeout: float = 300
+
+
+def elapsed(act: Callable[[], object]) -> float:
+    """Return how long something takes, in seconds."""
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began
+
+
+def peak_memory() -> float:
+    """Return the peak of this process's memory, in MB."""
+    text = Path("/proc/self/status").read_text(encoding="utf-8")
+    found = re.search(r"VmHWM:\s+(\d+) kB", text)
+    assert found
+    return int(found[1]) / 1e3
