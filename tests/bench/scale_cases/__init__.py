@@ -53,34 +53,34 @@ class Place:
         Raises:
             RuntimeError: it ended with an exit code that is not expected.
         """
-        began = time.perf_counter()
         done = subprocess.run(
-            # It says its peak memory; ru_maxrss begins with that of who forked.
-            [sys.executable, "-c", _COMMAND, *map(str, words)],
+            [sys.executable, "-c", _TIMED, *PTSFLOW, *map(str, words)],
             cwd=self.folder,
             env=environment(),
             capture_output=True,
             text=True,
             check=False,
         )
-        seconds = time.perf_counter() - began
-        text, _, peak = done.stderr.rpartition("peak ")
+        text, _, figures = done.stderr.rstrip().rpartition("\n")
         if done.returncode not in expect:
             called = " ".join([*PTSFLOW[1:], *map(str, words)])
             raise RuntimeError(
-                f"expected exit {expect}, got {done.returncode}: {called}\n{done.stderr}"
+                f"expected exit {expect}, got {done.returncode}: {called}\n{text}"
             )
-        return Command(seconds, float(peak) / 1e3, done.stdout, text)
+        seconds, memory = map(float, figures.split())
+        return Command(seconds, memory, done.stdout, text)
 
 
-#: Says its peak memory in kB at the end of standard error.
-_COMMAND = """
-import atexit, re, sys
-from tests.bench.scale_cases import peak_memory
-atexit.register(lambda: print("peak", peak_memory() * 1e3, file=sys.stderr))
-sys.argv[0] = "ptsflow"
-from ptsflow.cli import main
-main()
+#: Runs a command and says its seconds and its peak memory in MB in a last line of standard
+#: error. It is a small process: a child's ru_maxrss begins with the memory of who forked.
+_TIMED = """
+import resource, subprocess, sys, time
+began = time.perf_counter()
+code = subprocess.call(sys.argv[1:])
+seconds = time.perf_counter() - began
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
+print(f"\\n{seconds} {peak}", file=sys.stderr)
+sys.exit(code)
 """
 
 
