@@ -32,6 +32,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from ptsflow.errors import StoreError, StoreFull, StoreUnavailable, StoreURLError
+from ptsflow.stores.mongo import driver_threads  # noqa: F401 - it acts at the end
 from ptsflow.stores.store_wait import NO_WAIT, StoreWait
 from ptsflow.stores.url_mask import mask
 

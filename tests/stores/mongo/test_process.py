@@ -15,6 +15,7 @@ from ptsflow.errors import StoreError
 from ptsflow.stores.mongo.store import MongoStore
 from tests.stores.making import filled, names
 from tests.support.databases import Raw
+from tests.support.processes import python
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.mongod
@@ -102,3 +103,24 @@ def test_a_store_is_refused_after_a_fork(store: MongoStore) -> None:
         f"opened it, found process {child}; open another after a fork"
     )
     assert names(store, uid) == ["one"]
+
+
+#: Says how many threads of pymongo live on when pymongo has waited for them.
+_AT_THE_END = """
+import atexit, sys, threading
+# What is registered first is called last.
+atexit.register(lambda: print(sum("pymongo" in t.name for t in threading.enumerate())))
+from ptsflow.stores.mongo.store import MongoStore
+store = MongoStore(sys.argv[1])
+assert threading.active_count() > 1
+"""
+
+
+@pytest.mark.parametrize("end", ["store.close()", "keep = store"])
+def test_a_process_ends_without_waiting_for_the_threads_of_closed_stores_alone(
+    url: str, end: str
+) -> None:
+    done = python("-c", _AT_THE_END + end, url)
+
+    assert (done.stdout != "0\n") == (end == "store.close()")
+    assert end != "store.close()" or done.stderr == ""
