@@ -39,7 +39,6 @@ This is the bottom layer: it imports nothing of ptsflow.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -279,14 +278,6 @@ class RetryLater(Signal):
 
 class Finish(Signal):
     """The rest of the workflow is not needed: the container is complete."""
-
-
-def similar(name: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean 'x'?)` where something known is near `name`, else ""."""
-    import difflib  # noqa: PLC0415 - 1 ms, only for a refusal
-
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def one_line(error: BaseException) -> str:

@@ -23,6 +23,7 @@ from ptsflow.cli.shared import (
 )
 from ptsflow.client import admin
 from ptsflow.core.model import ContainerRecord, Status, Stop
+from ptsflow.core.names import listed
 from ptsflow.display import as_json, tables
 from ptsflow.display import format as fmt
 from ptsflow.errors import UsageError
@@ -50,19 +51,19 @@ def reset(
         record = chosen(store, name)
         tasks = store.tasks(record.uid)
         lost = admin.resettable(record, tasks, step=step, with_downstream=downstream)
-        listed = [task.name for task in tasks if task.name in lost]
-        if not listed:
+        names = [task.name for task in tasks if task.name in lost]
+        if not names:
             say(f"{record.name}: there is nothing to forget")
         else:
-            count = fmt.many(len(listed), "task", "tasks")
-            say(f"{record.name}: forgets what {count} did: {fmt.names(listed)}")
+            count = fmt.many(len(names), "task", "tasks")
+            say(f"{record.name}: forgets what {count} did: {listed(names)}")
             if step is not None and not downstream:
                 _say_in_doubt(record, admin.in_doubt(record, tasks, step))
             if not yes:
                 _ask()
-            listed = admin.reset(store, record, step=step, with_downstream=downstream)
+            found = admin.reset(store, record, step=step, with_downstream=downstream)
         if common.json:
-            show_json(_changed(record, "reset", listed))
+            show_json(_changed(record, "reset", found))
     _next(common, record)
 
 
@@ -71,7 +72,7 @@ def _say_in_doubt(record: ContainerRecord, names: list[str]) -> None:
         count = fmt.many(len(names), "task", "tasks")
         say(
             f"{record.name}: makes {count} again if other results come of it: "
-            f"{fmt.names(names)}"
+            f"{listed(names)}"
         )
 
 
@@ -92,14 +93,14 @@ def retry(common: Common, name: str) -> None:
     """
     with contextlib.closing(open_to_change(common.url)) as store:
         record = chosen(store, name)
-        listed = admin.retry(store, record)
-    if listed:
-        count = fmt.many(len(listed), "task", "tasks")
-        say(f"{record.name}: {count} to try again: {fmt.names(listed)}")
+        found = admin.retry(store, record)
+    if found:
+        count = fmt.many(len(found), "task", "tasks")
+        say(f"{record.name}: {count} to try again: {listed(found)}")
     else:
         say(f"{record.name}: nothing has failed")
     if common.json:
-        show_json(_changed(record, "retry", listed))
+        show_json(_changed(record, "retry", found))
     _next(common, record)
 
 
@@ -152,8 +153,8 @@ def cancel(common: Common, name: str, *, now: bool) -> None:
         )
 
 
-def _changed(record: ContainerRecord, what: str, listed: list[str]) -> dict[str, Any]:
-    return {"schema": as_json.SCHEMA, "container": record.name, what: listed}
+def _changed(record: ContainerRecord, what: str, names: list[str]) -> dict[str, Any]:
+    return {"schema": as_json.SCHEMA, "container": record.name, what: names}
 
 
 def _next(common: Common, record: ContainerRecord) -> None:

@@ -8,8 +8,9 @@ import click
 
 from ptsflow.cli import streams
 from ptsflow.cli.shared import is_live, show, show_text
+from ptsflow.core.names import listed, similar
 from ptsflow.display.format import Line, Piece
-from ptsflow.errors import UsageError, similar
+from ptsflow.errors import UsageError
 
 _MANUAL = Path(__file__).parent.parent / "manual"
 
@@ -25,7 +26,7 @@ def help_topic(topic: str | None) -> None:
     if topic not in topics:
         raise UsageError(
             f"help: there is no topic {topic!r}{similar(topic, topics)}; there are "
-            f"{', '.join(topics)}"
+            f"{listed(topics, topic)}"
         )
     text = topics[topic].read_text(encoding="utf-8")
     if not is_live(streams.data()):

@@ -34,7 +34,8 @@ from ptsflow.cli.shared import (
 from ptsflow.cli.show import graph, list_containers, show, status
 from ptsflow.cli.store import store
 from ptsflow.cli.streams import open_standard_streams
-from ptsflow.errors import NoThread, PtsflowError, UsageError, similar
+from ptsflow.core.names import similar
+from ptsflow.errors import NoThread, PtsflowError, UsageError
 
 _USAGE = 2
 _INTERRUPTED = 130

@@ -15,11 +15,12 @@ from ptsflow.cli import streams
 from ptsflow.client.admin import find
 from ptsflow.client.client import store_url
 from ptsflow.core.model import ContainerRecord
+from ptsflow.core.names import listed, similar
 from ptsflow.display import as_json, plain
 from ptsflow.display import format as fmt
 from ptsflow.display.format import Line
 from ptsflow.display.streams import Direct, Outlet
-from ptsflow.errors import ContainerNotFound, PtsflowError, TaskNotFound, similar
+from ptsflow.errors import ContainerNotFound, PtsflowError, TaskNotFound
 from ptsflow.stores import mask, open_store, store_exists
 from ptsflow.stores.base import Store
 
@@ -90,7 +91,7 @@ class Group(click.Group):
             commands = self.list_commands(ctx)
             raise click.UsageError(
                 f"there is no command {name!r}{similar(name, commands)}; "
-                f"there are {', '.join(commands)}",
+                f"there are {listed(commands, name)}",
                 ctx,
             )
         return super().resolve_command(ctx, args)

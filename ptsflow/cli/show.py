@@ -27,10 +27,10 @@ from ptsflow.cli.shared import show as show_lines
 from ptsflow.client.lease import still_working
 from ptsflow.core import attempt_ledger, counts
 from ptsflow.core.model import Cause, ContainerRecord, Status, TaskRecord
+from ptsflow.core.names import listed
 from ptsflow.core.resume import changed
 from ptsflow.core.sources import OUTDATED, outdated
 from ptsflow.display import as_json, layout, tables
-from ptsflow.display import format as fmt
 from ptsflow.display.format import Line
 from ptsflow.display.graph import edges, mermaid, tree
 from ptsflow.display.run_state import board_of
@@ -120,7 +120,7 @@ def _changed(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
     steps = changed(record.plan, tasks)
     if not steps:
         return ""
-    return f"changed since it ran: {fmt.names(list(steps))}; run it with --changed"
+    return f"changed since it ran: {listed(list(steps))}; run it with --changed"
 
 
 def _outdated(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
@@ -129,7 +129,7 @@ def _outdated(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
     if not found:
         return ""
     words = typed(["ptsflow", "reset", record.name, "--step", found[0]])
-    return f"{OUTDATED}: {fmt.names(found)}; to run it again: {words}"
+    return f"{OUTDATED}: {listed(found)}; to run it again: {words}"
 
 
 def _remark(record: ContainerRecord, stands: Status, now: int) -> str:

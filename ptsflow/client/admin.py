@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from ptsflow.client.lease import acquire
 from ptsflow.core import attempt_ledger, transitions
 from ptsflow.core.model import Cause, Change, ContainerRecord, Status, Stop, TaskRecord
+from ptsflow.core.names import listed, similar
 from ptsflow.core.sources import behind, doubted, is_behind, is_finished
 from ptsflow.errors import (
     ContainerNotFound,
     LeaseLost,
     TaskNotFound,
     UsageError,
-    similar,
 )
 from ptsflow.host.clock import Clock, system_clock
 from ptsflow.host.process_identity import is_dead, this_process
@@ -120,7 +120,7 @@ def resettable(
     if step not in steps and step not in names:
         raise TaskNotFound(
             f"container {container.name!r}: there is no step or task {step!r}"
-            f"{similar(step, [*steps, *names])}; it has {', '.join(steps) or 'none'}"
+            f"{similar(step, [*steps, *names])}; it has {listed(steps, step) or 'none'}"
         )
     chosen = {task.name for task in tasks if step in (task.name, task.step)}
     if with_downstream:
@@ -284,10 +284,9 @@ def pick(name: str, records: Iterable[ContainerRecord], url: str) -> ContainerRe
     if len(found) == 1:
         return found[0]
     if found:
-        names = ", ".join(record.name for record in found[:5])
-        more = f" and {len(found) - 5} more" if len(found) > 5 else ""  # noqa: PLR2004
+        names = listed([record.name for record in found])
         raise ContainerNotFound(
-            f"{name!r} is part of {len(found)} names in {url}: {names}{more}; say more of it"
+            f"{name!r} is part of {len(found)} names in {url}: {names}; say more of it"
         )
     known = [record.name for record in records]
     raise ContainerNotFound(

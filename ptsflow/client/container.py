@@ -28,13 +28,13 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
+from ptsflow.core.names import similar
 from ptsflow.errors import (
     Conflict,
     ContainerBusy,
     ContainerNotFound,
     TaskExists,
     TaskNotFound,
-    similar,
 )
 from ptsflow.stores.base import Store
 

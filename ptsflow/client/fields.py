@@ -21,6 +21,7 @@ from ptsflow.core.model import (
     Status,
     TaskRecord,
 )
+from ptsflow.core.names import listed, similar
 from ptsflow.core.numbers import is_number, is_whole
 from ptsflow.errors import (
     InvalidCount,
@@ -30,7 +31,6 @@ from ptsflow.errors import (
     InvalidText,
     InvalidTime,
     UnknownField,
-    similar,
 )
 from ptsflow.host.clock import to_datetime, to_millis
 
@@ -71,7 +71,7 @@ def checked(container: str, task: str, fields: dict[str, Any]) -> dict[str, Any]
             reason = "is derived" if field in _DERIVED else "is not a field of a task"
             raise UnknownField(
                 f"{where}: {field!r} {reason}{similar(field, _CHECKS)}; "
-                f"there are {', '.join(_CHECKS)}"
+                f"there are {listed(_CHECKS, field)}"
             )
         values[field] = check(f"{where}: {field}", value)
     if "name" in values:

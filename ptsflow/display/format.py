@@ -291,10 +291,3 @@ def plain_value(value: object) -> str:
 def many(count: int, one: str, more: str) -> str:
     """Return `1 task`, `2 tasks`."""
     return f"{count} {one if count == 1 else more}"
-
-
-def names(listed: Sequence[str], most: int = 8) -> str:
-    """Return names separated by commas; beyond `most` of them, `and 980 more`."""
-    shown = ", ".join(clean(name) for name in listed[:most])
-    rest = len(listed) - most
-    return f"{shown} and {rest} more" if rest > 0 else shown

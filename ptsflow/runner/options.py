@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct, field
 
 from ptsflow.core.model import LogLine
+from ptsflow.core.names import listed, similar
 from ptsflow.core.plan import Executor, Plan
-from ptsflow.errors import UsageError, similar
+from ptsflow.errors import UsageError
 from ptsflow.host.clock import Clock, steady_clock
 from ptsflow.stores.store_wait import NO_WAIT, StoreWait
 from ptsflow.workflow.step_options import check_executor
@@ -89,7 +90,7 @@ def check_options(plan: Plan, options: RunOptions) -> None:
         if name not in plan.by_name:
             raise UsageError(
                 f"{plan.workflow} has no step {name!r}{similar(name, plan.by_name)}; "
-                f"it has {', '.join(plan.by_name) or 'none'}"
+                f"it has {listed(plan.by_name, name) or 'none'}"
             )
 
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from ptsflow.core.forecast import blocked
 from ptsflow.core.model import Change, ContainerRecord, Status, TaskRecord
+from ptsflow.core.names import listed
 from ptsflow.core.resume import Resumption, resume
 from ptsflow.errors import PtsflowError
 from ptsflow.events import RunStarted
@@ -130,7 +131,7 @@ def _remarks(planned: PlannedRun, resumption: Resumption) -> list[str]:
     """Say which stored tasks are ignored, and which steps to run alone cannot start."""
     remarks = []
     if resumption.removed:
-        names = ", ".join(resumption.removed)
+        names = listed(resumption.removed)
         remarks.append(f"not in the workflow any more, and ignored: {names}")
     only = planned.options.only or ()
     stuck = blocked(planned.plan, resumption, only) if only else {}

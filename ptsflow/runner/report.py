@@ -9,8 +9,9 @@ from typing import Any
 from ptsflow import codec
 from ptsflow.client.task import Task, task_of
 from ptsflow.core.model import ContainerRecord, TaskRecord
+from ptsflow.core.names import listed, similar
 from ptsflow.core.plan import Plan
-from ptsflow.errors import TaskNotFound, similar
+from ptsflow.errors import TaskNotFound
 from ptsflow.stores.base import Store
 
 
@@ -74,7 +75,7 @@ class Report:
             raise TaskNotFound(
                 f"container {self.container!r}: there is no step {step!r}"
                 f"{similar(step, self._plan.by_name)}; "
-                f"it has {', '.join(self._plan.by_name)}"
+                f"it has {listed(self._plan.by_name, step)}"
             )
         return values[step]
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from ptsflow.client import lease
 from ptsflow.core.model import ContainerRecord, Status
+from ptsflow.core.names import listed
 from ptsflow.core.scheduler import Schedule
 from ptsflow.core.sources import OUTDATED, outdated
 from ptsflow.errors import LeaseLost, PtsflowError, StoreError, StoreFull, one_line
@@ -31,8 +32,6 @@ from ptsflow.runner.prepare import prepare
 from ptsflow.runner.report import Report, Stopped
 from ptsflow.stores.base import Store
 
-#: How many tasks a notice names.
-_NAMED = 8
 #: Opens the store once more, for a report that is read after the run.
 Reopen = Callable[[], contextlib.AbstractContextManager[Store]]
 
@@ -225,11 +224,7 @@ class HeldRun:
         found = [task.name for task in outdated(loop.plan.summary(), tasks)]
         if not found:
             return ""
-        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-        return (
-            f"{OUTDATED}: {', '.join(found[:_NAMED])}{more}; "
-            "ptsflow reset runs it again"
-        )
+        return f"{OUTDATED}: {listed(found)}; ptsflow reset runs it again"
 
     def _is_done_as_asked(self, schedule: Schedule) -> bool:
         only = self._planned.options.only

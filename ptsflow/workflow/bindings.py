@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from ptsflow.core.names import listed, similar
 from ptsflow.core.plan import Binding
-from ptsflow.errors import DeclarationError, similar
+from ptsflow.errors import DeclarationError
 from ptsflow.workflow.step import Step
 from ptsflow.workflow.step_options import is_counts
 
@@ -25,7 +26,7 @@ def bind_all(
         DeclarationError: a step names what it cannot have.
     """
     bindings: dict[str, tuple[Binding, ...]] = {}
-    earlier: set[str] = set()
+    earlier: dict[str, None] = {}
     for name, step in steps.items():
         label = f"{workflow.__name__}.{name}"
         for option, named in step.references:
@@ -35,12 +36,12 @@ def bind_all(
                 raise _misplaced(f"{label}: {option}=", named.name, declared, earlier)
         _check_key(label, step, steps)
         bindings[name] = _bind(label, step, earlier)
-        earlier.add(name)
+        earlier[name] = None
     return bindings
 
 
 def _misplaced(
-    label: str, name: str, declared: Step[..., Any] | None, earlier: set[str]
+    label: str, name: str, declared: Step[..., Any] | None, earlier: Collection[str]
 ) -> DeclarationError:
     if declared is None:
         reason = "is not a step of this class"
@@ -50,7 +51,7 @@ def _misplaced(
         reason = "is not declared above it"
     return DeclarationError(
         f"{label} names {name!r}, which {reason}; "
-        f"it may name {', '.join(sorted(earlier)) or 'no step, as it is the first'}"
+        f"it may name {listed(earlier, name) or 'no step, as it is the first'}"
     )
 
 
@@ -65,10 +66,17 @@ def _check_key(
         )
 
 
-def _bind(label: str, step: Step[..., Any], earlier: set[str]) -> tuple[Binding, ...]:
+def _bind(
+    label: str, step: Step[..., Any], earlier: Collection[str]
+) -> tuple[Binding, ...]:
     parameters = list(inspect.signature(step.function).parameters.values())
     first = parameters[0] if parameters else None
-    if first is None or first.kind not in _PLACED or first.name in {"task", *earlier}:
+    if (
+        first is None
+        or first.kind not in _PLACED
+        or first.name == "task"
+        or first.name in earlier
+    ):
         raise DeclarationError(
             f"{label}: a step is a method, its first parameter is self; "
             f"write def {step.name}(self, ...)"
@@ -95,7 +103,7 @@ def _bind(label: str, step: Step[..., Any], earlier: set[str]) -> tuple[Binding,
             raise DeclarationError(
                 f"{label}: the parameter {name!r} is no step above it"
                 f"{similar(name, earlier)}; allowed: "
-                f"{_allowed(earlier, item=step.options.each is not None)}"
+                f"{_allowed(earlier, item=step.options.each is not None, near=name)}"
             )
     if item_taken:
         return tuple(bindings)
@@ -109,12 +117,12 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 _PLACED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def _allowed(earlier: set[str], *, item: bool) -> str:
+def _allowed(earlier: Collection[str], *, item: bool, near: str = "") -> str:
     allowed = ["task"]
     if item:
         allowed.append("one name for the item")
     if earlier:
-        allowed.append(f"the steps above it ({', '.join(sorted(earlier))})")
+        allowed.append(f"the steps above it ({listed(earlier, near)})")
     return ", ".join(allowed)
 
 
@@ -142,7 +150,7 @@ def _check_use(
 ) -> None:
     if resource not in limits:
         advice = (
-            f"it may name {', '.join(limits)}"
+            f"it may name {listed(limits, resource)}"
             if limits
             else f'add limits = {{"{resource}": {wanted}}} to the class'
         )

@@ -11,7 +11,8 @@ from types import ModuleType
 from msgspec import Struct
 
 from ptsflow.core import texts
-from ptsflow.errors import LoadError, similar
+from ptsflow.core.names import listed, similar
+from ptsflow.errors import LoadError
 from ptsflow.host import paths
 
 #: True while a worker process imports the workflow's module. A run that begins meanwhile
@@ -181,7 +182,7 @@ def _pick(module: ModuleType, name: str, base: type, place: str) -> type:
         what = "is not a Workflow" if other is not None else "is not there"
         raise LoadError(
             f"{place}: {name!r} {what}{similar(name, found)}; "
-            f"its workflows: {', '.join(found) or 'none'}"
+            f"its workflows: {listed(found, name) or 'none'}"
         )
     own = {
         value: key

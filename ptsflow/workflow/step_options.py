@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, TypedDict, TypeGuard, get_args, get_type_hints
 
+from ptsflow.core.names import listed, similar
 from ptsflow.core.numbers import is_number, is_whole
 from ptsflow.core.plan import Key
 from ptsflow.core.retry import Retry
@@ -169,13 +170,13 @@ def check_names(given: Iterable[str]) -> None:
     Raises:
         DeclarationError: one of them is unknown.
     """
-    known = {"after", "each", *_declared()}
-    unknown = set(given) - known
-    if unknown:
-        raise DeclarationError(
-            f"@step: unknown option {min(unknown)!r}; "
-            f"there are {', '.join(sorted(known))}"
-        )
+    known = sorted({"after", "each", *_declared()})
+    for name in given:
+        if name not in known:
+            raise DeclarationError(
+                f"@step: unknown option {name!r}{similar(name, known)}; "
+                f"there are {listed(known, name)}"
+            )
 
 
 def checked(label: str, given: Mapping[str, object]) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from typing import Any, ClassVar, Self
 
 from ptsflow import codec
 from ptsflow.core.model import NAME_LIMIT
+from ptsflow.core.names import listed, similar
 from ptsflow.core.plan import Binding, Executor
-from ptsflow.errors import DeclarationError, FrozenWorkflow, ParameterError, similar
+from ptsflow.errors import DeclarationError, FrozenWorkflow, ParameterError
 from ptsflow.workflow.bindings import bind_all, check_limits
 from ptsflow.workflow.collect import (
     MISSING,
@@ -239,7 +240,7 @@ def _unknown_parameter(workflow: str, name: str, declared: Mapping[str, object])
         return f"{workflow}: there is no parameter {name!r}; it takes none"
     return (
         f"{workflow}: there is no parameter {name!r}{similar(name, declared)}; "
-        f"it takes {', '.join(declared)}"
+        f"it takes {listed(declared, name)}"
     )
 
 
@@ -262,7 +263,7 @@ def _check_template(cls: type[Workflow]) -> None:
         if name not in known:
             raise DeclarationError(
                 f"{cls.__name__}.container = {cls.container!r} names {name!r}"
-                f"{similar(name, known)}; it may name {', '.join(known)}"
+                f"{similar(name, known)}; it may name {listed(known, name)}"
             )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ptsflow.errors import DeclarationError, LoadError, similar
+from ptsflow.errors import DeclarationError, LoadError
 from ptsflow.workflow.loading import Reference, load, refer
 from ptsflow.workflow.workflow import Workflow
 from tests.support.wording import THEIRS, Message
@@ -281,11 +281,6 @@ def test_a_file_that_failed_is_imported_again(folder: Path) -> None:
     (folder / "late_feed.py").write_text(ONE + "# longer than before, for its cache\n")
 
     assert load("late_feed.py", Workflow).__name__ == "Feed"
-
-
-def test_something_similar_is_named() -> None:
-    assert similar("downlaod", ["download", "check"]) == " (did you mean 'download'?)"
-    assert similar("zzz", ["download", "check"]) == ""
 
 
 def test_a_class_is_found_again_by_its_module(folder: Path) -> None:

@@ -205,9 +205,10 @@ def test_an_unknown_option_is_refused_with_those_there_are() -> None:
         step(retries=3)  # type: ignore[call-overload] # what it is about
 
     assert str(raised.value) == (
-        "@step: unknown option 'retries'; there are after, always, at_most_once, each, "
-        "executor, keep_workdir, key, limit, memory, optional, parallel, priority, "
-        "retry, stall, timeout, tolerate, uses, version, weight"
+        "@step: unknown option 'retries' (did you mean 'retry'?); there are after, "
+        "always, at_most_once, each, executor, keep_workdir, key, limit, memory, "
+        "optional, parallel, priority, retry, stall, timeout, tolerate, uses, version, "
+        "weight"
     )
 
 
