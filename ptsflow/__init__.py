@@ -19,6 +19,7 @@ from ptsflow.runner.report import Report
 from ptsflow.runner.run import run
 from ptsflow.version import VERSION
 from ptsflow.workflow.handle import TaskHandle
+from ptsflow.workflow.secret import Secret
 from ptsflow.workflow.step import step
 from ptsflow.workflow.workflow import Workflow
 
@@ -32,6 +33,7 @@ __all__ = [
     "Report",
     "Retry",
     "RetryLater",
+    "Secret",
     "Skip",
     "Status",
     "Task",

@@ -31,7 +31,7 @@ from ptsflow.runner.planned_run import plan_run
 from ptsflow.runner.report import Report
 from ptsflow.runner.session import HeldRun
 from ptsflow.stores.memory.store import MemoryStore
-from ptsflow.workflow.workflow import Workflow
+from ptsflow.workflow.workflow import Workflow, hiding
 
 #: What Ctrl-C raises inside the body, as bodies run in the main thread here.
 _INTERRUPT = KeyboardInterrupt.__name__
@@ -101,7 +101,9 @@ def run_inline(  # noqa: PLR0913 - the options of run that make sense here
     seen = planned.find_or_make(store, bus.notice)
     claimed, _ = acquire(store, seen, this_process(clock), options.lease_ms)
     with HeldRun(planned, store, claimed, bus) as held:
-        loop = held.prepare(Mailbox(claimed.name), lambda: math.inf)
+        loop = held.prepare(
+            Mailbox(claimed.name, hide=hiding(workflow)), lambda: math.inf
+        )
         _drive(loop, clock)
         return held.conclude(loop, None, lambda: contextlib.nullcontext(store))
 

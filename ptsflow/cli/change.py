@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ptsflow.cli.shared import (
+    MASKED,
     Common,
     chosen,
     common_options,
@@ -24,6 +25,7 @@ from ptsflow.cli.shared import (
 from ptsflow.client import admin
 from ptsflow.core.model import ContainerRecord, Status, Stop
 from ptsflow.core.names import listed
+from ptsflow.core.secrets import HIDDEN
 from ptsflow.display import as_json, tables
 from ptsflow.display import format as fmt
 from ptsflow.errors import UsageError
@@ -166,6 +168,8 @@ def _next(common: Common, record: ContainerRecord) -> None:
         say(why)
     for name, value in as_json.params(record).items():
         words += _parameter(name, value)
+    if any(":***@" in word for word in words):
+        say(MASKED)
     words += ["-c", record.name]
     target = record.target or f"TARGET:{record.workflow}"
     say(f"next: {program()} run {typed([target, *words])}")
@@ -177,6 +181,8 @@ def _parameter(name: str, value: Any) -> list[str]:
         return []
     if isinstance(value, list):
         return [word for element in value for word in _parameter(name, element)]
+    if value == HIDDEN:  # A secret that was given in Python.
+        value = f"env:{name.upper()}"
     if isinstance(value, bool):
         value = "yes" if value else "no"
     return ["-p", f"{name}={value}"]

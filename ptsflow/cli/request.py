@@ -8,9 +8,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from ptsflow.cli.shared import Common, say, store_words
+from ptsflow.cli.shared import MASKED, Common, say, store_words
 from ptsflow.errors import ParameterError, UsageError
 from ptsflow.runner.options import RunOptions
+from ptsflow.stores import mask_in
 from ptsflow.stores.store_wait import StoreWait
 from ptsflow.workflow import units
 from ptsflow.workflow.parameters import parse
@@ -65,7 +66,7 @@ class Request(Struct, frozen=True, kw_only=True):
         """
         words = ["run", self.target]
         for given in self.param:
-            words += ["-p", given]
+            words += ["-p", mask_in(given)]
         if self.container is not None:
             words += ["-c", self.container]
         store, why = store_words(common)
@@ -80,7 +81,10 @@ class Request(Struct, frozen=True, kw_only=True):
         words += ["--store-wait", self.store_wait] if self.store_wait else []
         words += ["--lease", f"{self.lease:g}"] if self.lease != LEASE else []
         flags = {"--json": common.json, "-q": self.quiet, "-v": common.verbose}
-        return words + [flag for flag, is_set in flags.items() if is_set], why
+        words += [flag for flag, is_set in flags.items() if is_set]
+        if any(mask_in(given) != given for given in self.param):
+            why = f"{why}; {MASKED}" if why else MASKED
+        return words, why
 
 
 def _timeout(text: str | None) -> float | None:

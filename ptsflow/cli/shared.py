@@ -26,6 +26,11 @@ from ptsflow.stores.base import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: Why a suggested command cannot be typed as it is.
+MASKED = (
+    "a parameter has a URL with a password, shown as ***: put it in, or declare the "
+    "parameter Secret[str] (ptsflow help steps)"
+)
 #: The exit code of a bug in ptsflow.
 BUG = 3
 

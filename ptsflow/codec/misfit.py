@@ -157,6 +157,8 @@ def unknown(value: object) -> Misfit:
             )
     if isinstance(value, Iterable):
         return Misfit(f"{a(kind.__name__)} cannot be stored; store list(...) of it")
+    if kind.__module__ == "ptsflow.workflow.secret":
+        return Misfit("a secret is never stored; take it from the parameter")
     return Misfit(
         f"{a(kind.__name__)} (class {kind.__module__}.{kind.__qualname__}) cannot be "
         "stored; store its data as a dict, or make it a dataclass"

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 
 from ptsflow.core.model import ContainerRecord, Status
 from ptsflow.core.plan import Plan
+from ptsflow.core.secrets import source_of
 
 
 def other_values(
     record: ContainerRecord, parameters: Mapping[str, str]
 ) -> dict[str, tuple[str, str]]:
     """Return the parameters whose value is another one: by name, stored and given.
+
+    The value of a secret is not stored, so it may be another one in each run.
 
     Args:
         record: the container as it is stored.
@@ -22,7 +25,9 @@ def other_values(
     return {
         name: (stored[name], text)
         for name, text in parameters.items()
-        if name in stored and stored[name] != text
+        if name in stored
+        and stored[name] != text
+        and source_of(text) is source_of(stored[name]) is None
     }
 
 

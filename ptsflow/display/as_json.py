@@ -26,9 +26,11 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
+from ptsflow.core.secrets import source_of
 from ptsflow.display import format as fmt
 from ptsflow.errors import StoredValueError
 from ptsflow.host.clock import to_datetime
+from ptsflow.stores.url_mask import mask_in
 
 #: The version of these objects: one more when a field changes its meaning or is removed.
 SCHEMA = 1
@@ -87,12 +89,17 @@ def owner(record: ContainerRecord) -> dict[str, Json]:
 
 
 def params(record: ContainerRecord) -> dict[str, Json]:
-    """Return the parameters of a container's workflow."""
+    """Return the parameters of a container's workflow; of a secret, where it comes from.
+
+    URLs are without their passwords.
+    """
     try:
         stored: Mapping[str, str] = json.loads(record.params or "{}")
     except ValueError:
         return {}
-    return {name: value(text) for name, text in stored.items()}
+    return {
+        name: source_of(text) or value(mask_in(text)) for name, text in stored.items()
+    }
 
 
 def step(summary: StepSummary) -> dict[str, Json]:

@@ -10,7 +10,7 @@ failed because no memory or no file descriptor was left.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
 from random import random
 from typing import Any
@@ -42,7 +42,7 @@ from ptsflow.errors import (
 )
 from ptsflow.host.clock import Clock
 from ptsflow.workflow.handle import TaskHandle
-from ptsflow.workflow.workflow import Workflow
+from ptsflow.workflow.workflow import Workflow, concealer_of
 
 
 class Value(Struct, frozen=True):
@@ -107,10 +107,13 @@ _RETURNED_NONE = Returned(codec.encode(None))
 def run(call: Call) -> Outcome:
     """Make the attempt and return its outcome; never raises.
 
+    No text of the outcome has the value of a secret.
+
     The body runs in a copy of this thread's context (`contextvars`): what it sets there
     must not reach the next body, as a resumed run would not see it.
     """
     outcome: Outcome
+    call.handle.concealer = concealer_of(call.workflow)
     try:
         outcome = _own_context().run(_ran, call)
     except BaseException as error:  # noqa: BLE001 - whatever a body raises ends its attempt
@@ -142,6 +145,8 @@ def _ran(call: Call) -> Returned:
         if value is None:
             return _RETURNED_NONE
     text = codec.encode(value, step.returns, what=f"the result of step {step.name}")
+    if call.handle.concealer is not None:
+        call.handle.concealer.refuse(text, f"the result of step {step.name}")
     if not step.keep_workdir:
         call.handle.refuse_lost_files(text, step.name)
     return Returned(text)
@@ -166,16 +171,17 @@ def _let_go(error: BaseException) -> None:
 
 def _ended_by(call: Call, error: BaseException) -> Outcome:
     """Return the outcome of a body that raised."""
+    hide = call.handle.hide
     match _said_by(error):
         case Skip(why=why):
-            return Skipped(_valid(why))
+            return Skipped(hide(_valid(why)))
         case RetryLater(why=why, seconds=seconds):
-            return Postponed(min(max(0.0, seconds), LONGEST_WAIT), _valid(why))
+            return Postponed(min(max(0.0, seconds), LONGEST_WAIT), hide(_valid(why)))
         case Finish(why=why):
-            return Finished(_valid(why))
+            return Finished(hide(_valid(why)))
         case Fail() | StoredValueError() as refusal:
             # No retry: a value that cannot be stored would be the same again.
-            return _raised(describe(refusal, call.step), None, error)
+            return _raised(call, describe(refusal, call.step), None, error)
         case _:
             pass
     # The body stopped because the run is stopping, so the attempt does not count. A
@@ -220,16 +226,19 @@ def failed(call: Call, error: BaseException) -> Outcome:
         )
     except BaseException as problem:  # noqa: BLE001 - a user's strategy is a user's code
         text = f"{text}; and its retry strategy raised {_name(problem)}"
-        return _raised(text, None, error)
+        return _raised(call, text, None, error)
     again_in = None if isinstance(decision, GiveUp) else decision.seconds
-    return _raised(text, again_in, error)
+    return _raised(call, text, again_in, error)
 
 
-def _raised(text: str, again_in: float | None, error: BaseException) -> Raised:
-    return Raised(text, again_in, type(error).__name__, trace(error))
+def _raised(
+    call: Call, text: str, again_in: float | None, error: BaseException
+) -> Raised:
+    hide = call.handle.hide
+    return Raised(hide(text), again_in, type(error).__name__, trace(error, hide))
 
 
-def trace(error: BaseException) -> str:
+def trace(error: BaseException, hide: Callable[[str], str] = str) -> str:
     """Return the traceback of an error from the body on; the middle of a long one is cut.
 
     No values of variables are in it.
@@ -246,7 +255,8 @@ def trace(error: BaseException) -> str:
         text = "".join(chain.format())
     except Exception:  # noqa: BLE001 - attributes and messages may be a user's code
         return ""
-    return texts.cut(_valid(text), _TRACE_LIMIT)
+    # What is cut in the middle would not be found any more.
+    return texts.cut(hide(_valid(text)), _TRACE_LIMIT)
 
 
 def _await(awaitable: Any) -> Any:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ptsflow.core.lines import Splitter
 from ptsflow.core.model import LogLine
-from ptsflow.executors.log_hook import LogHook, in_log_handler, lines_of
+from ptsflow.executors.log_hook import LogHook, conceal, in_log_handler, lines_of
 from ptsflow.host.clock import system_clock
 from ptsflow.workflow.handle import Reporter, TaskHandle
 
@@ -102,8 +102,14 @@ class Capture:
             reporter = self._handle.reporter
             return any(reporter is shown for shown in _installation.showing)
 
+    def hide(self, text: str) -> str:
+        """Return a text without the values of secret parameters."""
+        return self._handle.hide(text)
+
     def log(self, record: logging.LogRecord) -> None:
         """Keep a log record."""
+        if self._handle.concealer is not None:
+            conceal(record, self._handle.hide)
         with self._lock:
             if not self._is_over:
                 self._handle.reporter.logged(self._handle.name, lines_of(record))
@@ -150,13 +156,16 @@ class _Tee(StreamWrapper):
 
     def write(self, text: str) -> int:
         capture = _current.get()
+        shown = text
+        if capture is not None and isinstance(text, str):
+            shown = capture.hide(text)
         is_kept = capture is not None and self.is_live and not in_log_handler()
         if is_kept and capture is not None and isinstance(text, str):
             is_shown = capture.write(self, text)
             if is_shown:
                 return len(text)
         try:
-            self._pass_on(text)
+            self._pass_on(shown)
         except (OSError, ValueError):
             self._excuse()
         return len(text)

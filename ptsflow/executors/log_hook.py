@@ -42,6 +42,20 @@ def lines_of(record: logging.LogRecord) -> list[LogLine]:
     return [LogLine(at, record.levelname, line) for line in text.split("\n")]
 
 
+def conceal(record: logging.LogRecord, hide: Callable[[str], str]) -> None:
+    """Take secrets out of a record, before any handler sees it."""
+    from logging import Formatter  # noqa: PLC0415 - loaded already, as there is a record
+
+    with contextlib.suppress(Exception):  # users' arguments: `lines_of` copes with them
+        record.msg, record.args = record.getMessage(), None
+    record.msg = hide(str(record.msg))
+    if record.exc_info and record.exc_info[0] is not None:
+        record.exc_text = Formatter().formatException(record.exc_info)
+    record.exc_info = None
+    record.exc_text = hide(record.exc_text) if record.exc_text else None
+    record.stack_info = hide(record.stack_info) if record.stack_info else None
+
+
 def in_log_handler() -> bool:
     """Return whether a log handler runs here, of which the record was kept already."""
     return _in_log_handler.get()

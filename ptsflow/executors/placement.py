@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ptsflow.core.model import ContainerRecord
@@ -36,6 +36,7 @@ class Placement:
         kind: the class of the workflow.
         plan: its plan.
         container: the container that the run holds.
+        parameters: the parameters as bodies get them, as JSON text.
         store: the store's identity.
         executor: where bodies run whose step names no executor.
         jobs: how many bodies may run at a time; None if no number was given.
@@ -48,6 +49,7 @@ class Placement:
         plan: Plan,
         container: ContainerRecord,
         *,
+        parameters: Mapping[str, str],
         store: str,
         executor: ExecutorName,
         jobs: int | None,
@@ -58,6 +60,7 @@ class Placement:
         self._jobs_not_given = jobs is None
         self._kind = kind
         self._container = container
+        self._parameters = parameters
         self._store = store
         self._on_room = on_room
         self._names = {step.name: executor_of(step, executor) for step in plan.steps}
@@ -123,14 +126,17 @@ class Placement:
             return executor
 
     def _make(self, name: ExecutorName) -> Executor:
-        kind, container, lock = self._kind, self._container, self._lock_file()
+        from ptsflow.executors.processes.messages import Setting  # noqa: PLC0415 - rarely needed
+
+        kind, lock = self._kind, self._lock_file()
+        setting = Setting(self._container.name, dict(self._parameters))
         if name == "process":
             from ptsflow.executors.processes import pool  # noqa: PLC0415 - rarely needed
 
-            return pool.begin(kind, container, lock, self._folder)
+            return pool.begin(kind, setting, lock, self._folder)
         from ptsflow.executors.cluster import coordinator  # noqa: PLC0415 - rarely needed
 
-        return coordinator.begin(name, kind, container, lock)
+        return coordinator.begin(name, kind, setting, lock)
 
     def _make_room(self, room: int) -> None:
         """Run as many bodies at a time as the cluster can, unless a number was given."""

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ptsflow.core.model import LogLine, Progress, Stop, TaskRecord
 from ptsflow.core.outcome import Outcome
@@ -61,10 +62,16 @@ class Mailbox:
     Args:
         container: the container's name.
         log: keeps the lines that bodies print and log.
+        show: shows them; None if the streams of this process do.
+        hide: takes the values of secret parameters out of a text.
     """
 
     def __init__(
-        self, container: str, log: Log = lambda *_: None, show: Show | None = None
+        self,
+        container: str,
+        log: Log = lambda *_: None,
+        show: Show | None = None,
+        hide: Callable[[str], str] | None = None,
     ) -> None:
         #: Outcomes and checkpoints since the last turn.
         self.arrived: deque[TaskOutcome | CheckpointRequest] = deque()
@@ -73,6 +80,7 @@ class Mailbox:
         self._container = container
         self._log = log
         self._show = show
+        self._hide = hide
         self._tasks: Mapping[str, TaskRecord] = {}
         self._take_turns: Callable[[], object] = lambda: None
         # Putting to a SimpleQueue is safe in a signal handler.
@@ -95,6 +103,8 @@ class Mailbox:
 
     def progressed(self, name: str, percentage: float, text: str) -> None:
         """Note the progress of a task; the driver writes it once a second."""
+        if self._hide is not None:
+            text = self._hide(text)
         is_news = name not in self.progress
         self.progress[name] = Progress(name, percentage, text)
         # Wake the driver last: it looks at `progress` at once.
@@ -124,6 +134,8 @@ class Mailbox:
 
         The log writer writes them.
         """
+        if self._hide is not None:
+            lines = [replace(line, text=self._hide(line.text)) for line in lines]
         self._log(name, self._tasks[name].invoke_count, lines)
         if self._show is not None:
             self._show(name, lines)

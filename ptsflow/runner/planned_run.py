@@ -25,8 +25,9 @@ from ptsflow.core.resume import changed
 from ptsflow.errors import ContainerMismatch, UsageError
 from ptsflow.runner.options import RunOptions, check_options
 from ptsflow.stores.base import Store
+from ptsflow.stores.url_mask import mask_in
 from ptsflow.workflow.compile import plan_of
-from ptsflow.workflow.workflow import Workflow, former_names, named_in
+from ptsflow.workflow.workflow import Workflow, former_names, named_in, secrets_of
 
 #: The most former names of a container that are looked for; each is one read.
 _MOST_FORMER = 63
@@ -42,6 +43,11 @@ class PlannedRun(Struct, frozen=True, kw_only=True):
     container: str
     #: Parameter -> JSON text, as the container keeps it.
     parameters: dict[str, str]
+
+    def for_bodies(self) -> dict[str, str]:
+        """Return each parameter as JSON text, secrets with their values."""
+        secrets = secrets_of(self.workflow)
+        return self.parameters | {name: codec.encode(v) for name, v in secrets.items()}
 
     def check_fits(self, record: ContainerRecord) -> None:
         """Refuse a container that another workflow, or other parameters, made.
@@ -65,7 +71,7 @@ class PlannedRun(Struct, frozen=True, kw_only=True):
         if not others or self.options.fresh:
             return
         different = [
-            f"{name} was {codec.peek(stored)!s}, is {codec.peek(given)!s}"
+            f"{name} was {_shown(stored)}, is {_shown(given)}"
             for name, (stored, given) in others.items()
         ]
         raise ContainerMismatch(
@@ -178,6 +184,10 @@ def plan_run(workflow: Workflow, options: RunOptions) -> PlannedRun:
         container=name,
         parameters=workflow.encoded_parameters(),
     )
+
+
+def _shown(text: str) -> str:
+    return mask_in(str(codec.peek(text)))
 
 
 def _no_workflow(found: object) -> UsageError:

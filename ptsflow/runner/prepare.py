@@ -79,7 +79,7 @@ def prepare(
         workdirs=workdirs,
     )
     loop = Loop(
-        copy_of_workflow=fresh(planned.workflow, planned.parameters),
+        copy_of_workflow=fresh(planned.workflow, planned.for_bodies()),
         plan=plan,
         work=work,
         mailbox=mailbox,
@@ -150,6 +150,7 @@ def _placement(
         type(planned.workflow),
         planned.plan,
         container,
+        parameters=planned.for_bodies(),
         store=store.identity,
         executor=planned.options.executor or planned.plan.executor,
         jobs=planned.options.jobs,

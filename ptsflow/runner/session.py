@@ -31,6 +31,7 @@ from ptsflow.runner.planned_run import PlannedRun
 from ptsflow.runner.prepare import prepare
 from ptsflow.runner.report import Report, Stopped
 from ptsflow.stores.base import Store
+from ptsflow.workflow.workflow import hiding
 
 #: Opens the store once more, for a report that is read after the run.
 Reopen = Callable[[], contextlib.AbstractContextManager[Store]]
@@ -47,7 +48,9 @@ def execute(planned: PlannedRun, store: Store, bus: Bus, reopen: Reopen) -> Repo
     stop_at = since_boot() + (math.inf if options.timeout is None else options.timeout)
     claimed, asked_at = _claim(planned, store, bus, stop_at)
     log_writer = LogWriter(store.logs, claimed.uid, bus.notice)
-    mailbox = Mailbox(claimed.name, log_writer.add, options.show_printed)
+    mailbox = Mailbox(
+        claimed.name, log_writer.add, options.show_printed, hiding(planned.workflow)
+    )
     heartbeat = Heartbeat(
         store,
         claimed,

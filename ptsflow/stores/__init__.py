@@ -13,9 +13,9 @@ from ptsflow.errors import StoreUnavailable, StoreURLError
 from ptsflow.host.clock import Clock, system_clock
 from ptsflow.stores.base import Opener, Store
 from ptsflow.stores.store_wait import NO_WAIT, StoreWait
-from ptsflow.stores.url_mask import mask
+from ptsflow.stores.url_mask import mask, mask_in
 
-__all__ = ["Store", "mask", "open_store", "store_exists", "upgrade_store"]
+__all__ = ["Store", "mask", "mask_in", "open_store", "store_exists", "upgrade_store"]
 
 #: How the URLs of each kind of store are spelt, and the `Opener` that opens them.
 _OPENERS = {

@@ -1,4 +1,4 @@
-"""Store URLs as they may be shown: without passwords and other secrets."""
+"""URLs as they may be shown: without passwords and other secrets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 # Patterns are compiled when they are first used.
 _USERINFO = r"(?s)(?<=://)([^:@/?]*):.*@"
 _WITHOUT_SCHEME = r"(?s)^([^:@/?]*):.*@"
+_IN_TEXT = r"(://[^:@/?\s]*):[^@/\s]*@"
 _HIDDEN_OPTION = r"(?i)([?&;][^=&;]*(?:password|properties|secret|token|key)=)[^&;]*"
 
 
@@ -18,3 +19,8 @@ def mask(url: str) -> str:
     userinfo = _USERINFO if "://" in secret else _WITHOUT_SCHEME
     shown = re.sub(userinfo, r"\1:***@", secret) + url[len(secret) :]
     return re.sub(_HIDDEN_OPTION, r"\1***", shown)
+
+
+def mask_in(text: str) -> str:
+    """Return a text with `***` for the passwords of the URLs in it."""
+    return re.sub(_IN_TEXT, r"\1:***@", text) if "://" in text else text

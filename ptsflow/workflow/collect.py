@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from ptsflow import codec
 from ptsflow.errors import DeclarationError, ParameterError
-from ptsflow.workflow.parameters import convert
+from ptsflow.workflow.parameters import convert, has_secret, is_secret
 from ptsflow.workflow.step import DECLARED, Step
 
 MISSING: Any = object()
@@ -27,6 +27,11 @@ class Parameter(Struct, frozen=True):
     def is_required(self) -> bool:
         """Whether it must be given."""
         return self.default is MISSING
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether its value is never stored, shown or logged."""
+        return is_secret(self.hint)
 
 
 def collect_steps(cls: type) -> dict[str, Step[..., Any]]:
@@ -87,6 +92,7 @@ _RESERVED = frozenset(
         "declared_steps",
         "declared_bindings",
         "declared_parameters",
+        "has_secrets",
         "workflow",
     }
 )
@@ -124,6 +130,11 @@ def collect_parameters(
                 raise DeclarationError(
                     f"{cls.__name__}.{name}: the name is taken; "
                     "give the parameter another one, or annotate it as a ClassVar"
+                )
+            if has_secret(hint) and not is_secret(hint):
+                raise DeclarationError(
+                    f"{cls.__name__}.{name}: a secret parameter is one text; write "
+                    f"{name}: Secret[str], or Secret[str] | None"
                 )
             default = getattr(cls, name, MISSING)
             if default is not MISSING:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 from ptsflow import codec
 from ptsflow.core import texts
 from ptsflow.core.model import LogLine, TaskRecord
+from ptsflow.core.secrets import Concealer
 from ptsflow.errors import Fail, WrongProcess
 from ptsflow.host import atomic_files
 from ptsflow.host.clock import since_boot
@@ -129,6 +130,8 @@ class TaskHandle:
         self.saved = saved
         self.reporter = reporter
         self.watch = UNWATCHED if watch is None else watch
+        #: Takes the values of secret parameters out of texts.
+        self.concealer: Concealer | None = None
         self._cancelled = cancelled
         #: Where `workdir` is, whether it was made or not; "" outside a run.
         self._folder = folder
@@ -141,7 +144,7 @@ class TaskHandle:
         state = {**self.__dict__, "_folder": self.folder, "_pid": 0}
         for name in ("reporter", "watch", "_cancelled"):
             state.pop(name, None)
-        return state
+        return state | {"concealer": None}
 
     def __copy__(self, _memo: object = None) -> Self:
         return self
@@ -228,6 +231,10 @@ class TaskHandle:
         """
         return atomic_files.replacing(path, self.idempotency_key)
 
+    def hide(self, text: str) -> str:
+        """Return a text without the values of secret parameters."""
+        return text if self.concealer is None else self.concealer.hide(text)
+
     def refuse_lost_files(self, result: str, step: str) -> None:
         """Refuse a result that names a file in `workdir`, which is about to go.
 
@@ -300,7 +307,10 @@ class TaskHandle:
             WrongProcess: this is not the process of the body.
         """
         self._refuse_elsewhere("checkpoint")
-        text = codec.encode(data, what=f"the checkpoint of {self.name}")
+        what = f"the checkpoint of {self.name}"
+        text = codec.encode(data, what=what)
+        if self.concealer is not None:
+            self.concealer.refuse(text, what)
         self.watch.hear()
         self.reporter.save(self.name, text)
         self.watch.excuse()  # The body waited for the store.

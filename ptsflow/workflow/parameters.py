@@ -12,6 +12,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 import msgspec
 
 from ptsflow.errors import ParameterError
+from ptsflow.workflow import secret
+from ptsflow.workflow.secret import Secret
 
 #: How the types that msgspec reads too strictly, or not at all, are read from text.
 _FROM_TEXT: dict[Any, Callable[[str], Any]] = {
@@ -40,6 +42,8 @@ def convert(value: Any, hint: Any, label: str) -> Any:
     Raises:
         ParameterError: it does not fit; the message begins with `label`.
     """
+    if is_secret(hint):
+        return _secret_of(value, hint, label)
     try:
         return _convert(value, hint)
     except _MISFITS as error:
@@ -49,13 +53,46 @@ def convert(value: Any, hint: Any, label: str) -> Any:
 def parse(text: str, hint: Any, label: str) -> Any:
     """Return what `text` means as a `hint`: `5`, `2011-09-30T13`, `yes`, `a,b`.
 
+    The text of a secret parameter is `env:VARIABLE` or `file:PATH`.
+
     Raises:
         ParameterError: it means nothing; the message begins with `label`.
     """
+    if is_secret(hint):
+        if text.lower() == "none" and type(None) in _choices(hint):
+            return None
+        try:
+            return secret.read(text)
+        except ParameterError as error:
+            name = label.rpartition(" ")[2]
+            raise ParameterError(
+                f"{label}: {error}; give {secret.how_to_give(name)}"
+            ) from None
     try:
         return _parse(text, hint)
     except _MISFITS as error:
         raise ParameterError(_unfit(label, hint, text, error)) from None
+
+
+def is_secret(hint: Any) -> bool:
+    """Whether an annotation is `Secret[str]`, `Secret`, or one of these or None."""
+    kinds = [kind for kind in _choices(hint) or [hint] if kind is not type(None)]
+    return kinds in ([Secret], [Secret[str]])
+
+
+def has_secret(hint: Any) -> bool:
+    """Whether `Secret` stands anywhere in an annotation."""
+    return Secret in (hint, get_origin(hint)) or any(map(has_secret, get_args(hint)))
+
+
+def _secret_of(value: Any, hint: Any, label: str) -> Secret[str] | None:
+    """Return a value from Python as a secret; no message has the value."""
+    if isinstance(value, Secret) or (value is None and type(None) in _choices(hint)):
+        return value
+    try:
+        return Secret(value)
+    except ParameterError as error:
+        raise ParameterError(f"{label}: {error}") from None
 
 
 def _convert(value: Any, hint: Any) -> Any:

@@ -18,7 +18,9 @@ from ptsflow import codec
 from ptsflow.core.model import NAME_LIMIT
 from ptsflow.core.names import listed, similar
 from ptsflow.core.plan import Binding, Executor
+from ptsflow.core.secrets import Concealer, placeholder
 from ptsflow.errors import DeclarationError, FrozenWorkflow, ParameterError
+from ptsflow.stores.url_mask import mask_in
 from ptsflow.workflow.bindings import bind_all, check_limits
 from ptsflow.workflow.collect import (
     MISSING,
@@ -27,6 +29,7 @@ from ptsflow.workflow.collect import (
     collect_steps,
 )
 from ptsflow.workflow.parameters import convert
+from ptsflow.workflow.secret import Secret, how_to_give
 from ptsflow.workflow.step import Step
 from ptsflow.workflow.step_options import check_executor
 
@@ -56,11 +59,14 @@ class Workflow:
     declared_steps: ClassVar[dict[str, Step[..., Any]]] = {}
     declared_bindings: ClassVar[dict[str, tuple[Binding, ...]]] = {}
     declared_parameters: ClassVar[dict[str, Parameter]] = {}
+    #: Whether a parameter is a `Secret`.
+    has_secrets: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.declared_steps = collect_steps(cls)
         cls.declared_parameters = collect_parameters(cls, Workflow, cls.declared_steps)
+        cls.has_secrets = any(p.is_secret for p in cls.declared_parameters.values())
         cls.declared_bindings = bind_all(cls, cls.declared_steps)
         _check_template(cls)
         _check_executor(cls)
@@ -86,19 +92,20 @@ class Workflow:
         for name, parameter in declared.items():
             value = parameters.get(name, parameter.default)
             if value is MISSING:
-                raise ParameterError(
-                    f"{type(self).__name__}: the parameter {name} is missing; "
-                    f"give {type(self).__name__}({name}=...) or -p {name}=..."
-                )
+                raise ParameterError(_missing(type(self).__name__, parameter))
             label = f"{type(self).__name__}: the parameter {name}"
             self.__dict__[name] = convert(value, parameter.hint, label)
 
     @classmethod
     def from_encoded(cls, encoded: Mapping[str, str]) -> Self:
-        """Return the workflow object whose `encoded_parameters` these are."""
+        """Return the workflow object whose parameters these are, secrets with their values."""
         made = cls.__new__(cls)
         for name, text in encoded.items():
-            made.__dict__[name] = codec.decode(text, cls.declared_parameters[name].hint)
+            parameter = cls.declared_parameters[name]
+            if parameter.is_secret and text != "null":
+                made.__dict__[name] = Secret(codec.decode(text))
+            else:
+                made.__dict__[name] = codec.decode(text, parameter.hint)
         return made
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -132,7 +139,7 @@ class Workflow:
         """
         cls = type(self)
         if not cls.container:
-            return _default_name(cls.__name__, self.parameters)
+            return _default_name(cls.__name__, _named(self))
         try:
             name = cls.container.format_map(
                 {"workflow": cls.__name__} | self.parameters
@@ -142,6 +149,7 @@ class Workflow:
                 f"{cls.__name__}.container = {cls.container!r} cannot be filled in with "
                 f"{self!r}: {error}"
             ) from error
+        name = mask_in(name)
         size = len(name.encode(errors="replace"))
         if not 1 <= size <= NAME_LIMIT:
             raise ParameterError(
@@ -151,16 +159,37 @@ class Workflow:
         return name
 
     def encoded_parameters(self) -> dict[str, str]:
-        """Return each parameter as JSON text, as the container keeps it."""
+        """Return each parameter as JSON text, as the container keeps it: no secret."""
         declared = type(self).declared_parameters
         return {
-            name: codec.encode(
+            name: placeholder(value.source)
+            if isinstance(value, Secret)
+            else codec.encode(
                 value,
                 declared[name].hint,
                 what=f"the parameter {name} of {type(self).__name__}",
             )
             for name, value in self.parameters.items()
         }
+
+
+def secrets_of(workflow: Workflow) -> dict[str, str]:
+    """Return the values of a workflow object's secrets, by the parameters' names."""
+    given = workflow.parameters.items()
+    return {n: v.get_secret_value() for n, v in given if isinstance(v, Secret)}
+
+
+def concealer_of(workflow: Workflow) -> Concealer | None:
+    """Return what takes a workflow object's secrets out of texts; None if it has none."""
+    if not type(workflow).has_secrets:
+        return None
+    return Concealer(secrets_of(workflow))
+
+
+def hiding(workflow: Workflow) -> Callable[[str], str] | None:
+    """Return a function that takes the secrets out of a text; None if there are none."""
+    concealer = concealer_of(workflow)
+    return None if concealer is None else concealer.hide
 
 
 #: Values that no body can change.
@@ -176,6 +205,7 @@ _FIXED = (
     Decimal,
     Path,
     Enum,
+    Secret,
 )
 
 
@@ -194,7 +224,7 @@ def _default_name(workflow: str, parameters: Mapping[str, Any]) -> str:
     if not parameters:
         return workflow
     given = ",".join(f"{name}={value}" for name, value in parameters.items())
-    name = f"{workflow}:{given}"
+    name = f"{workflow}:{mask_in(given)}"
     if len(name.encode(errors="replace")) <= NAME_LIMIT:
         return name
     import hashlib  # noqa: PLC0415 - rarely needed, and not quick to load
@@ -209,13 +239,15 @@ def former_names(workflow: Workflow) -> Iterator[str]:
     A name lacks some of the parameters that have their defaults. The names that lack the
     fewest come first. A template names what it names, so there are none with a template.
     """
-    cls, given = type(workflow), workflow.parameters
+    cls, given = type(workflow), _named(workflow)
     if cls.container:
         return
     added = [
         name
         for name, parameter in cls.declared_parameters.items()
-        if not parameter.is_required and given[name] == parameter.default
+        if name in given
+        and not parameter.is_required
+        and given[name] == parameter.default
     ]
     for count in range(1, len(added) + 1):
         for left_out in combinations(added, count):
@@ -233,6 +265,26 @@ def named_in(template: str) -> list[str]:
 
     fields = [field for _, field, _, _ in string.Formatter().parse(template)]
     return [re.split(r"[.[]", field)[0] for field in fields if field is not None]
+
+
+def _named(workflow: Workflow) -> dict[str, Any]:
+    """Return the parameters that stand in the container's own name: all but secrets."""
+    declared = type(workflow).declared_parameters
+    given = workflow.parameters.items()
+    return {name: value for name, value in given if not declared[name].is_secret}
+
+
+def _missing(workflow: str, parameter: Parameter) -> str:
+    name = parameter.name
+    if parameter.is_secret:
+        return (
+            f"{workflow}: the secret parameter {name} is missing, which every run needs, "
+            f"as it is never stored; give {how_to_give(name)}"
+        )
+    return (
+        f"{workflow}: the parameter {name} is missing; "
+        f"give {workflow}({name}=...) or -p {name}=..."
+    )
 
 
 def _unknown_parameter(workflow: str, name: str, declared: Mapping[str, object]) -> str:
@@ -264,6 +316,11 @@ def _check_template(cls: type[Workflow]) -> None:
             raise DeclarationError(
                 f"{cls.__name__}.container = {cls.container!r} names {name!r}"
                 f"{similar(name, known)}; it may name {listed(known, name)}"
+            )
+        if name != "workflow" and cls.declared_parameters[name].is_secret:
+            raise DeclarationError(
+                f"{cls.__name__}.container = {cls.container!r} names the secret {name}, "
+                "and names are shown; leave it out"
             )
 
 

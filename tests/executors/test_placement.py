@@ -82,6 +82,7 @@ def placement_of(
         type(workflow),
         plan_of(type(workflow)),
         ContainerRecord(uid="uid", name="c", created_at=0),
+        parameters={},
         store="store",
         executor=executor,
         jobs=jobs,

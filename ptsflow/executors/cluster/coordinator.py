@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-from ptsflow.core.model import ContainerRecord
 from ptsflow.core.outcome import Interrupted, Outcome
 from ptsflow.errors import WorkerLost
 from ptsflow.executors.attempt import Call
@@ -40,7 +39,7 @@ from ptsflow.executors.cluster.messages import (
     read_call,
 )
 from ptsflow.executors.cluster.queue import LOOK_EVERY, AttemptQueue, QueuedAttempt
-from ptsflow.executors.processes.messages import Setting, setting_of
+from ptsflow.executors.processes.messages import Setting
 from ptsflow.host.clock import since_boot
 from ptsflow.version import VERSION
 from ptsflow.workflow.loading import Reference, refer
@@ -63,7 +62,7 @@ _MOST_HANDSHAKES = 64
 def begin(
     executor: str | Callable[[], Any],
     kind: type[Workflow],
-    container: ContainerRecord,
+    setting: Setting,
     lock: Path,
 ) -> Coordinator:
     """Start to listen for the cluster workers of a run.
@@ -71,7 +70,7 @@ def begin(
     Args:
         executor: "dask", `dask://HOST:PORT`, or a function that makes a backend.
         kind: the class of the workflow.
-        container: the container that the run holds.
+        setting: the container that the run holds, and the parameters.
         lock: the lock file; on each host the worker processes hold a file of its name.
 
     Raises:
@@ -79,7 +78,7 @@ def begin(
         UsageError: the backend is unknown, or cannot be reached.
         ExtraMissing: the backend is not installed.
     """
-    return Coordinator(refer(kind), setting_of(container), lock, backend_spec(executor))
+    return Coordinator(refer(kind), setting, lock, backend_spec(executor))
 
 
 class Coordinator:

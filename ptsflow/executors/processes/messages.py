@@ -8,14 +8,12 @@ lost when a worker process is killed.
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
 from msgspec import Struct
 from msgspec.msgpack import Decoder, Encoder
 
 from ptsflow import errors
-from ptsflow.core.model import ContainerRecord
 from ptsflow.core.outcome import Outcome
 
 
@@ -66,13 +64,11 @@ class Setting(Message, frozen=True, tag=True, array_like=True):
     """To a worker process, first: the container and the parameters of its workflow."""
 
     container: str
-    #: Parameter -> JSON text.
+    #: Parameter -> JSON text, secrets with their values.
     parameters: dict[str, str]
 
-
-def setting_of(container: ContainerRecord) -> Setting:
-    """Return the setting of the run that holds the container."""
-    return Setting(container.name, json.loads(container.params or "{}"))
+    def __repr__(self) -> str:
+        return f"Setting({self.container!r})"
 
 
 class Assignment(Message, frozen=True, tag=True, array_like=True):

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from msgspec.json import encode
 
-from ptsflow.core.model import ContainerRecord
 from ptsflow.core.outcome import Interrupted, Outcome, Raised
 from ptsflow.executors import attempt
 from ptsflow.executors.attempt import Call
@@ -29,7 +28,6 @@ from ptsflow.executors.processes.messages import (
     Assignment,
     Lost,
     Setting,
-    setting_of,
 )
 from ptsflow.executors.processes.supervisor import Supervisor, not_imported
 from ptsflow.executors.processes.transport import assignment
@@ -55,20 +53,20 @@ _FORK_SERVER = (
 
 
 def begin(
-    kind: type[Workflow], container: ContainerRecord, lock: Path, folder: str | None
+    kind: type[Workflow], setting: Setting, lock: Path, folder: str | None
 ) -> Processes:
     """Start the processes in which the bodies of a run will run.
 
     Args:
         kind: the class of the workflow.
-        container: the container that the run holds.
+        setting: the container that the run holds, and the parameters.
         lock: the container's lock file (see `host.container_lock`).
         folder: the folder in which bodies begin; None for the current one.
 
     Raises:
         LoadError: another process could not find the workflow's class.
     """
-    return Processes(refer(kind), setting_of(container), lock, folder)
+    return Processes(refer(kind), setting, lock, folder)
 
 
 class Processes:

@@ -21,7 +21,7 @@ from ptsflow.core.plan import Binding, Plan, PlanStep
 from ptsflow.errors import LeaseLost
 from ptsflow.executors import attempt, capture, fork_guard
 from ptsflow.executors.attempt import Call, Element, Value, Values
-from ptsflow.executors.log_hook import LogHook, in_log_handler, lines_of
+from ptsflow.executors.log_hook import LogHook, conceal, in_log_handler, lines_of
 from ptsflow.executors.processes.leftovers import Leftovers
 from ptsflow.executors.processes.messages import (
     Assignment,
@@ -42,7 +42,7 @@ from ptsflow.workflow.compile import plan_of
 from ptsflow.workflow.handle import TaskHandle
 from ptsflow.workflow.loading import Reference
 from ptsflow.workflow.loading import find as find_class
-from ptsflow.workflow.workflow import Workflow
+from ptsflow.workflow.workflow import Workflow, hiding
 
 if TYPE_CHECKING:
     import logging
@@ -114,6 +114,7 @@ class Worker:
         assert isinstance(setting, Setting)  # noqa: S101 - the runner sends it first
         self._setting = setting
         self._workflow = workflow.from_encoded(setting.parameters)
+        self._hide = hiding(self._workflow)
         #: The memory limits of this process for steps without `memory=`.
         self._usual_memory = resource.getrlimit(resource.RLIMIT_DATA)
         self._pid = os.getpid()
@@ -197,6 +198,8 @@ class Worker:
 
     def log(self, record: logging.LogRecord) -> None:
         """Write a log record into the pipe of the printed output."""
+        if self._hide is not None:
+            conceal(record, self._hide)
         self.logged("", lines_of(record))
 
     def logged(self, _name: str, lines: Sequence[LogLine]) -> None:
