@@ -39,7 +39,7 @@ This is the bottom layer: it imports nothing of ptsflow.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class PtsflowError(Exception):
@@ -50,6 +50,21 @@ class PtsflowError(Exception):
 
     #: What `ptsflow run` exits with when this error ends it.
     exit_code: ClassVar[int] = 3
+    #: The words of the command of `ptsflow` that ends the message; none if none does.
+    command: tuple[str, ...] = ()
+
+    def advise(self, *command: str) -> Self:
+        """End the message with a command of `ptsflow`; return this error."""
+        self.command = command
+        self.args = (f"{self} {self.typed_command}",)
+        return self
+
+    @property
+    def typed_command(self) -> str:
+        """The command as it ends the message."""
+        import shlex  # noqa: PLC0415 - 2 ms, only for a refusal
+
+        return shlex.join(["ptsflow", *self.command])
 
 
 class DeclarationError(PtsflowError):

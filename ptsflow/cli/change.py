@@ -8,24 +8,19 @@ from typing import Any
 
 import click
 
+from ptsflow.cli import next_command as commands
+from ptsflow.cli.common import Common, common_options, pass_common
 from ptsflow.cli.shared import (
-    MASKED,
-    Common,
     chosen,
-    common_options,
     open_to_change,
     open_to_look,
-    pass_common,
-    program,
     say,
+    say_next,
     show_json,
-    store_words,
-    typed,
 )
 from ptsflow.client import admin
 from ptsflow.core.model import ContainerRecord, Status, Stop
 from ptsflow.core.names import listed
-from ptsflow.core.secrets import HIDDEN
 from ptsflow.display import as_json, tables
 from ptsflow.display import format as fmt
 from ptsflow.errors import UsageError
@@ -160,29 +155,6 @@ def _changed(record: ContainerRecord, what: str, names: list[str]) -> dict[str, 
 
 
 def _next(common: Common, record: ContainerRecord) -> None:
-    """Return the command that runs the container again."""
-    if record.workflow is None:
-        return
-    words, why = store_words(common)
-    if why:
-        say(why)
-    for name, value in as_json.params(record).items():
-        words += _parameter(name, value)
-    if any(":***@" in word for word in words):
-        say(MASKED)
-    words += ["-c", record.name]
-    target = record.target or f"TARGET:{record.workflow}"
-    say(f"next: {program()} run {typed([target, *words])}")
-
-
-def _parameter(name: str, value: Any) -> list[str]:
-    """Return `-p name=value` as `run` reads it; for a list, once for each element."""
-    if value is None:
-        return []
-    if isinstance(value, list):
-        return [word for element in value for word in _parameter(name, element)]
-    if value == HIDDEN:  # A secret that was given in Python.
-        value = f"env:{name.upper()}"
-    if isinstance(value, bool):
-        value = "yes" if value else "no"
-    return ["-p", f"{name}={value}"]
+    """Write the command that runs the container again."""
+    if record.workflow is not None:
+        say_next(common, commands.rerun(record, commands.stored_parameters(record)))

@@ -11,13 +11,11 @@ from collections.abc import Iterable, Iterator
 import click
 
 from ptsflow.cli import streams
+from ptsflow.cli.common import Common, common_options, pass_common
 from ptsflow.cli.shared import (
-    Common,
     chosen,
-    common_options,
     no_task,
     open_to_look,
-    pass_common,
     say,
     show,
     show_json,

@@ -19,14 +19,14 @@ import click
 from ptsflow import __version__
 from ptsflow.cli import streams
 from ptsflow.cli.change import cancel, mark, reset, retry
+from ptsflow.cli.common import Common, common_options
 from ptsflow.cli.help import help_topic
 from ptsflow.cli.logs import logs
+from ptsflow.cli.next_command import program, typed
 from ptsflow.cli.run import run
 from ptsflow.cli.shared import (
     BUG,
-    Common,
     Group,
-    common_options,
     refuse,
     say,
     tell_what_was_lost,
@@ -107,15 +107,15 @@ def _call(arguments: Sequence[str]) -> int:
             say("ptsflow: stopped")
         return ended.code if isinstance(ended.code, int) else BUG
     except PtsflowError as error:
-        refuse(error, verbose=common.verbose)
+        refuse(error, common)
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the last place where an error can become one line
-        return _unexpected(error, verbose=common.verbose)
+        return _unexpected(error, common)
     tell_what_was_lost()
     return result if isinstance(result, int) else 0
 
 
-def _unexpected(error: Exception, *, verbose: bool) -> int:
+def _unexpected(error: Exception, common: Common) -> int:
     """Say what nobody refused in one line; return the exit code."""
     if isinstance(error, MemoryError):
         say(
@@ -123,7 +123,7 @@ def _unexpected(error: Exception, *, verbose: bool) -> int:
         )
         return NoThread.exit_code
     if not isinstance(error, FileNotFoundError) or _is_folder_there():
-        refuse(error, verbose=verbose)
+        refuse(error, common)
         return BUG
     say("ptsflow: the current folder was removed; go to one that is there (cd)")
     return _USAGE
@@ -162,7 +162,8 @@ def _usage(error: click.ClickException) -> str:
             f"there is no option {error.option_name}{similar(error.option_name, known)}"
         )
     text = text[:1].lower() + text[1:]
-    return f"{path}: {text}; see {path} --help"
+    see = typed([*program(), *path.split(" ")[1:], "--help"])
+    return f"{path}: {text}; see {see}"
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from ptsflow.cli.shared import MASKED, Common, say, store_words
+from ptsflow.cli.common import Common
+from ptsflow.cli.next_command import absolute_target, stored_parameters
+from ptsflow.cli.shared import say
+from ptsflow.core.model import ContainerRecord
 from ptsflow.errors import ParameterError, UsageError
 from ptsflow.runner.options import RunOptions
-from ptsflow.stores import mask_in
 from ptsflow.stores.store_wait import StoreWait
 from ptsflow.workflow import units
 from ptsflow.workflow.parameters import parse
@@ -55,36 +57,54 @@ class Request(Struct, frozen=True, kw_only=True):
             executor=self.executor,
             timeout=_timeout(self.timeout),
             store_wait=_store_wait(self),
-            target=self.target,
+            target=absolute_target(self.target),
         )
 
-    def again(self, common: Common) -> tuple[list[str], str]:
-        """Return the words of the command that continues this run, and what they leave out.
+    def typed_parameters(
+        self, workflow: Workflow, record: ContainerRecord
+    ) -> list[tuple[str, str]]:
+        """Return all parameters as they are typed: also defaults, which may change.
+
+        A default that cannot be typed is left out.
+        """
+        given = [
+            (name, text) for name, _, text in (p.partition("=") for p in self.param)
+        ]
+        known = dict(given)
+        return given + [
+            (name, text)
+            for name, text in stored_parameters(record)
+            if name not in known and _reads_back(workflow, name, text)
+        ]
+
+    def again(self, common: Common, only: Sequence[str] = ()) -> list[str]:
+        """Return the options of the command that continues this run.
 
         --fresh, --from and --changed are left out: the run has already begun what they
         ask for, and a rerun continues it.
+
+        Args:
+            common: the options of all commands.
+            only: steps that have to run too.
         """
-        words = ["run", self.target]
-        for given in self.param:
-            words += ["-p", mask_in(given)]
-        if self.container is not None:
-            words += ["-c", self.container]
-        store, why = store_words(common)
-        words += store
-        if self.jobs is not None:
-            words += ["-j", str(self.jobs)]
+        words = [] if self.jobs is None else ["-j", str(self.jobs)]
         words += [] if self.executor is None else ["--executor", self.executor]
         words += [] if self.timeout is None else ["--timeout", self.timeout]
-        for name in self.only:
+        for name in (*only, *self.only):
             words += ["--only", name]
         words += ["--wait", f"{self.wait:g}"] if self.wait else []
         words += ["--store-wait", self.store_wait] if self.store_wait else []
         words += ["--lease", f"{self.lease:g}"] if self.lease != LEASE else []
         flags = {"--json": common.json, "-q": self.quiet, "-v": common.verbose}
-        words += [flag for flag, is_set in flags.items() if is_set]
-        if any(mask_in(given) != given for given in self.param):
-            why = f"{why}; {MASKED}" if why else MASKED
-        return words, why
+        return words + [flag for flag, is_set in flags.items() if is_set]
+
+
+def _reads_back(workflow: Workflow, name: str, text: str) -> bool:
+    hint = type(workflow).declared_parameters[name].hint
+    try:
+        return bool(parse(text, hint, name) == workflow.parameters[name])
+    except ParameterError:
+        return False
 
 
 def _timeout(text: str | None) -> float | None:

@@ -10,35 +10,33 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
+from ptsflow.cli import next_command as commands
 from ptsflow.cli import streams
+from ptsflow.cli.common import Common, common_options, pass_common
 from ptsflow.cli.listeners import configured_listeners
+from ptsflow.cli.next_command import command
 from ptsflow.cli.request import LEASE, Request, parameters
-from ptsflow.cli.screens import screen_of, show_printed
+from ptsflow.cli.screens import screen_of, show_printed, tracebacks
 from ptsflow.cli.shared import (
-    Common,
-    common_options,
     open_existing,
-    pass_common,
-    program,
     refuse,
     say,
+    say_next,
     show,
     show_json,
-    store_words,
-    typed,
 )
 from ptsflow.cli.show import status_object
 from ptsflow.client import Client
 from ptsflow.core.forecast import foresee
-from ptsflow.core.model import ContainerRecord, Status
+from ptsflow.core.model import ContainerRecord, TaskRecord
 from ptsflow.display import as_json, tables
 from ptsflow.display.run_state import Board
 from ptsflow.errors import (
     LeaseLost,
     StoreError,
-    StoreUnavailable,
     StoreURLError,
 )
+from ptsflow.events import RunEnding
 from ptsflow.runner.planned_run import PlannedRun, plan_run
 from ptsflow.runner.report import Stopped
 from ptsflow.runner.run import run_planned
@@ -137,11 +135,12 @@ def _run(common: Common, request: Request, planned: PlannedRun) -> int:
         try:
             with screen_of(board, clock, quiet=request.quiet) as screen:
                 shown = partial(show_printed, screen)
+                traces = [tracebacks(screen)] if common.verbose else []
                 options = replace(planned.options, show_printed=shown)
                 report = run_planned(
                     replace(planned, options=options),
                     client,
-                    [board, screen, *configured],
+                    [board, screen, *traces, *configured],
                 )
                 code = 0 if report.ok else _FAILED
         except Stopped as stopped:
@@ -149,37 +148,46 @@ def _run(common: Common, request: Request, planned: PlannedRun) -> int:
         except (LeaseLost, StoreError) as error:
             if board.container is None or isinstance(error, StoreURLError):
                 raise
-            _summary(board, clock())
-            refuse(error, verbose=common.verbose)
-            _next(common, request, None)
+            _summary(board, clock(), common)
+            refuse(error, common)
+            _next(common, request, planned, board)
             return error.exit_code
-        _summary(board, clock())
-        name = "" if board.container is None else board.container.name
+        _summary(board, clock(), common)
         record = None
-        # The run is over, so a store that goes away now changes nothing but the hint.
-        with contextlib.suppress(*(() if common.json else (StoreUnavailable,))):
-            record = client.store.container(name)
-        if common.json and record is not None:
+        # The run is over, so a store that goes away now changes nothing but the output.
+        if common.json and board.container is not None:
+            record = client.store.container(board.container.name)
+        if record is not None:
             show_json(status_object(client.store, record))
-        _next(common, request, record)
+        if not client.store.is_in_memory:
+            _next(common, request, planned, board)
     return code
 
 
-def _summary(board: Board, now: int) -> None:
+def _summary(board: Board, now: int, common: Common) -> None:
     streams.tell_end()
-    show(tables.summary(board, now), streams.messages(), whole=True)
+    record = board.container
+
+    def why(task: TaskRecord) -> str:
+        return "" if record is None else command(common, commands.why(record, task))
+
+    show(tables.summary(board, now, why), streams.messages(), whole=True)
 
 
-def _next(common: Common, request: Request, record: ContainerRecord | None) -> None:
+def _next(common: Common, request: Request, planned: PlannedRun, board: Board) -> None:
     """Print the command to type next, as the last line."""
-    if record is not None and record.status is Status.DONE:
-        store, why = store_words(common)
-        words = ["show", record.name, *store]
-    else:
-        words, why = request.again(common)
-    if why:
-        say(why)
-    say(f"next: {program()} {typed(words)}")
+    record = board.container
+    if record is None:
+        return
+    only = board.lacking(request.only)
+    if request.only and board.ending is RunEnding.DONE:
+        request = replace(request, only=())  # They are done, the rest is not.
+    given = request.typed_parameters(planned.workflow, record)
+
+    def rerun() -> tuple[list[str], str | None] | None:
+        return commands.rerun(record, given, request.again(common, only))
+
+    say_next(common, commands.after(record, board.failed(), rerun))
 
 
 # -- dry run ----------------------------------------------------------------

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from ptsflow.cli import streams
-from ptsflow.cli.shared import is_live
+from ptsflow.cli.shared import (
+    is_live,
+)
 from ptsflow.core.model import LogLine
 from ptsflow.display.plain import PlainLines
 from ptsflow.display.run_state import Board
 from ptsflow.display.streams import Outlet
-from ptsflow.events import Event
+from ptsflow.events import AttemptEnded, Event, Listener
 from ptsflow.host.clock import Clock
 
 #: How many lines that arrive at once are shown; a body may print without end.
@@ -51,6 +53,18 @@ def show_printed(screen: Screen, task: str, lines: Sequence[LogLine]) -> None:
     if shown:
         screen.printed(task, shown)
     streams.drop(len(lines) - len(lines[:_MOST_SHOWN]))
+
+
+def tracebacks(screen: Screen) -> Listener:
+    """Return a listener that shows where each attempt that failed was when it did."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, AttemptEnded) and event.traceback:
+            rows = event.traceback.rstrip("\n").split("\n")
+            lines = [LogLine(event.at, "", row) for row in rows]
+            screen.printed(event.task, lines)
+
+    return listen
 
 
 def _choose(board: Board, clock: Clock, *, quiet: bool) -> Screen:

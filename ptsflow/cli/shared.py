@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from collections.abc import Iterable
+from typing import Any, TextIO
 
 import click
-from msgspec import Struct
 
 from ptsflow.cli import streams
+from ptsflow.cli.common import Common
+from ptsflow.cli.next_command import command, left_out, message_of
 from ptsflow.client.admin import find
-from ptsflow.client.client import store_url
 from ptsflow.core.model import ContainerRecord
 from ptsflow.core.names import listed, similar
 from ptsflow.display import as_json, plain
@@ -24,64 +22,8 @@ from ptsflow.errors import ContainerNotFound, PtsflowError, TaskNotFound
 from ptsflow.stores import mask, open_store, store_exists
 from ptsflow.stores.base import Store
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-#: Why a suggested command cannot be typed as it is.
-MASKED = (
-    "a parameter has a URL with a password, shown as ***: put it in, or declare the "
-    "parameter Secret[str] (ptsflow help steps)"
-)
 #: The exit code of a bug in ptsflow.
 BUG = 3
-
-
-class Common(Struct):
-    """The options that may stand before the command or after it."""
-
-    store: str | None = None
-    json: bool = False
-    verbose: bool = False
-
-    @property
-    def url(self) -> str:
-        """The store's URL, from the option, the environment or the default."""
-        return store_url(self.store)
-
-
-def _note(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-    if value:
-        setattr(context.ensure_object(Common), parameter.name or "", value)
-
-
-def common_options(function: F) -> F:
-    """Add --store, --json and -v to a command; their values are in its `Common`."""
-    for option in (
-        click.option(
-            "--store",
-            metavar="URL",
-            expose_value=False,
-            callback=_note,
-            help="Where containers are kept: sqlite:///FILE or mongodb://HOST/DATABASE. "
-            "Default: $PTSFLOW_STORE, then sqlite:///.ptsflow/ptsflow.db.",
-        ),
-        click.option(
-            "--json",
-            is_flag=True,
-            expose_value=False,
-            callback=_note,
-            help="Print JSON on standard output.",
-        ),
-        click.option(
-            "-v",
-            "--verbose",
-            is_flag=True,
-            expose_value=False,
-            callback=_note,
-            help="Show where an error comes from.",
-        ),
-    ):
-        function = option(function)
-    return function
 
 
 class Group(click.Group):
@@ -100,9 +42,6 @@ class Group(click.Group):
                 ctx,
             )
         return super().resolve_command(ctx, args)
-
-
-pass_common = click.make_pass_decorator(Common, ensure=True)
 
 
 # -- the store --------------------------------------------------------------
@@ -138,8 +77,8 @@ def open_to_look(url: str, *, upgrade: bool = False) -> Store:
     store = open_existing(url, upgrade=upgrade)
     if store is None:
         raise ContainerNotFound(
-            f"there is no store at {mask(url)} yet; begin one with ptsflow run, "
-            "or name another one with --store URL"
+            f"there is no store at {mask(url)} yet: a run makes it; or name another one "
+            "with --store URL"
         )
     return store
 
@@ -155,7 +94,7 @@ def chosen(store: Store, name: str | None) -> ContainerRecord:
     records = store.containers()
     if not records:
         raise ContainerNotFound(
-            f"there is no container in {store.url} yet; begin one with ptsflow run"
+            f"there is no container in {store.url} yet: a run makes one"
         )
     return max(records, key=lambda record: record.started_at or record.created_at)
 
@@ -209,9 +148,8 @@ def show_text(text: str) -> None:
 def no_task(record: ContainerRecord, name: str, names: Iterable[str]) -> TaskNotFound:
     """Return the error for a container without a task of that name."""
     return TaskNotFound(
-        f"container {record.name!r} has no task {name!r}{similar(name, names)}; "
-        f"see ptsflow show {record.name}"
-    )
+        f"container {record.name!r} has no task {name!r}{similar(name, names)}; see"
+    ).advise("show", record.name)
 
 
 def show_json(value: Any) -> None:
@@ -224,17 +162,27 @@ def say(text: str) -> None:
     plain.write(streams.messages(), f"{fmt.clean(text)}\n")
 
 
-def refuse(error: BaseException, *, verbose: bool) -> None:
-    """Write the one line of an error; with `verbose`, the traceback before it."""
-    if verbose:
+def say_next(common: Common, found: tuple[list[str], str | None] | None) -> None:
+    """Write the command to type next, if there is one, and what it leaves out."""
+    if found is None:
+        return
+    words, folder = found
+    for text in left_out(common, words):
+        say(text)
+    say(f"next: {command(common, words, folder=folder)}")
+
+
+def refuse(error: BaseException, common: Common) -> None:
+    """Write the one line of an error; with -v, the traceback before it."""
+    if common.verbose:
         import traceback  # noqa: PLC0415 - only now.
 
         trace = "".join(traceback.format_exception(error))
         plain.write(streams.messages(), trace)
     if isinstance(error, PtsflowError):
-        say(f"ptsflow: {error}")
+        say(f"ptsflow: {message_of(error, common)}")
     else:
-        where = "" if verbose else "; -v shows where"
+        where = "" if common.verbose else "; -v shows where"
         kind = type(error).__name__
         say(f"ptsflow: this is a bug in ptsflow: {kind}: {error}{where}")
 
@@ -244,33 +192,3 @@ def tell_what_was_lost() -> None:
     stream = streams.data()
     if isinstance(stream, Direct) and stream.problem is not None and not stream.is_gone:
         say(f"ptsflow: standard output cannot be written: {stream.problem.strerror}")
-
-
-def program() -> str:
-    """Return how this program was called, for the commands that messages suggest."""
-    if Path(sys.argv[0]).name == "__main__.py":
-        return "python -m ptsflow"
-    return "ptsflow"
-
-
-def typed(words: Iterable[str]) -> str:
-    """Return words quoted for a shell, on one line, without control characters."""
-    return " ".join(_quoted(word) for word in words)
-
-
-def _quoted(word: str) -> str:
-    if fmt.clean(word) == word:
-        import shlex  # noqa: PLC0415 - 2 ms, only at the end of a command.
-
-        return shlex.quote(word)
-    escaped = fmt.clean(word.replace("\\", "\\\\").replace("'", "\\'"))
-    return f"$'{escaped}'"
-
-
-def store_words(common: Common) -> tuple[list[str], str]:
-    """Return `--store URL` as it was given, or why a suggested command leaves it out."""
-    if common.store is None:
-        return [], ""
-    if mask(common.store) != common.store:
-        return [], "the store's URL has a password: give it in PTSFLOW_STORE"
-    return ["--store", common.store], ""

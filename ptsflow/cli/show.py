@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import Any
 
 import click
 from msgspec.structs import replace
 
+from ptsflow.cli import next_command as commands
 from ptsflow.cli import streams
+from ptsflow.cli.common import Common, common_options, pass_common
+from ptsflow.cli.next_command import command
 from ptsflow.cli.shared import (
-    Common,
     chosen,
-    common_options,
     no_task,
     open_existing,
     open_to_look,
-    pass_common,
     say,
+    say_next,
     show_json,
     show_text,
-    typed,
     width_of,
 )
-from ptsflow.cli.shared import show as show_lines
+from ptsflow.cli.shared import (
+    show as show_lines,
+)
 from ptsflow.client.lease import still_working
 from ptsflow.core import attempt_ledger, counts
 from ptsflow.core.model import Cause, ContainerRecord, Status, TaskRecord
@@ -84,6 +87,27 @@ def status(common: Common, name: str | None) -> None:
             return
         tasks = store.tasks(record.uid)
         show_lines(_page(record, tasks, now))
+        if not record.is_leased(now):
+            _next(common, record, tasks)
+
+
+def _next(common: Common, record: ContainerRecord, tasks: list[TaskRecord]) -> None:
+    """Write the command to type next, and those that help beside it."""
+    if record.workflow is None:
+        return
+    failed = [task for task in tasks if task.has_failed]
+    parameters = commands.stored_parameters(record)
+    rerun = partial(commands.rerun, record, parameters)
+    is_done = record.status is Status.DONE
+    if failed and not is_done:
+        say(f"why: {command(common, commands.why(record, failed[0]))}")
+    old = outdated(record.plan, tasks)
+    if old:
+        say_next(common, (commands.reset(record, old[0].name), None))
+    elif changed(record.plan, tasks):
+        say_next(common, rerun(["--changed"]))
+    elif not is_done:
+        say_next(common, commands.after(record, failed, rerun))
 
 
 def _page(record: ContainerRecord, tasks: list[TaskRecord], now: int) -> list[Line]:
@@ -98,21 +122,20 @@ def _page(record: ContainerRecord, tasks: list[TaskRecord], now: int) -> list[Li
         eta_ms=as_json.stored_eta_ms(record, tasks, now),
         stands=tables.stands(record, status, now),
         remarks=[
-            _unknown(record, tasks) or _remark(record, status, now),
+            _unknown(tasks) or _remark(record, status, now),
             _changed(record, tasks),
             _outdated(record, tasks),
         ],
     )
 
 
-def _unknown(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
+def _unknown(tasks: list[TaskRecord]) -> str:
     """Say how to settle tasks whose outcome is unknown."""
     names = [task.name for task in tasks if task.cause is Cause.UNKNOWN]
     if not names:
         return ""
-    words = typed(["ptsflow", "mark", record.name, names[0], "done"])
     more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-    return f"nobody knows what {names[0]} did{more}: {words}, or pending"
+    return f"nobody knows what {names[0]} did{more}: mark it done, or pending to run it again"
 
 
 def _changed(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
@@ -128,8 +151,7 @@ def _outdated(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
     found = [task.name for task in outdated(record.plan, tasks)]
     if not found:
         return ""
-    words = typed(["ptsflow", "reset", record.name, "--step", found[0]])
-    return f"{OUTDATED}: {listed(found)}; to run it again: {words}"
+    return f"{OUTDATED}: {listed(found)}; reset it to run it again"
 
 
 def _remark(record: ContainerRecord, stands: Status, now: int) -> str:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import click
 
+from ptsflow.cli.common import Common, common_options, pass_common
 from ptsflow.cli.shared import (
-    Common,
     Group,
-    common_options,
-    pass_common,
     say,
     show_json,
 )

@@ -166,8 +166,8 @@ def mark(
             names = [task.name for task in store.tasks(held.uid)]
             raise TaskNotFound(
                 f"container {container.name!r}: there is no task {name!r}"
-                f"{similar(name, names)}; see ptsflow show {container.name}"
-            )
+                f"{similar(name, names)}; see"
+            ).advise("show", container.name)
         task = found[0]
         if task.status is not Status.FAILED:
             raise UsageError(
@@ -290,5 +290,5 @@ def pick(name: str, records: Iterable[ContainerRecord], url: str) -> ContainerRe
         )
     known = [record.name for record in records]
     raise ContainerNotFound(
-        f"no container {name!r} in {url}{similar(name, known)}; see ptsflow list"
-    )
+        f"no container {name!r} in {url}{similar(name, known)}; see"
+    ).advise("list")

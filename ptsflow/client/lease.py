@@ -15,9 +15,10 @@ import msgspec
 from msgspec.structs import replace
 
 from ptsflow.core.model import ContainerRecord, Owner, Status
+from ptsflow.display import format as fmt
 from ptsflow.errors import ContainerBusy, ContainerNotFound
 from ptsflow.host import container_lock
-from ptsflow.host.clock import since_boot, to_datetime
+from ptsflow.host.clock import since_boot, system_clock
 from ptsflow.host.process_identity import (
     is_dead,
     is_elsewhere,
@@ -199,20 +200,19 @@ def describe_holder(record: ContainerRecord) -> str:
     owner = record.owner
     if owner is None:
         return f"container {record.name!r} is held by nobody"
-    since, until = to_datetime(owner.since), to_datetime(record.leased_till)
+    now = system_clock()
     return (
         f"container {record.name!r} is run by pid {owner.pid} on {owner.host} "
-        f"since {since:%Y-%m-%d %H:%M:%S} UTC, its lease lasts until "
-        f"{until:%H:%M:%S} UTC"
+        f"since {fmt.moment(owner.since, now)}, its lease lasts until "
+        f"{fmt.moment(record.leased_till, now)}"
     )
 
 
 def busy(record: ContainerRecord) -> ContainerBusy:
     """Return the error that says who holds the container."""
     return ContainerBusy(
-        f"{describe_holder(record)}; wait until it has ended, or stop it with "
-        f"ptsflow cancel {record.name}"
-    )
+        f"{describe_holder(record)}; wait until it has ended, or stop it with"
+    ).advise("cancel", record.name)
 
 
 def _outlived(record: ContainerRecord, runner: Owner) -> str:

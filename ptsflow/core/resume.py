@@ -123,8 +123,8 @@ def new_task(
 def unknown(task: TaskRecord) -> str:
     """Say that nobody knows what a task that may run at most once has done."""
     return (
-        "unknown: it may run at most once and the runner ended while it ran; settle it "
-        f"with ptsflow mark NAME '{task.name}' done, or pending to run it again"
+        "unknown: it may run at most once and the runner ended while it ran; mark "
+        f"{task.name} done, or pending to run it again"
     )
 
 

@@ -8,6 +8,7 @@ in doubt whose hash is the same is current, and any other one is made again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from zlib import crc32
 
@@ -22,6 +23,21 @@ OUTDATED = "made from other results than its sources have now"
 _UNKNOWN = -1
 #: The hash of one source without a result.
 _NO_RESULT = 2
+
+
+_MISFIT = "the stored result of {source} does not fit"
+_MISFIT_OF = re.compile(re.escape(_MISFIT).replace(re.escape("{source}"), "(.+?)"))
+
+
+def misfit(source: str, why: str) -> str:
+    """Say that what a step or an item has as its result does not fit what reads it."""
+    return f"{_MISFIT.format(source=source)}: {why}"
+
+
+def misfit_source(error: str | None) -> str:
+    """Return the step or item of which a task's error says so; "" if it does not."""
+    found = _MISFIT_OF.search(error or "")
+    return "" if found is None else found[1]
 
 
 def combined(hashes: Sequence[int]) -> int:

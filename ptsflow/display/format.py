@@ -186,6 +186,13 @@ def date_time(ms: int | None) -> str:
     return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def moment(ms: int | None, now: int) -> str:
+    """Return the local time of day, with the date unless that is today's."""
+    text = date_time(ms)
+    day, _, time_of_day = text.partition(" ")
+    return time_of_day if day == date_time(now).partition(" ")[0] else text
+
+
 def stamp(ms: int) -> str:
     """Return date and time to the millisecond in the local time zone."""
     return f"{date_time(ms)}.{ms % 1000:03}"

@@ -19,6 +19,7 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
+from ptsflow.core.plan import awaited
 from ptsflow.core.transitions import progressed, without_payloads
 from ptsflow.display import format as fmt
 from ptsflow.events import (
@@ -179,6 +180,25 @@ class Board:
         percentage = self.percentage
         gained = percentage - self._first_percentage
         return fmt.eta_ms(now - self.started_at, gained, 100 - percentage)
+
+    def lacking(self, only: Iterable[str]) -> list[str]:
+        """Return the steps that are not done and that some steps wait for, in order."""
+        places = {
+            name: place
+            for place, (name, step) in enumerate(self.steps.items())
+            if not counts.is_satisfied(step.summary, step.counts)
+        }
+        wanted = [name for name in only if places.pop(name, None) is not None]
+        found = set[str]()
+        while wanted:
+            before = awaited(self.steps[wanted[-1]].summary, places)
+            if before is None:
+                wanted.pop()
+            else:
+                del places[before]
+                found.add(before)
+                wanted.append(before)
+        return [name for name in self.steps if name in found]
 
     def failed(self) -> list[TaskRecord]:
         """Return the first failed tasks, by step."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 
 from msgspec.structs import replace
@@ -33,8 +33,17 @@ SHOWN = 20
 # -- the end of a run -------------------------------------------------------
 
 
-def summary(board: Board, now: int) -> list[Line]:
-    """Return the summary of a run that has ended or was stopped."""
+def summary(
+    board: Board, now: int, why: Callable[[TaskRecord], str] | None = None
+) -> list[Line]:
+    """Return the summary of a run that has ended or was stopped.
+
+    Args:
+        board: the state of the run.
+        now: the time.
+        why: returns the command that shows where a task failed, for the first failed
+            task of each step.
+    """
     container = board.container
     if container is None:
         return []
@@ -54,7 +63,7 @@ def summary(board: Board, now: int) -> list[Line]:
                 Piece(f"{counts}{retries}"),
             ]
         ]
-        lines += _failures(board)
+        lines += _failures(board, why)
         if board.slowest and board.starts > 1:
             slow = sorted(board.slowest, reverse=True)
             text = " · ".join(f"{fmt.clean(n)} {fmt.duration(ms)}" for ms, n in slow)
@@ -72,7 +81,7 @@ def _verdict(board: Board, container: ContainerRecord) -> str:
     return "ended" if board.ending in _BY_ERROR else "stopped"
 
 
-def _failures(board: Board) -> list[Line]:
+def _failures(board: Board, why: Callable[[TaskRecord], str] | None) -> list[Line]:
     failed = board.failed()
     rows = [
         [
@@ -85,7 +94,14 @@ def _failures(board: Board) -> list[Line]:
     more: list[Line] = (
         [[Piece(f"  … and {rest} more failed", "dim")]] if rest > 0 else []
     )
-    return fmt.columns(rows) + more
+    lines: list[Line] = []
+    told = set[str]()
+    for task, row in zip(failed, fmt.columns(rows), strict=True):
+        lines.append(row)
+        if why is not None and task.step not in told:
+            told.add(task.step)
+            lines.append([Piece(f"    why: {why(task)}", "dim")])
+    return lines + more
 
 
 # -- list and show ----------------------------------------------------------

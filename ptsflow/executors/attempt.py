@@ -28,8 +28,9 @@ from ptsflow.core.outcome import (
     Returned,
     Skipped,
 )
-from ptsflow.core.plan import PlanStep
+from ptsflow.core.plan import PlanStep, item_name
 from ptsflow.core.retry import LONGEST_WAIT, GiveUp, decide, leaves
+from ptsflow.core.sources import misfit
 from ptsflow.errors import (
     AttemptLost,
     Fail,
@@ -135,7 +136,7 @@ def _own_context() -> Context:
 def _ran(call: Call) -> Returned:
     """Return what the body returned; raise what it raised."""
     step = call.step
-    arguments = {name: _read(name, source) for name, source in call.arguments.items()}
+    arguments = {name: _read(call, name) for name in call.arguments}
     value = step.function(call.workflow, **arguments)
     if value is None:
         return _RETURNED_NONE
@@ -203,13 +204,20 @@ def _said_by(error: BaseException) -> BaseException:
     return error
 
 
-def _read(parameter: str, source: Argument) -> Any:
-    if isinstance(source, TaskHandle):
-        return source
+def _read(call: Call, parameter: str) -> Any:
+    found = call.arguments[parameter]
+    if isinstance(found, TaskHandle):
+        return found
     try:
-        return source.read()
+        return found.read()
     except StoredValueError as error:
-        raise StoredValueError(f"for the parameter {parameter}: {error}") from None
+        step = call.step
+        binding = next(b for b in step.bindings if b.parameter == parameter)
+        source = step.source_of(binding)
+        if binding.kind == "item" and isinstance(found, Value):
+            source = item_name(source, call.handle.key or "")
+        why = misfit(source, str(error))
+        raise StoredValueError(f"for the parameter {parameter}: {why}") from None
 
 
 def failed(call: Call, error: BaseException) -> Outcome:

@@ -14,7 +14,7 @@ from ptsflow import codec
 from ptsflow.core.model import Status, TaskRecord
 from ptsflow.core.plan import Binding, Plan, PlanStep, item_keys
 from ptsflow.core.scheduler import Schedule
-from ptsflow.core.sources import combined, given_by
+from ptsflow.core.sources import combined, given_by, misfit
 from ptsflow.core.texts import hash_of
 from ptsflow.errors import StoredValueError
 from ptsflow.executors.attempt import Argument, Element, Value, Values
@@ -71,9 +71,10 @@ class Arguments:
         tree = codec.parse(text or "null") if is_done else []
         found = codec.elements(tree, source.returns)
         if found is None:
+            again = misfit(source.name, f"return a list, then reset {source.name}")
             raise StoredValueError(
                 f"{step.name}: each={source.name} needs a list from {source.name}, "
-                f"found {text or 'None'!s:.80}; return a list there"
+                f"found {text or 'None'!s:.80}; {again}"
             )
         trees, hint = found
         self._elements[step.name] = [Element(tree, hint) for tree in trees]

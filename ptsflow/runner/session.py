@@ -227,7 +227,7 @@ class HeldRun:
         found = [task.name for task in outdated(loop.plan.summary(), tasks)]
         if not found:
             return ""
-        return f"{OUTDATED}: {listed(found)}; ptsflow reset runs it again"
+        return f"{OUTDATED}: {listed(found)}; reset it to run it again"
 
     def _is_done_as_asked(self, schedule: Schedule) -> bool:
         only = self._planned.options.only

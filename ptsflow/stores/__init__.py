@@ -15,7 +15,15 @@ from ptsflow.stores.base import Opener, Store
 from ptsflow.stores.store_wait import NO_WAIT, StoreWait
 from ptsflow.stores.url_mask import mask, mask_in
 
-__all__ = ["Store", "mask", "mask_in", "open_store", "store_exists", "upgrade_store"]
+__all__ = [
+    "Store",
+    "absolute",
+    "mask",
+    "mask_in",
+    "open_store",
+    "store_exists",
+    "upgrade_store",
+]
 
 #: How the URLs of each kind of store are spelt, and the `Opener` that opens them.
 _OPENERS = {
@@ -67,6 +75,15 @@ def store_exists(url: str) -> bool:
         StoreURLError: the URL is none of a store.
     """
     return _opener(url).exists(url)
+
+
+def absolute(url: str) -> str:
+    """Return a URL that names the same store in every folder.
+
+    Raises:
+        StoreURLError: the URL is none of a store.
+    """
+    return _opener(url).absolute(url)
 
 
 def upgrade_store(url: str) -> str | None:

@@ -50,6 +50,9 @@ class Opener(Protocol):
     def exists(self, url: str) -> bool:
         """Return whether opening the store would make nothing, such as a file."""
 
+    def absolute(self, url: str) -> str:
+        """Return a URL that names the same store in every folder."""
+
     def upgrade(self, url: str) -> Sequence[str]:
         """Carry a store over that opening leaves in an earlier layout.
 

@@ -65,6 +65,5 @@ def refuse_held(store: str, holders: Iterable[Holder], now: int) -> None:
         raise ContainerBusy(
             f"{store}: expected no runner at work, because the upgrade to layout "
             f"{model.SCHEMA} must wait for all, found container {each.container!r} held by "
-            f"{each.owner.process}; wait until it has ended, or stop it with "
-            f"ptsflow cancel {each.container}"
-        )
+            f"{each.owner.process}; wait until it has ended, or stop it with"
+        ).advise("cancel", each.container)

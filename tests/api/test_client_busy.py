@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from ptsflow import Status
 from ptsflow.client import Client, Container
 from ptsflow.core.model import ContainerRecord
+from ptsflow.display import format as fmt
 from ptsflow.errors import ContainerBusy
 from ptsflow.host.process_identity import this_process
 from ptsflow.stores.base import Store
@@ -50,9 +52,10 @@ def test_a_container_that_a_live_runner_holds_is_not_changed(
     with pytest.raises(ContainerBusy) as refused:
         act(container)
     assert str(refused.value) == (
-        f"container {container.name!r} is run by pid 42 on box since 2023-11-14 22:13:20 "
-        "UTC, its lease lasts until 22:14:20 UTC; wait until it has ended, or stop it "
-        f"with ptsflow cancel {container.name}"
+        f"container {container.name!r} is run by pid 42 on box since "
+        f"{fmt.date_time(1_700_000_000_000)}, its lease lasts until "
+        f"{fmt.date_time(1_700_000_060_000)}; wait until it has ended, or stop it "
+        f"with ptsflow cancel {shlex.quote(container.name)}"
     )
     assert container.get_tasks() == [before]
 

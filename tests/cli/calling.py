@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.cli import pasted
 from tests.support.processes import PTSFLOW, environment
 from tests.support.waiting import until
 
 FLOWS = Path(__file__).with_name("flows.py")
+
+
+class _Started(subprocess.Popen[str]):
+    """A process whose output is checked when it is read to its end."""
+
+    def communicate(
+        self,
+        input: str | None = None,  # noqa: A002 - as subprocess names it
+        timeout: float | None = None,
+    ) -> tuple[str, str]:
+        said = super().communicate(input, timeout)
+        pasted.check("".join(filter(None, said)))
+        return said
 
 
 class Place:
@@ -24,11 +39,31 @@ class Place:
         )
 
     def call(self, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        ended = subprocess.run(
             [*PTSFLOW, *words],
             cwd=self.folder,
             env=self.env,
             input=given,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if not {"help", "--help", "-h"} & {*words, "" if words else "help"}:
+            pasted.check(ended.stderr + ended.stdout)
+        return ended
+
+    def typed(self, *words: str) -> str:
+        """Return a command as messages name it."""
+        return shlex.join([*PTSFLOW, *words, "--store", self.store])
+
+    def paste(self, line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+        """Type a printed command in another folder."""
+        return subprocess.run(
+            ["bash", "-c", line],
+            cwd=folder,
+            env=self.env | {"PTSFLOW_STORE": "sqlite:///elsewhere.db"},
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=60,
@@ -43,7 +78,7 @@ class Place:
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a command, and leave it running."""
-        return subprocess.Popen(
+        return _Started(
             [*PTSFLOW, *words],
             cwd=self.folder,
             env=self.env,

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ptsflow.cli.common import Common
 from ptsflow.cli.main import call
-from ptsflow.cli.shared import Common, store_words, typed
+from ptsflow.cli.next_command import command, left_out, typed
 from ptsflow.errors import LeaseLost
 from ptsflow.stores.sqlite.store import SqliteStore
 from tests.cli.calling import Place, appears, flow
@@ -78,7 +79,9 @@ def test_a_lost_lease_exits_with_75_and_running_again_is_the_next_command(
     lines = capsys.readouterr().err.splitlines()
     assert code == 75
     assert lines[-2] == "ptsflow: container 'x': somebody took it"
-    assert lines[-1].endswith(f"run {flow('Steady')} -j 2")
+    assert (
+        f"run {flow('Steady')} -p count=3 -c Steady:count=3 -j 2 --store" in lines[-1]
+    )
 
 
 def test_a_pipe_that_breaks_loses_no_exit_code(place: Place) -> None:
@@ -95,24 +98,27 @@ def test_a_pipe_that_breaks_loses_no_exit_code(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "words", "why"),
+    ("url", "end", "said"),
     [
-        pytest.param(None, [], "", id="none given"),
         pytest.param(
-            "sqlite:///x.db", ["--store", "sqlite:///x.db"], "", id="no password"
+            "sqlite:///x%3Fy.db", "--store sqlite:///{here}/x%3Fy.db", [], id="a file"
         ),
+        pytest.param("mongodb://host/db", "--store mongodb://host/db", [], id="mongod"),
         pytest.param(
             "mongodb://me:hush@host/db",
-            [],
-            "the store's URL has a password: give it in PTSFLOW_STORE",
+            "list",
+            ["the store's URL has a password: give it in PTSFLOW_STORE"],
             id="password",
         ),
     ],
 )
-def test_a_password_is_left_out_of_the_command_to_type_next(
-    url: str | None, words: list[str], why: str
+def test_a_command_names_the_store_unless_that_has_a_password(
+    url: str, end: str, said: list[str]
 ) -> None:
-    assert store_words(Common(store=url)) == (words, why)
+    common = Common(store=url)
+
+    assert command(common, ["list"]).endswith(end.format(here=Path.cwd()))
+    assert left_out(common, []) == said
 
 
 @pytest.mark.parametrize(
@@ -152,7 +158,7 @@ def test_the_live_screen_shows_steps_and_leaves_the_summary(place: Place) -> Non
     assert code == 0
     assert "total" not in terminal.text
     assert terminal.text.splitlines()[0].startswith("✔ one  done in")
-    assert terminal.text.splitlines()[-1] == "next: python -m ptsflow show one"
+    assert place.typed("show", "one") in "".join(terminal.text.splitlines())
     assert not terminal.screen.cursor.hidden
 
 
@@ -170,7 +176,9 @@ def test_ctrl_c_on_the_live_screen_leaves_a_usable_terminal(place: Place) -> Non
     assert not terminal.screen.cursor.hidden
     assert "· one  stopped in" in terminal.text
     # The command to type next is whole, however narrow the terminal is.
-    assert "-p gentle=no -c one" in "".join(terminal.text.splitlines())
+    assert f"-p gentle=no -c one --store {place.store}" in "".join(
+        terminal.text.splitlines()
+    )
 
 
 def test_no_color_is_honoured(place: Place) -> None:

@@ -33,9 +33,10 @@ def test_a_run_that_took_too_long_is_stopped_and_says_how_to_go_on(
     )
 
     assert ended.returncode == 124
-    assert ended.stderr.splitlines()[-1] == (
-        "next: python -m ptsflow run sleepy.py -j 2 --executor process --timeout 0.5s"
-    )
+    target = f"{place.folder}/sleepy.py"
+    options = ["-j", "2", "--executor", "process", "--timeout", "0.5s"]
+    rerun = place.typed("run", target, "-c", "Sleepy", *options)
+    assert ended.stderr.splitlines()[-1] == f"next: {rerun}"
     assert re.search(r"waiting for \d running, 10 s at the most\n", ended.stderr)
     assert "once more" not in ended.stderr
     assert place.json("status")["counts"]["running"] == 0
@@ -93,6 +94,6 @@ def test_status_says_how_to_settle_what_nobody_knows(place: Place) -> None:
 
     assert again.returncode == 1
     assert shown[-1] == (
-        " nobody knows what pay did: ptsflow mark 'to settle' pay done, or pending"
+        " nobody knows what pay did: mark it done, or pending to run it again"
     )
     assert settled.returncode == 0

@@ -160,7 +160,7 @@ def test_a_listener_that_raises_is_named_and_the_run_goes_on(
 ) -> None:
     set_in_project(place, SETTING.format(names="listening:broken"))
     ended = place.call("run", flow("Steady"))
-    (told,) = [line for line in ended.stderr.splitlines() if "listener" in line]
+    (told,) = [line for line in ended.stderr.splitlines() if "the listener" in line]
 
     assert ended.returncode == 0
     assert told.endswith(

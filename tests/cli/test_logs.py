@@ -120,7 +120,7 @@ def test_a_task_that_is_not_there_is_refused(talked: Place) -> None:
     assert ended.returncode == 2
     assert ended.stderr == (
         "ptsflow: container 'talks' has no task 'say[c]' (did you mean 'say[a]'?); "
-        "see ptsflow show talks\n"
+        f"see {talked.typed('show', 'talks')}\n"
     )
 
 

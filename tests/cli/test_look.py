@@ -134,8 +134,8 @@ def test_where_there_is_nothing_yet_looking_makes_nothing(place: Place) -> None:
     assert listed.stderr == f"no containers: there is no store at {place.store} yet\n"
     assert looked.returncode == 2
     assert looked.stderr == (
-        f"ptsflow: there is no store at {place.store} yet; begin one with ptsflow run, "
-        "or name another one with --store URL\n"
+        f"ptsflow: there is no store at {place.store} yet: a run makes it; or name "
+        "another one with --store URL\n"
     )
     assert list(place.folder.iterdir()) == []
 
@@ -149,7 +149,7 @@ def test_a_name_that_is_not_there_exits_with_2(place: Place, command: str) -> No
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == (
         f"ptsflow: no container 'Varoius' in {place.store} (did you mean 'Various'?); "
-        "see ptsflow list\n"
+        f"see {place.typed('list')}\n"
     )
 
 

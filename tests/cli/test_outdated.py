@@ -23,16 +23,15 @@ def test_what_is_outdated_is_named_until_it_was_reset(stored: Place) -> None:
     ended = stored.call("run", TARGET)
 
     assert shown["outdated"] == ["total"]
-    assert (
-        f"{TOLD}: total; to run it again: ptsflow reset {NAME} --step total"
-        in status.stdout
-    )
+    assert f"{TOLD}: total; reset it to run it again" in status.stdout
+    reset = stored.typed("reset", NAME, "--step", "total", "-y")
+    assert status.stderr == f"next: {reset}\n"
     assert [
         line.split(maxsplit=2)[::2]
         for line in foreseen.stdout.splitlines()
         if "total" in line
     ] == [["skip", f"{TOLD}; reset it to run it again"]]
-    assert f"{TOLD}: total; ptsflow reset runs it again" in ended.stderr
+    assert f"{TOLD}: total; reset it to run it again" in ended.stderr
     assert ended.returncode == 0
 
     stored.call("reset", NAME, "--step", "total", "-y")

@@ -9,9 +9,8 @@ import signal
 import pytest
 
 from tests.cli.calling import Place, appears, flow
+from tests.cli.pasted import BEGINS
 from tests.support.wording import THEIRS, Message
-
-_RERUN = "next: python -m ptsflow run"
 
 
 def last(text: str) -> str:
@@ -24,7 +23,7 @@ def test_a_complete_run_exits_with_0_and_says_how_to_look_at_it(place: Place) ->
     assert (ended.returncode, ended.stdout) == (0, "")
     assert "✔ Steady:count=3  done in" in ended.stderr
     assert "   5 done\n" in ended.stderr
-    assert last(ended.stderr) == "next: python -m ptsflow show Steady:count=3"
+    assert last(ended.stderr) == f"next: {place.typed('show', 'Steady:count=3')}"
 
 
 def test_plain_output_has_a_line_for_each_change_of_state(place: Place) -> None:
@@ -63,9 +62,10 @@ def test_a_failure_exits_with_1_and_the_command_to_type_next_continues(
     continued = place.call(*words)
 
     assert failed.returncode == 1
-    assert (
-        last(failed.stderr) == f"{_RERUN} {flow('Broken')} -p 'flag=a flag' -p tags=x"
-    )
+    given = ["-p", "flag=a flag", "-p", "tags=x", "-p", "loud=no"]
+    name = place.json("status")["container"]
+    rerun = place.typed("run", flow("Broken"), *given, "-c", name)
+    assert last(failed.stderr) == f"next: {rerun}"
     assert continued.returncode == 0
     tasks = {task["name"]: task for task in place.json("status")["tasks"]}
     assert [task["invoke_count"] for task in tasks.values()] == [1, 2, 1]
@@ -86,7 +86,7 @@ def test_quiet_says_failures_and_the_summary_alone(place: Place) -> None:
     lines = ended.stderr.splitlines()
     assert "fragile  failed after 1 try  OSError" in lines[0]
     assert lines[1].startswith("✘ Broken:")
-    assert len(lines) == 5
+    assert len(lines) == 6
 
 
 def test_json_is_what_status_prints(place: Place) -> None:
@@ -112,7 +112,7 @@ def test_a_store_given_by_option_is_part_of_the_command_to_type_next(
     ended = place.call("run", flow("Steady"), "--store", "sqlite:///other.db")
 
     assert last(ended.stderr) == (
-        "next: python -m ptsflow show Steady:count=3 --store sqlite:///other.db"
+        f"next: {BEGINS}show Steady:count=3 --store sqlite:///{place.folder}/other.db"
     )
     assert (place.folder / "other.db").exists()
 
@@ -176,19 +176,19 @@ _REFUSED = [
         ["run", "STEADY", "--jbos", "1"],
         2,
         "ptsflow run: there is no option --jbos (did you mean '--jobs'?); "
-        "see ptsflow run --help",
+        f"see {BEGINS}run --help",
         id="unknown option",
     ),
     pytest.param(
         ["mark", "box", "load", "finished"],
         2,
-        f"ptsflow mark: {THEIRS}; see ptsflow mark --help",
+        f"ptsflow mark: {THEIRS}; see {BEGINS}mark --help",
         id="unknown choice",
     ),
     pytest.param(
         ["mark", "box", "load"],
         2,
-        f"ptsflow mark: {THEIRS}; see ptsflow mark --help",
+        f"ptsflow mark: {THEIRS}; see {BEGINS}mark --help",
         id="no choice",
     ),
     pytest.param(
@@ -196,7 +196,7 @@ _REFUSED = [
         2,
         "ptsflow: there is no command 'rnu' (did you mean 'run'?); there are "
         "cancel, graph, help, list, logs, mark, reset, retry, run, show, status, store; "
-        "see ptsflow --help",
+        f"see {BEGINS}--help",
         id="unknown command",
     ),
 ]
@@ -332,7 +332,10 @@ def test_the_second_signal_stops_at_once_and_nothing_is_left_running(
     _, rest = process.communicate(timeout=30)
 
     assert process.returncode == code
-    assert last(rest) == f"{_RERUN} {flow('Slow')} -p pid={pid} -p gentle=no"
+    name = place.json("status")["container"]
+    given = ["-p", f"pid={pid}", "-p", "gentle=no"]
+    rerun = place.typed("run", flow("Slow"), *given, "-c", name)
+    assert last(rest) == f"next: {rerun}"
     found = place.json("status")
     assert (found["status"], found["owner"]) == ("pending", None)
     assert found["counts"] == {
@@ -387,9 +390,9 @@ def test_a_held_container_exits_with_5_and_says_who_holds_it(place: Place) -> No
 
     assert refused.returncode == 5
     assert re.fullmatch(
-        rf"ptsflow: container 'one' is run by pid {process.pid} on \S+ since .* UTC, its "
-        r"lease lasts until .* UTC; wait until it has ended, or stop it with "
-        r"ptsflow cancel one\n",
+        rf"ptsflow: container 'one' is run by pid {process.pid} on \S+ since \d\d:\d\d:\d\d, its "
+        r"lease lasts until \d\d:\d\d:\d\d; wait until it has ended, or stop it with "
+        rf"{re.escape(place.typed('cancel', 'one'))}\n",
         refused.stderr,
     )
     assert found["status"] == "running"

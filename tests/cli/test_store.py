@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ptsflow.core.model import Stop
 from ptsflow.host.clock import system_clock
 from ptsflow.host.process_identity import this_process
 from tests.cli.calling import Place
+from tests.cli.pasted import BEGINS
 from tests.stores.golden.flow import JOURNAL
 from tests.stores.golden.restore import present_mongo, present_sqlite
 from tests.stores.later import later_version
@@ -184,7 +186,7 @@ def test_what_changes_a_database_is_refused_until_it_is_upgraded(
     assert refused == (
         f"ptsflow: store '{database}': expected layout 5, found an earlier one; "
         "upgrade ptsflow on all hosts, then type: "
-        f"ptsflow store upgrade --store '{database}'\n"
+        f"{BEGINS}store upgrade --store {shlex.quote(database)}\n"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import signal
 import subprocess
@@ -486,7 +487,8 @@ def test_a_database_of_an_earlier_layout_is_refused_with_what_to_type(
 
     assert str(caught.value) == (
         f"store {mongo_url!r}: expected layout 5, found an earlier one; upgrade ptsflow "
-        f"on all hosts, then type: ptsflow store upgrade --store '{mongo_url}'"
+        f"on all hosts, then type: ptsflow store upgrade --store "
+        f"{shlex.quote(mongo_url)}"
     )
     assert said == f"store {mongo_url!r}: upgraded from layout 3 to layout 5"
     assert again is None
@@ -503,8 +505,10 @@ def test_what_to_type_names_no_password(mongod_url: str) -> None:
     store = stores.open_store(url)
     store._source, store.url = secret, secret.replace("secret", "***")  # type: ignore[attr-defined]
 
-    assert store._upgrade_command() == (  # type: ignore[attr-defined]
-        "ptsflow store upgrade, with the URL in $PTSFLOW_STORE"
+    with later_version(), pytest.raises(StoreDamaged) as caught:
+        store._check_layout()  # type: ignore[attr-defined]
+    assert str(caught.value).endswith(
+        "then type with the URL in $PTSFLOW_STORE: ptsflow store upgrade"
     )
     with raw_database(url):
         store.close()

@@ -421,7 +421,8 @@ def test_a_stored_value_that_does_not_fit_is_not_tried_again_and_names_the_param
     assert isinstance(outcome, Raised)
     assert outcome.again_in is None
     assert outcome.error.startswith(
-        "StoredValueError: for the parameter returns: stored value: "
+        "StoredValueError: for the parameter returns: the stored result of returns does "
+        "not fit: stored value: "
     )
 
 

@@ -239,5 +239,6 @@ def test_a_forgotten_return_is_no_empty_list(client: Client) -> None:
 
     assert report.failed == ["fetch"]
     assert report.tasks[1].error == (
-        "fetch: each=listed needs a list from listed, found None; return a list there"
+        "fetch: each=listed needs a list from listed, found None; the stored "
+        "result of listed does not fit: return a list, then reset listed"
     )

@@ -36,6 +36,11 @@ class MongoOpener:
         return True
 
     @staticmethod
+    def absolute(url: str) -> str:
+        """Return the URL: it names no folder."""
+        return url
+
+    @staticmethod
     def upgrade(url: str) -> Sequence[str]:
         """Carry the database over to this version's layout; return a line if it was not."""
         return migrations.upgrade(url)

@@ -122,10 +122,12 @@ class MongoStore:
         if meta is not None and migrations.is_earlier(f"store {self.url!r}", meta):
             if self._any_layout:
                 return
+            known = self.url == self._source
+            there = "" if known else " with the URL in $PTSFLOW_STORE"
             raise StoreDamaged(
                 f"store {self.url!r}: expected layout {model.SCHEMA}, found an earlier one; "
-                f"upgrade ptsflow on all hosts, then type: {self._upgrade_command()}"
-            )
+                f"upgrade ptsflow on all hosts, then type{there}:"
+            ).advise("store", "upgrade", *(["--store", self.url] if known else []))
         with self._link.call():
             self._containers.ensure_indexes()
             self._tasks.ensure_indexes()
@@ -133,11 +135,6 @@ class MongoStore:
                 with suppress(DuplicateKeyError):
                     self._meta.insert_one({"_id": "schema", "schema": model.SCHEMA})
         self._place.note()
-
-    def _upgrade_command(self) -> str:
-        if self.url != self._source:
-            return "ptsflow store upgrade, with the URL in $PTSFLOW_STORE"
-        return f"ptsflow store upgrade --store '{self.url}'"
 
     # -- containers ---------------------------------------------------------
 

@@ -36,6 +36,12 @@ class SqliteOpener:
         return path_of(url).exists()
 
     @staticmethod
+    def absolute(url: str) -> str:
+        """Return a URL with the absolute path of the file."""
+        path = str(path_of(url)).replace("%", "%25").replace("?", "%3F")
+        return f"sqlite:///{path}"
+
+    @staticmethod
     def upgrade(url: str) -> Sequence[str]:
         """Do nothing: opening the file upgrades it."""
         del url

@@ -242,6 +242,6 @@ def test_what_nobody_reset_is_named_and_left_alone(
     assert world.ran == ["measure B", "weigh 20", "clean_up"]
     (notice,) = world.notices
     assert notice == (
-        "made from other results than its sources have now: join; ptsflow reset runs it "
+        "made from other results than its sources have now: join; reset it to run it "
         "again"
     )

@@ -65,8 +65,8 @@ def test_it_is_not_repeated_but_unknown(client: Client) -> None:
     assert RAN == ["prepare"]
     assert (task.status, task.invoke_count) == ("failed", 1)
     assert task.error == (
-        "unknown: it may run at most once and the runner ended while it ran; settle it "
-        "with ptsflow mark NAME 'pay' done, or pending to run it again"
+        "unknown: it may run at most once and the runner ended while it ran; mark pay "
+        "done, or pending to run it again"
     )
 
 
@@ -135,8 +135,8 @@ def test_only_a_task_that_failed_can_be_marked(client: Client) -> None:
     )
 
 
-def test_the_text_names_the_command() -> None:
+def test_the_text_names_the_task() -> None:
     task = new_task(plan_of(Pay).by_name["pay"], fence=1)
 
-    assert "ptsflow mark NAME 'pay' done" in unknown(task)
+    assert "mark pay done" in unknown(task)
     assert Cause.UNKNOWN.value == "unknown"

@@ -142,8 +142,8 @@ def test_items_are_named_by_their_keys(
         pytest.param(
             "abc",
             None,
-            'use: each=source needs a list from source, found "abc"; return a list '
-            "there",
+            'use: each=source needs a list from source, found "abc"; the stored result '
+            "of source does not fit: return a list, then reset source",
             id="no list",
         ),
         pytest.param(
