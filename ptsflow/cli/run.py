@@ -187,7 +187,11 @@ def _next(common: Common, request: Request, planned: PlannedRun, board: Board) -
     def rerun() -> tuple[list[str], str | None] | None:
         return commands.rerun(record, given, request.again(common, only))
 
-    say_next(common, commands.after(record, board.failed(), rerun))
+    if board.changed and board.starts == 0:
+        found = commands.rerun(record, given, [*request.again(common), "--changed"])
+        say_next(common, found)
+    else:
+        say_next(common, commands.after(record, board.failed(), rerun))
 
 
 # -- dry run ----------------------------------------------------------------

@@ -143,7 +143,7 @@ def _changed(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
     steps = changed(record.plan, tasks)
     if not steps:
         return ""
-    return f"changed since it ran: {listed(list(steps))}; run it with --changed"
+    return f"changed since it ran: {listed(list(steps))}; --changed runs it again"
 
 
 def _outdated(record: ContainerRecord, tasks: list[TaskRecord]) -> str:

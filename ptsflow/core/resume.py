@@ -36,6 +36,8 @@ class Resumption(Struct, frozen=True):
     tasks: dict[str, TaskRecord]
     #: Steps that tasks are stored of and the plan does not have.
     removed: list[str]
+    #: Whether the run will start any step that is not one of those always run.
+    has_work: bool = True
 
 
 def resume(
@@ -64,7 +66,8 @@ def resume(
     for step in plan.steps:
         if step.each is None and step.name not in stored:
             after[step.name] = new_task(step, fence=container.fence, ran_by=ran_by)
-    if _has_work(plan, container, after):
+    has_work = _has_work(plan, container, after)
+    if has_work:
         for step in plan.steps[plan.usual :]:
             task = after[step.name]
             if task is not None and task.status in (Status.DONE, Status.SKIPPED):
@@ -85,6 +88,7 @@ def resume(
             {task.step for task in after.values() if task is not None and task.step}
             - plan.by_name.keys()
         ),
+        has_work=has_work,
     )
 
 

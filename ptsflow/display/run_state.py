@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from ptsflow.core import counts
 from ptsflow.core.model import (
@@ -20,6 +20,7 @@ from ptsflow.core.model import (
     TaskRecord,
 )
 from ptsflow.core.plan import awaited
+from ptsflow.core.resume import changed
 from ptsflow.core.transitions import progressed, without_payloads
 from ptsflow.display import format as fmt
 from ptsflow.events import (
@@ -122,6 +123,8 @@ class Board:
         self.ending: RunEnding | None = None
         #: Steps that were complete when the run began.
         self.done_earlier = 0
+        #: The steps of a complete container whose code changed since they ran.
+        self.changed: list[str] = []
         #: Tasks that this run started, and how many attempts followed their first.
         self.starts = 0
         self.retries = 0
@@ -210,7 +213,7 @@ class Board:
         return [entry for step in self.steps.values() for entry in step.tallies()]
 
     def _begin(
-        self, at: int, container: ContainerRecord, tasks: Iterable[TaskRecord]
+        self, at: int, container: ContainerRecord, tasks: Sequence[TaskRecord]
     ) -> None:
         self.container = container
         self.started_at = at
@@ -220,6 +223,8 @@ class Board:
             self._place(task)
         settled = [step for step in self.steps.values() if step.is_settled]
         self.done_earlier = sum(step.status is not Status.FAILED for step in settled)
+        if container.status is Status.DONE:
+            self.changed = list(changed(container.plan, tasks))
         self.starts = self.retries = self.failed_count = 0
         self._percentage = 0.0
         self._first_percentage = self.percentage

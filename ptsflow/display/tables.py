@@ -18,6 +18,7 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
+from ptsflow.core.names import listed
 from ptsflow.display import as_json
 from ptsflow.display import format as fmt
 from ptsflow.display.format import SYMBOLS, Line, Piece
@@ -64,6 +65,10 @@ def summary(
             ]
         ]
         lines += _failures(board, why)
+        if board.changed and board.starts == 0:
+            names = listed(board.changed)
+            text = f"  changed since it ran: {names}; --changed runs it again"
+            lines.append([Piece(fmt.clean(text), Status.WAITING)])
         if board.slowest and board.starts > 1:
             slow = sorted(board.slowest, reverse=True)
             text = " · ".join(f"{fmt.clean(n)} {fmt.duration(ms)}" for ms, n in slow)
@@ -286,9 +291,9 @@ def forecasts(foreseen: Iterable[Forecast]) -> list[Line]:
     """Return a line for each task; items of a step with one forecast share a line."""
     rows: list[list[Piece]] = []
     for (step, action), group in groupby(foreseen, key=_fate):
-        listed = list(group)
-        rows += [_forecast(entry) for entry in listed[:SHOWN]]
-        rest = len(listed) - SHOWN
+        entries = list(group)
+        rows += [_forecast(entry) for entry in entries[:SHOWN]]
+        rest = len(entries) - SHOWN
         if rest > 0:
             more = f"… and {rest} more of {fmt.clean(step)}"
             rows.append([Piece(action, _MEANINGS.get(action, "")), Piece(more, "dim")])

@@ -60,7 +60,9 @@ def prepare(
         stored = []
     again = planned.asked_again(stored)
     resumption = resume(plan, container, stored, now=now, again=again)
-    container = _begun(planned, container, now)
+    container = _planned(planned, container)
+    if resumption.has_work or container.status is not Status.DONE:
+        container = _begun(container, now, is_fresh=options.fresh)
     begun = container
     patient(lambda: store.save(begun))
     for text in _remarks(planned, resumption):
@@ -109,9 +111,8 @@ def _erase(
         bus.notice(f"what earlier runs printed cannot be dropped: {error}")
 
 
-def _begun(planned: PlannedRun, record: ContainerRecord, now: int) -> ContainerRecord:
-    """Return the container's record as it is while the run lasts."""
-    options = planned.options
+def _planned(planned: PlannedRun, record: ContainerRecord) -> ContainerRecord:
+    """Return the container's record with what the run knows of its workflow."""
     return replace(
         record,
         workflow=planned.plan.workflow,
@@ -119,10 +120,17 @@ def _begun(planned: PlannedRun, record: ContainerRecord, now: int) -> ContainerR
         module=planned.plan.module,
         file=planned.plan.file,
         params=json.dumps(planned.parameters, ensure_ascii=False),
-        target=options.target or record.target,
+        target=planned.options.target or record.target,
+    )
+
+
+def _begun(record: ContainerRecord, now: int, *, is_fresh: bool) -> ContainerRecord:
+    """Return the container's record as it is while a run with work to do lasts."""
+    return replace(
+        record,
         status=Status.RUNNING,
         finish_reason=None,
-        started_at=now if options.fresh else record.started_at or now,
+        started_at=now if is_fresh else record.started_at or now,
         ended_at=None,
     )
 

@@ -195,7 +195,10 @@ class HeldRun:
             status = Status.PENDING
         else:
             status = Status.FAILED
-        record = replace(loop.container, status=status, ended_at=loop.clock())
+        record = loop.container
+        # A complete container in which nothing was to be done keeps its times.
+        if not (is_complete and record.status is Status.DONE):
+            record = replace(record, status=status, ended_at=loop.clock())
         if not loop.work.patiently(lambda: self._give_back(record)):
             raise LeaseLost(
                 f"container {record.name!r}: another runner took it over at the end; "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from tests.cli.calling import Place
 
 FLOW = """
@@ -27,6 +29,16 @@ class Sums(Workflow):
 TRIPLED = FLOW.replace("number * 2", "number * 3")
 
 
+def times(place: Place) -> list[str]:
+    """Return the lines of `show` that tell when something happened to the container."""
+    shown = place.call("show", "sums").stdout.splitlines()
+    return [
+        line
+        for line in shown
+        if line.split()[:1] in (["created"], ["started"], ["ended"])
+    ]
+
+
 def changed(place: Place, code: str) -> None:
     place.call("run", "flow.py", "-c", "sums")
     (place.folder / "flow.py").write_text(code)
@@ -50,8 +62,29 @@ def test_a_run_says_what_changed_and_runs_nothing_again(place: Place) -> None:
     assert "nothing was left to do" in ran.stderr
     assert shown["changed"] == ["double"]
     assert page.splitlines()[-1] == (
-        " changed since it ran: double; run it with --changed"
+        " changed since it ran: double; --changed runs it again"
     )
+    told, next_line = ran.stderr.splitlines()[-2:]
+    assert told == "  changed since it ran: double; --changed runs it again"
+    again = place.paste(next_line.removeprefix("next: "), place.folder)
+    assert (again.returncode, place.json("show", "sums")["changed"]) == (0, [])
+
+
+def test_a_run_with_nothing_to_do_leaves_the_times_of_its_container(
+    stored: Place,
+) -> None:
+    (stored.folder / "flow.py").write_text(FLOW)
+    stored.call("run", "flow.py", "-c", "sums")
+    before = times(stored)
+    time.sleep(1.1)
+    changed(stored, TRIPLED)
+    stored.call("run", "flow.py", "-c", "sums")
+    after = times(stored)
+    stored.call("run", "flow.py", "-c", "sums", "--changed")
+
+    assert before == after
+    assert len(after) == 3
+    assert times(stored) != after
 
 
 def test_changed_runs_them_and_what_depends_on_them(place: Place) -> None:
