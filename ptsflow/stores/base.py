@@ -170,6 +170,7 @@ class Store(Protocol):
         """Return the first task that is not complete, with payloads, or None.
 
         With `unleased_at`, skip tasks whose lease ends after that time.
+        In a container without a workflow, only tasks without a step are looked for.
         """
 
     def commit(self, uid: str, changes: Sequence[Change], *, fence: int | None) -> None:

@@ -38,6 +38,14 @@ def _container(store: Store, name: str) -> ContainerRecord:
     return found
 
 
+def _used(store: Store, name: str) -> str:
+    """Return the uid of a new container of a workflow: only there tasks have steps."""
+    held = store.claim(store.create(name)[0].uid, variants(Owner)[0], LEASE)
+    assert held is not None
+    assert store.release(replace(held, workflow="Feed"))
+    return held.uid
+
+
 def _check_tasks(store: Store, uid: str, expected: list[TaskRecord]) -> None:
     expected = sorted(expected, key=lambda task: task.position)
     bare = [replace(task, **dict.fromkeys(PAYLOADS, UNSET)) for task in expected]
@@ -85,7 +93,7 @@ _LEASE = ("uid", "name", "fence", "owner", "leased_till", "stop_asked", "created
 
 def inserted_tasks(store: Store, name: str) -> None:
     """Insert tasks."""
-    uid = store.create(name)[0].uid
+    uid = _used(store, name)
     tasks = variants(TaskRecord)
     store.commit(uid, [Change(None, task) for task in tasks], fence=None)
 
@@ -96,7 +104,7 @@ def inserted_tasks(store: Store, name: str) -> None:
 
 def changed_tasks(store: Store, name: str) -> None:
     """Change everything of tasks; then all but names, positions and completeness."""
-    uid = store.create(name)[0].uid
+    uid = _used(store, name)
     tasks = variants(TaskRecord)
     store.commit(uid, [Change(None, task) for task in tasks], fence=None)
     for base, same in ((50, ("name", "position", "status")), (80, _KEYS), (20, ())):
@@ -115,7 +123,7 @@ _KEYS = ("name", "position")
 
 def progress(store: Store, name: str) -> None:
     """Note the progress of a running task."""
-    uid = store.create(name)[0].uid
+    uid = _used(store, name)
     held = store.claim(uid, variants(Owner)[0], LEASE)
     assert held is not None
     (task, *_) = variants(TaskRecord)
@@ -129,7 +137,7 @@ def progress(store: Store, name: str) -> None:
 
 def attempts(store: Store, name: str) -> None:
     """Let attempts end."""
-    uid = store.create(name)[0].uid
+    uid = _used(store, name)
     (task, *_) = variants(TaskRecord)
     store.commit(uid, [Change(None, task)], fence=None)
     for ended in variants(Attempt):
@@ -142,7 +150,7 @@ def attempts(store: Store, name: str) -> None:
 
 def log_lines(store: Store, name: str) -> None:
     """Put lines of attempts."""
-    uid = store.create(name)[0].uid
+    uid = _used(store, name)
     logs = store.logs()
     chunks = variants(LogChunk)
     try:
@@ -156,7 +164,7 @@ def log_lines(store: Store, name: str) -> None:
 
 def tallies(store: Store, name: str) -> None:
     """Count tasks."""
-    uid = store.create(name)[0].uid
+    uid = _used(store, name)
     changes = [
         new("a", step="load", status=Status.DONE, percentage_complete=30.5),
         new("b", step="load", status=Status.DONE, percentage_complete=40.0),

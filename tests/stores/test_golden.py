@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import apsw
 import pytest
 
 import ptsflow
@@ -174,3 +177,27 @@ def test_failed_tasks_of_a_golden_store_are_tried_again_when_asked(
 
     assert retried["retry"] == ["fetch[b]", "fetch[c]"]
     assert forgotten["reset"] == ["large"]
+
+
+def test_an_upgraded_file_has_the_tables_and_columns_of_a_new_one(
+    tmp_path: Path,
+) -> None:
+    for layout in LAYOUTS:
+        restore_sqlite(layout, tmp_path / f"{layout}.db")
+        stores.upgrade_store(f"sqlite:///{tmp_path}/{layout}.db")
+    stores.open_store(f"sqlite:///{tmp_path}/new.db").close()
+
+    def lines(name: str) -> dict[str, Any]:
+        query = (
+            "SELECT m.name, p.name, p.cid = max(p.cid) OVER (PARTITION BY m.name) "
+            "FROM sqlite_schema AS m, pragma_table_info(m.name) AS p"
+        )
+        with closing(apsw.Connection(str(tmp_path / f"{name}.db"))) as file:
+            found = file.execute(query).fetchall()
+            clients = "SELECT DISTINCT is_open FROM tasks WHERE step != ''"
+            return {"columns": set(found), "is_open": file.execute(clients).fetchall()}
+
+    new = lines("new")
+    assert ("containers", "plan", 1) in new["columns"]
+    for layout in LAYOUTS:
+        assert lines(layout) == new | {"is_open": [(0,)]}

@@ -87,7 +87,7 @@ def dump(path: Path) -> tuple[int, dict[str, list[Any]]]:
             "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name"
         )
         tables = {
-            name: list(connection.execute(f"SELECT * FROM {name} ORDER BY 1, 2"))  # noqa: S608
+            name: sorted(connection.execute(f"SELECT * FROM {name}"), key=repr)  # noqa: S608
             for (name,) in list(names)
         }
         return connection.pragma("user_version"), tables

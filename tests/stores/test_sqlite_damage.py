@@ -61,17 +61,17 @@ def store(path: Path) -> Iterator[SqliteStore]:
             id="a result that is no text",
         ),
         pytest.param(
-            "UPDATE payloads SET field = field | 4 WHERE task = 3",
+            "UPDATE payloads SET id = id + 1",
             "a payload of task 'one' of container 'feed'",
             id="the field of a result",
         ),
         pytest.param(
-            "UPDATE payloads SET task = 1",
+            "UPDATE payloads SET id = id % 4 + 4",
             "a payload of task 'one' of container 'feed'",
             id="the task of a result",
         ),
         pytest.param(
-            "UPDATE payloads SET task = task | 4",
+            "UPDATE payloads SET id = id + 64",
             "a payload of task 'one' of container 'feed'",
             id="the task of a result, which is none",
         ),

@@ -7,13 +7,18 @@ folders that are named by uid never belong to another container.
 
 from __future__ import annotations
 
+from msgspec.json import encode as to_json
+
 from ptsflow.core.model import ContainerRecord
+from ptsflow.host.clock import since_boot
 from ptsflow.stores.leasing import Decide
 from ptsflow.stores.sqlite import rows, statements
 from ptsflow.stores.sqlite.database import Database
 
 #: Larger numbers are no uids: they have 19 digits.
 _LAST_UID = 10**18 - 1
+#: For how long tasks are deleted before others may write, in seconds.
+_LONGEST_TURN = 0.1
 _NOTHING_KEPT = rows.Kept(next_position=0, task_count=0)
 
 
@@ -86,10 +91,32 @@ class SqliteContainers:
             self.put(record, kept)
         return record
 
-    def remove(self, uid: str) -> None:
-        """Delete a container with its tasks, payloads and ledgers."""
-        for statement in statements.DELETE_CONTAINER:
-            self._execute(statement, (int(uid),))
+    def remove(self, uid: str) -> bool:
+        """Delete a container and some tasks; return whether tasks are left."""
+        number = int(uid)
+        self._execute(statements.DELETE_CONTAINER, (number,))
+        self._execute(statements.LEAVE_TASKS, (number,))
+        return self.remove_left()
+
+    def remove_left(self) -> bool:
+        """Delete tasks of deleted containers; return whether tasks are left."""
+        until = since_boot() + _LONGEST_TURN
+        left: list[rows.Row] = self._execute(statements.LEFT).fetchall()
+        for (number,) in left:
+            if not self._remove_tasks(number, until):
+                return True
+            self._execute(statements.NOTHING_LEFT, (number,))
+        return False
+
+    def _remove_tasks(self, number: int, until: float) -> bool:
+        """Delete tasks with payloads and ledgers; return whether all are deleted."""
+        while found := self._execute(statements.SOME_TASKS, (number,)).fetchall():
+            ids = to_json([task for (task,) in found]).decode()
+            for statement in statements.DELETE_TASKS:
+                self._execute(statement, (ids,))
+            if since_boot() >= until:
+                return False
+        return True
 
     def is_asked_to_stop(self, uid: str) -> bool:
         """Return whether the container's owner was asked to stop; read no plan for it."""

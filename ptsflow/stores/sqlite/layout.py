@@ -20,13 +20,20 @@ from ptsflow.stores.layouts import check_number
 #: "ptsf", in the file's header: what it is, whatever its name.
 APPLICATION_ID = 0x70747366
 
+# The plan and the parameters are the last columns of a container: SQLite reads a row up to
+# the last column that a query names, and a commit asks for the fence alone.
+#
+# Deleted containers of which tasks are left are in `deleted`.
+#
+# Of tasks, `is_open` is for clients: 1 for a client's task that is not complete, 0 for all
+# tasks of steps, which no runner looks for by an index. `id` of a payload is four times its
+# task's and the payload's place in `PAYLOADS`. A payload overflows its page, and where
+# keys are columns, SQLite would read the whole row to compare them.
 TABLES = (
     """CREATE TABLE containers (
     uid INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL UNIQUE,
     workflow TEXT,
-    params TEXT,
-    plan TEXT NOT NULL,
     status TEXT NOT NULL,
     finish_reason TEXT,
     target TEXT,
@@ -41,7 +48,9 @@ TABLES = (
     file TEXT NOT NULL DEFAULT '',
     next_position INTEGER NOT NULL,
     task_count INTEGER NOT NULL DEFAULT 0,
-    checksum INTEGER NOT NULL
+    checksum INTEGER NOT NULL,
+    params TEXT,
+    plan TEXT NOT NULL DEFAULT ''
 ) STRICT""",
     """CREATE TABLE tasks (
     id INTEGER PRIMARY KEY,
@@ -79,14 +88,13 @@ TABLES = (
     result_check INTEGER,
     ledger_length INTEGER NOT NULL DEFAULT 0
 ) STRICT""",
+    "CREATE TABLE deleted (container INTEGER PRIMARY KEY) STRICT",
     "CREATE UNIQUE INDEX tasks_by_name ON tasks (container, name)",
     "CREATE INDEX open_tasks ON tasks (container, position, name) WHERE is_open",
     """CREATE TABLE payloads (
-    task INTEGER NOT NULL,
-    field INTEGER NOT NULL,
-    text TEXT NOT NULL,
-    PRIMARY KEY (task, field)
-) STRICT, WITHOUT ROWID""",
+    id INTEGER PRIMARY KEY,
+    text TEXT NOT NULL
+) STRICT""",
     """CREATE TABLE attempts (
     task INTEGER NOT NULL,
     number INTEGER NOT NULL,

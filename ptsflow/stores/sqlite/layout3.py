@@ -3,7 +3,8 @@
 Layout 3 binds what belongs together: a container has the number of its tasks; a task has
 the check values of its payloads and the length of its ledger; the check value of an
 attempt covers the task. A task also has hashes of its result and of what it was made from,
-0 in what layout 2 had. A row that is damaged already is refused and not made to fit.
+0 in what layout 2 had. Plans stand behind all that a commit reads, payloads are found by
+one number, and the index of open tasks has those of clients alone. A row that is damaged already is refused and not made to fit.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from msgspec.msgpack import encode
 
 from ptsflow.errors import StoreDamaged
 from ptsflow.stores.sqlite import rows, statements
-from ptsflow.stores.sqlite.layout import cure
+from ptsflow.stores.sqlite.layout import TABLES, cure
 
 #: The columns of a container in layout 2, the check value last.
 CONTAINER = (
@@ -33,6 +34,9 @@ _TASK = (
     *("code_version", "code_hash", "ran_by", "checksum"),
 )
 _ATTEMPT = ("number", "CAST(entry AS BLOB)", "checksum")
+
+#: The tables that are made anew.
+_NEW = ("CREATE TABLE payloads", "CREATE TABLE deleted")
 
 _COLUMNS = (
     "ALTER TABLE containers ADD COLUMN module TEXT NOT NULL DEFAULT ''",
@@ -58,7 +62,21 @@ _BIND = (
         "result_check = (SELECT checksum FROM payloads WHERE task = id AND field = 2), "
         "ledger_length = (SELECT count(*) FROM attempts WHERE task = id)"
     ),
-    "ALTER TABLE payloads DROP COLUMN checksum",
+    "ALTER TABLE payloads RENAME TO payloads_of_layout2",
+    *(text for text in TABLES if text.startswith(_NEW)),
+    (
+        "INSERT INTO payloads (id, text) SELECT task * 4 + field, text "
+        "FROM payloads_of_layout2 ORDER BY task, field"
+    ),
+    "DROP TABLE payloads_of_layout2",
+    "UPDATE tasks SET is_open = 0 WHERE step != ''",
+    "ALTER TABLE containers ADD COLUMN last_params TEXT",
+    "ALTER TABLE containers ADD COLUMN last_plan TEXT NOT NULL DEFAULT ''",
+    "UPDATE containers SET last_params = params, last_plan = plan",
+    "ALTER TABLE containers DROP COLUMN params",
+    "ALTER TABLE containers DROP COLUMN plan",
+    "ALTER TABLE containers RENAME COLUMN last_params TO params",
+    "ALTER TABLE containers RENAME COLUMN last_plan TO plan",
 )
 
 

@@ -106,7 +106,7 @@ def _compiled(parameters: str, expression: str) -> Callable[..., Any]:
 def _compiled_cells() -> Callable[[int, TaskRecord, int], Row]:
     cells = {name: f"task.{name}" for name in PLAIN}
     cells |= {name: f"task.{name} + 0.0" for name in FIGURES}
-    keys = "container, task.name, position, 0 if task.is_complete else 1"
+    keys = "container, task.name, position, 0 if task.step or task.is_complete else 1"
     row = f"({keys}, {', '.join(cells.values())})"
     return _compiled("container, task, position", row)
 

@@ -65,11 +65,18 @@ NAMED = (
 NEW_CONTAINER = (
     f"INSERT INTO containers ({_list(CONTAINER)}) VALUES ({_marks(CONTAINER)})"  # noqa: S608
 )
-DELETE_CONTAINER = (
-    "DELETE FROM payloads WHERE task IN (SELECT id FROM tasks WHERE container = ?)",
-    "DELETE FROM attempts WHERE task IN (SELECT id FROM tasks WHERE container = ?)",
-    "DELETE FROM tasks WHERE container = ?",
-    "DELETE FROM containers WHERE uid = ?",
+DELETE_CONTAINER = "DELETE FROM containers WHERE uid = ?"
+LEAVE_TASKS = "INSERT INTO deleted (container) VALUES (?)"
+LEFT = "SELECT container FROM deleted"
+NOTHING_LEFT = "DELETE FROM deleted WHERE container = ?"
+SOME_TASKS = "SELECT id FROM tasks WHERE container = ? LIMIT 1000"
+DELETE_TASKS = (
+    (
+        "DELETE FROM payloads WHERE id IN (SELECT t.value * 4 + field.value "
+        "FROM json_each(?) AS t, json_each('[0, 1, 2]') AS field)"
+    ),
+    "DELETE FROM attempts WHERE task IN (SELECT value FROM json_each(?))",
+    "DELETE FROM tasks WHERE id IN (SELECT value FROM json_each(?))",
 )
 UPDATE_CONTAINER = f"UPDATE containers SET {_assign(CONTAINER)} WHERE uid = ?"  # noqa: S608
 WRITER = "SELECT fence, owner IS NULL FROM containers WHERE uid = ?"
@@ -102,7 +109,7 @@ def update(first: int, payloads: tuple[int, ...] = ()) -> str:
 INSERT = insert()
 #: For another name or another position, whatever else changes with it.
 KEYS = 1
-#: For a task that becomes complete, or is opened again.
+#: For a client's task that becomes complete, or is opened again.
 STATUS = 3
 #: For a change of neither name, position nor completeness: no index is written.
 UNINDEXED = 4
@@ -111,7 +118,7 @@ UPDATE = {first: update(first) for first in (KEYS, STATUS, UNINDEXED)}
 
 DELETE = f"DELETE FROM tasks {_MATCH} RETURNING id"  # noqa: S608
 DELETE_PARTS = (
-    "DELETE FROM payloads WHERE task = ?",
+    "DELETE FROM payloads WHERE id BETWEEN ?1 * 4 AND ?1 * 4 + 2",
     "DELETE FROM attempts WHERE task = ?",
 )
 TOUCH = (
@@ -124,26 +131,28 @@ FULL_TASKS = (
     f"SELECT {_list(['t.' + column for column in TASK])}, "  # noqa: S608
     f"t.{CHECKS[0]}, CAST(p0.text AS BLOB), t.{CHECKS[1]}, CAST(p1.text AS BLOB), "
     f"t.{CHECKS[2]}, CAST(p2.text AS BLOB) FROM tasks AS t "
-    "LEFT JOIN payloads AS p0 ON p0.task = t.id AND p0.field = 0 "
-    "LEFT JOIN payloads AS p1 ON p1.task = t.id AND p1.field = 1 "
-    "LEFT JOIN payloads AS p2 ON p2.task = t.id AND p2.field = 2 "
+    "LEFT JOIN payloads AS p0 ON p0.id = t.id * 4 "
+    "LEFT JOIN payloads AS p1 ON p1.id = t.id * 4 + 1 "
+    "LEFT JOIN payloads AS p2 ON p2.id = t.id * 4 + 2 "
     "WHERE t.container = ?"
 )
 OF_NAMES = " AND t.name IN (SELECT value FROM json_each(?))"
 OF_NAME = " AND t.name = ?"
 RUNNING = " AND t.status = 'running'"
 OPEN = " AND t.is_open"
+#: The tasks of steps that are not complete; the index of open tasks leaves them out.
+UNFINISHED = " AND t.step != '' AND t.status IN ('pending', 'running', 'waiting')"
 UNLEASED = " AND (t.leased_till IS NULL OR t.leased_till <= ?)"
 FIRST = " ORDER BY t.position, t.name LIMIT 1"
 
 PUT_PAYLOAD = (
-    "INSERT INTO payloads (task, field, text) "
-    "SELECT id, ?, ? FROM tasks WHERE container = ? AND name = ? "
-    "ON CONFLICT (task, field) DO UPDATE SET text = excluded.text"
+    "INSERT INTO payloads (id, text) "
+    "SELECT id * 4 + ?, ? FROM tasks WHERE container = ? AND name = ? "
+    "ON CONFLICT (id) DO UPDATE SET text = excluded.text"
 )
 DROP_PAYLOAD = (
-    "DELETE FROM payloads WHERE field = ? "
-    "AND task = (SELECT id FROM tasks WHERE container = ? AND name = ?)"
+    "DELETE FROM payloads WHERE id = "
+    "(SELECT id * 4 + ? FROM tasks WHERE container = ? AND name = ?)"
 )
 #: One row without an attempt for a task that has none.
 ATTEMPTS = (

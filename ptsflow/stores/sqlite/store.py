@@ -115,20 +115,23 @@ class SqliteStore(Leasing):
 
     def delete(self, uid: str) -> bool:
         """Delete a container and its tasks, unless a live lease holds it."""
-        is_gone = self._write(self._delete, uid)
-        if is_gone:
-            logs = self.logs()
-            # If the lines cannot be deleted, the container is deleted all the same.
-            with suppress(StoreError), closing(logs):
-                logs.forget(uid)
-        return is_gone
+        has_left = self._write(self._delete, uid)
+        if has_left is None:
+            return False
+        while has_left:  # If the process is killed here, the next `delete` goes on.
+            has_left = self._write(self._containers.remove_left)
+        logs = self.logs()
+        # If the lines cannot be deleted, the container is deleted all the same.
+        with suppress(StoreError), closing(logs):
+            logs.forget(uid)
+        return True
 
-    def _delete(self, uid: str) -> bool:
+    def _delete(self, uid: str) -> bool | None:
+        """Return whether tasks are left; None if the container is not deleted."""
         stored, _ = self._containers.get(uid)
         if stored is None or stored.is_leased(self.now()):
-            return False
-        self._containers.remove(uid)
-        return True
+            return None
+        return self._containers.remove(uid)
 
     def _swap_container(self, uid: str, decide: Decide) -> ContainerRecord | None:
         return self._write(self._containers.swap, uid, decide)

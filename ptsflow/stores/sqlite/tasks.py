@@ -85,8 +85,17 @@ class SqliteTasks:
         where = statements.OPEN + (
             statements.UNLEASED if unleased_at is not None else ""
         )
-        found = self._read(statements.FULL_TASKS + where + statements.FIRST, args)
+        query = statements.FULL_TASKS + where + statements.FIRST
+        found = self._database.snapshot(self._first_open, query, args)
         return found[0] if found else None
+
+    def _first_open(self, query: str, args: rows.Row) -> list[TaskRecord]:
+        found = self._fetch(query, args)
+        container, _ = self._containers.get(str(args[0]))
+        if container is not None and container.workflow is not None:
+            query = query.replace(statements.OPEN, statements.UNFINISHED)
+            found += self._fetch(query, args)
+        return sorted(found, key=_PLACE)
 
     def _read(self, query: str, args: rows.Row) -> list[TaskRecord]:
         return self._database.read(self._fetch, query, args)
@@ -259,7 +268,9 @@ class SqliteTasks:
         position, first = after.position, statements.STATUS
         if after.name != before.name or not 0 <= position == before.position:
             position, first = places.give(position), statements.KEYS
-        elif after.is_complete is before.is_complete:
+        elif (before.step and after.step) or (
+            before.step == after.step and after.is_complete is before.is_complete
+        ):
             first = statements.UNINDEXED
         row = rows.task_row(number, after, position)
         payloads = rows.changed_payloads(before, after)
