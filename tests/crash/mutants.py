@@ -26,8 +26,8 @@ from ptsflow.runner.loop import Loop
 from ptsflow.stores import leasing, rules
 from ptsflow.stores.mongo import connection, containers
 from ptsflow.stores.mongo import tasks as mongo_tasks
+from ptsflow.stores.sqlite import commits as sqlite_commits
 from ptsflow.stores.sqlite import store as sqlite_store
-from ptsflow.stores.sqlite import tasks as sqlite_tasks
 
 #: How wrong the clock of a runner is that has a wrong one, in milliseconds.
 SKEW = 3_600_000
@@ -46,7 +46,7 @@ def _no_fence() -> None:
     """The fence is not in the filter: whoever holds the container may write."""
     for place in (sqlite_store, leasing, rules):
         _put(place, "is_held", lambda stored, _fence: stored is not None)
-    _put(sqlite_tasks.SqliteTasks, "_check_writer", lambda *_: None)
+    _put(sqlite_commits.SqliteCommits, "_check_writer", lambda *_: None)
     _put(containers, "_held", lambda container, _fence: {"_id": container})
     _put(mongo_tasks.MongoTasks, "stamp", lambda *_: iter(()))
 

@@ -11,9 +11,10 @@ import pytest
 from msgspec.structs import replace
 
 from ptsflow.core.model import Status, StepSummary
-from ptsflow.stores.sqlite import containers
+from ptsflow.errors import LeaseLost
+from ptsflow.stores.sqlite import commits, containers
 from ptsflow.stores.sqlite.store import SqliteStore
-from tests.stores.making import filled, held, new, one, swap
+from tests.stores.making import LEASE, filled, held, new, one, owner, swap
 
 
 @pytest.fixture
@@ -145,3 +146,41 @@ def test_what_a_killed_delete_left_is_deleted_by_the_next(
     assert [task.name for task in store.tasks(other)] == ["one"]
     assert store.delete(other)
     assert store._database.execute(count).fetchall() == [(0, 0)]
+
+
+# -- large commits ---------------------------------------------------------------
+
+
+def test_others_write_between_the_parts_of_a_large_commit(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid = planned(store, 3)
+    monkeypatch.setattr(commits, "_LONGEST_PART", 10)
+    other, renewed = store.sibling(), 0
+
+    def renew(_: float) -> None:
+        nonlocal renewed
+        renewed += other.renew(uid, 1, 5_000)
+
+    monkeypatch.setattr(commits.time, "sleep", renew)
+    many = [new(f"item{number}", step="item", fence=1) for number in range(35)]
+    store.commit(uid, many, fence=1)
+    other.close()
+
+    assert renewed == 4
+    assert len(store.tasks(uid)) == 38
+
+
+def test_a_runner_that_lost_its_lease_writes_no_further_part(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid = planned(store, 3)
+    monkeypatch.setattr(commits, "_LONGEST_PART", 10)
+    monkeypatch.setattr(
+        commits.time, "sleep", lambda _: store.claim(uid, owner("b"), LEASE, dead=1)
+    )
+    many = [new(f"item{number}", step="item", fence=1) for number in range(35)]
+
+    with pytest.raises(LeaseLost):
+        store.commit(uid, many, fence=1)
+    assert len(store.tasks(uid)) == 13

@@ -27,6 +27,7 @@ from ptsflow.host.clock import Clock, system_clock
 from ptsflow.stores.leasing import Decide, Leasing
 from ptsflow.stores.rules import is_held
 from ptsflow.stores.sqlite import migrations
+from ptsflow.stores.sqlite.commits import SqliteCommits
 from ptsflow.stores.sqlite.containers import SqliteContainers
 from ptsflow.stores.sqlite.database import Database
 from ptsflow.stores.sqlite.file import Upgrade, kind, path_of
@@ -70,7 +71,8 @@ class SqliteStore(Leasing):
         self._read = database.read
         self._write = database.write
         self._containers = SqliteContainers(database)
-        self._tasks = SqliteTasks(database, self._containers, clock)
+        self._tasks = SqliteTasks(database, self._containers)
+        self._commits = SqliteCommits(database, self._containers, self._tasks, clock)
 
     @property
     def work_root(self) -> Path:
@@ -167,12 +169,12 @@ class SqliteStore(Leasing):
         return self._tasks.next_open(uid, unleased_at)
 
     def commit(self, uid: str, changes: Sequence[Change], *, fence: int | None) -> None:
-        """Make all changes in one transaction, or none of them."""
-        self._tasks.commit(uid, changes, fence)
+        """Make the changes; a client's, and a runner's unless they are many, at once."""
+        self._commits.commit(uid, changes, fence)
 
     def touch(self, uid: str, progress: Sequence[Progress], *, fence: int) -> None:
         """Write the progress of running tasks; versions stay, other tasks are skipped."""
-        self._tasks.touch(uid, progress, fence)
+        self._commits.touch(uid, progress, fence)
 
     def attempts(self, uid: str, name: str) -> list[Attempt]:
         """Return the last attempts in a task's ledger, oldest first."""

@@ -1,7 +1,4 @@
-"""The tasks of SQLite: reading, swapping and counting them, and their ledgers.
-
-Payloads and ledgers have tables of their own. So the start or end of a task does not
-rewrite its payloads, and a task that succeeds at once needs only its own row.
+"""The tasks of SQLite: reading and counting them, and reading their ledgers.
 
 An index may be damaged, so that a task is not found in it. A task that is believed missing
 would run again. So what a query does not find is counted.
@@ -12,23 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter, itemgetter
 from typing import Never
-from zlib import crc32
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from ptsflow.core.model import (
     Attempt,
-    Change,
     ContainerRecord,
-    Progress,
     Tally,
     TaskRecord,
 )
-from ptsflow.host.clock import Clock
-from ptsflow.stores.rules import check_held, check_writer, recognise
 from ptsflow.stores.sqlite import rows, statements
-from ptsflow.stores.sqlite.containers import Places, SqliteContainers
+from ptsflow.stores.sqlite.containers import SqliteContainers
 from ptsflow.stores.sqlite.database import Database
 
 _PLACE = attrgetter("position", "name")
@@ -39,15 +31,10 @@ _CHECKED_ROWS = 10_000
 class SqliteTasks:
     """The tables of tasks, payloads and attempts."""
 
-    def __init__(
-        self, database: Database, containers: SqliteContainers, clock: Clock
-    ) -> None:
+    def __init__(self, database: Database, containers: SqliteContainers) -> None:
         self._database = database
         self._containers = containers
-        self._clock = clock
         self._execute = database.execute
-        self._changes = database.changes
-        self._write = database.write
         #: The containers whose indexes this connection has compared.
         self._indexes_checked: set[int] = set()
         #: The containers of which this connection has checked every row to count them.
@@ -90,18 +77,18 @@ class SqliteTasks:
         return found[0] if found else None
 
     def _first_open(self, query: str, args: rows.Row) -> list[TaskRecord]:
-        found = self._fetch(query, args)
+        found = self.fetch(query, args)
         container, _ = self._containers.get(str(args[0]))
         if container is not None and container.workflow is not None:
             query = query.replace(statements.OPEN, statements.UNFINISHED)
-            found += self._fetch(query, args)
+            found += self.fetch(query, args)
         return sorted(found, key=_PLACE)
 
     def _read(self, query: str, args: rows.Row) -> list[TaskRecord]:
-        return self._database.read(self._fetch, query, args)
+        return self._database.read(self.fetch, query, args)
 
     def _fetch_all(self, query: str, number: int) -> list[TaskRecord]:
-        found = self._fetch(query, (number,))
+        found = self.fetch(query, (number,))
         # A damaged index leads to another row of the container a second time.
         self._check_count(number, len(set(map(_NAME, found))))
         return found
@@ -126,7 +113,8 @@ class SqliteTasks:
                 what = f"{is_open} open tasks of container {_name(container)!r}"
                 self._database.raise_misfit(what, in_index)
 
-    def _fetch(self, query: str, args: rows.Row) -> list[TaskRecord]:
+    def fetch(self, query: str, args: rows.Row) -> list[TaskRecord]:
+        """Return the checked tasks of a query whose first argument is their container."""
         try:
             found: list[rows.Row] = self._execute(query, args).fetchall()
         except UnicodeDecodeError:
@@ -135,9 +123,10 @@ class SqliteTasks:
             container, _ = self._containers.get(str(args[0]))
             what = f"tasks of container {_name(container)!r} alone"
             self._database.raise_misfit(what, "one of another container")
-        return [self._task(row) for row in found]
+        return [self.checked(row) for row in found]
 
-    def _task(self, row: rows.Row) -> TaskRecord:
+    def checked(self, row: rows.Row) -> TaskRecord:
+        """Return the task of a row; raise StoreDamaged if a check value does not fit."""
         cells = row[len(statements.TASK) :]
         if not rows.is_intact(row[: len(statements.TASK)] if cells else row):
             self._database.raise_damaged(self._called(row[0], row[1]))
@@ -178,10 +167,11 @@ class SqliteTasks:
         made = [row[1:] for row in found if row[2] is not None]
         is_whole = not found or len(made) == found[0][0]
         if not (is_whole and all(map(rows.is_intact, made))):
-            self._raise_ledger(number, name)
+            self.raise_ledger(number, name)
         return [from_json(entry, type=Attempt) for _, _, entry, _ in made]
 
-    def _raise_ledger(self, number: int, name: str) -> Never:
+    def raise_ledger(self, number: int, name: str) -> Never:
+        """Raise because a task's ledger is not whole."""
         self._database.raise_damaged(f"the ledger of {self._called(number, name)}")
 
     def tallies(self, uids: Iterable[str]) -> Mapping[str, list[Tally]]:
@@ -215,146 +205,6 @@ class SqliteTasks:
                 self._rows_checked.add(uid)
         return found
 
-    # -- writing ------------------------------------------------------------
-
-    def commit(self, uid: str, changes: Sequence[Change], fence: int | None) -> None:
-        """Make all changes in one transaction, or none of them."""
-        self._write(self._commit, uid, changes, fence)
-
-    def _commit(self, uid: str, changes: Sequence[Change], fence: int | None) -> None:
-        number = rows.number(uid)
-        self._check_writer(number, fence)
-        places = Places(self._containers, uid)
-        for change in changes:
-            before, after = change.before, change.after
-            if before is None:
-                is_done = after is None or self._insert(number, after, places)
-            elif after is None:
-                is_done = self._remove(number, before, places)
-            else:
-                is_done = self._swap(number, before, after, places)
-            if not is_done:
-                self._recognise(uid, change, fence)
-            elif after is not None and change.ended is not None:
-                self._put_attempt(number, after.name, change.ended)
-        places.keep()
-
-    def _check_writer(self, number: int, fence: int | None) -> None:
-        for row in self._execute(statements.WRITER, (number,)):
-            if row == (fence, 0) or (fence is None and row[1]):
-                return
-        uid = str(number)
-        check_writer(self._containers.get(uid)[0], uid, fence, self._clock())
-
-    def _insert(self, number: int, after: TaskRecord, places: Places) -> bool:
-        row = rows.task_row(number, after, places.give(after.position))
-        payloads = rows.changed_payloads(_NOTHING, after)
-        if not payloads:
-            self._execute(statements.INSERT, row)
-        else:
-            statement = statements.insert(tuple(payloads))
-            self._execute(statement, row + _checks(payloads))
-        is_done = self._changes() == 1
-        if is_done:
-            places.count(1)
-            if payloads:
-                self._put_payloads(number, after.name, payloads)
-        return is_done
-
-    def _swap(
-        self, number: int, before: TaskRecord, after: TaskRecord, places: Places
-    ) -> bool:
-        match = (number, before.name, before.version, before.fence)
-        position, first = after.position, statements.STATUS
-        if after.name != before.name or not 0 <= position == before.position:
-            position, first = places.give(position), statements.KEYS
-        elif (before.step and after.step) or (
-            before.step == after.step and after.is_complete is before.is_complete
-        ):
-            first = statements.UNINDEXED
-        row = rows.task_row(number, after, position)
-        payloads = rows.changed_payloads(before, after)
-        if not payloads:
-            self._execute(statements.UPDATE[first], row[first:] + match)
-            return self._changes() == 1
-        statement = statements.update(first, tuple(payloads))
-        self._execute(statement, row[first:] + _checks(payloads) + match)
-        is_done = self._changes() == 1
-        if is_done:
-            self._put_payloads(number, after.name, payloads)
-        return is_done
-
-    def _remove(self, number: int, before: TaskRecord, places: Places) -> bool:
-        match = (number, before.name, before.version, before.fence)
-        for (rowid,) in self._execute(statements.DELETE, match).fetchall():
-            for statement in statements.DELETE_PARTS:
-                self._execute(statement, (rowid,))
-            places.count(-1)
-            return True
-        return False
-
-    def _put_payloads(
-        self, number: int, name: str, payloads: Mapping[int, str | None]
-    ) -> None:
-        for field, text in payloads.items():
-            if text is None:
-                self._execute(statements.DROP_PAYLOAD, (field, number, name))
-            else:
-                self._execute(statements.PUT_PAYLOAD, (field, text, number, name))
-
-    def _put_attempt(self, number: int, name: str, attempt: Attempt) -> None:
-        found: list[rows.Row] = self._execute(
-            statements.LEDGER, (number, name)
-        ).fetchall()
-        for task, length, count in found:
-            if count != length:
-                self._raise_ledger(number, name)
-            self._execute(statements.PUT_ATTEMPT, rows.attempt_row(task, attempt))
-            self._execute(statements.DROP_ATTEMPTS, (task,))
-            self._execute(statements.KEEP_LENGTH, (task,))
-
-    def _recognise(self, uid: str, change: Change, fence: int | None) -> None:
-        container, _ = self._containers.get(uid)
-        before, after = (
-            self._fetch(
-                statements.TASKS + statements.OF_NAME, (rows.number(uid), task.name)
-            )
-            if task
-            else []
-            for task in (change.before, change.after)
-        )
-        recognise(
-            container.name if container else uid,
-            change,
-            fence,
-            at_before=before[0] if before else None,
-            at_after=after[0] if after else None,
-        )
-
-    def touch(self, uid: str, progress: Sequence[Progress], fence: int) -> None:
-        """Write the progress of running tasks; versions stay, other tasks are skipped."""
-        self._write(self._touch, uid, progress, fence)
-
-    def _touch(self, uid: str, progress: Sequence[Progress], fence: int) -> None:
-        stored, _ = self._containers.get(uid)
-        check_held(stored, uid, fence)
-        for each in progress:
-            args = (int(uid), each.name)
-            query = statements.TASKS + statements.OF_NAME + statements.RUNNING
-            for row in self._execute(query, args).fetchall():
-                self._task(row)
-                moved = rows.progressed(row, each.percentage, each.text)
-                self._execute(statements.TOUCH, (*moved, *args))
-
-
-_NOTHING = TaskRecord(name="", task_data=None, processing_data=None, result=None)
-
 
 def _name(container: ContainerRecord | None) -> str | None:
     return None if container is None else container.name
-
-
-def _checks(payloads: Mapping[int, str | None]) -> rows.Row:
-    return tuple(
-        None if text is None else crc32(text.encode()) for text in payloads.values()
-    )
