@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from ptsflow import codec
 from ptsflow.core.model import NAME_LIMIT, StepSummary
@@ -55,7 +55,7 @@ class StepOptions(Struct, frozen=True, kw_only=True):
     parallel: bool = False
     always: bool = False
     optional: bool = False
-    retry: Retry = field(default_factory=Retry)
+    retry: Retry = Retry()
     key: Key | None = None
     limit: int | None = None
     #: How many failed items are accepted: a number, or a share such as "2%".
@@ -89,8 +89,13 @@ class PlanStep(StepOptions, frozen=True, kw_only=True):
     #: Earlier steps that the step waits for as a whole, besides the first `above`.
     needs: tuple[str, ...]
     above: int | None
-    #: The fingerprint of its body's code.
-    code_hash: str
+    #: The fingerprint of each body's code, made when first asked for.
+    code_hashes: Mapping[Callable[..., Any], str]
+
+    @property
+    def code_hash(self) -> str:
+        """The fingerprint of its body's code."""
+        return self.code_hashes[self.function]
 
     @property
     def returns(self) -> Any:

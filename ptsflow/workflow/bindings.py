@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ptsflow.core.names import listed, similar
@@ -69,25 +69,17 @@ def _check_key(
 def _bind(
     label: str, step: Step[..., Any], earlier: Collection[str]
 ) -> tuple[Binding, ...]:
-    parameters = list(inspect.signature(step.function).parameters.values())
-    first = parameters[0] if parameters else None
-    if (
-        first is None
-        or first.kind not in _PLACED
-        or first.name == "task"
-        or first.name in earlier
-    ):
+    parameters = _parameters(step.function)
+    first, bare = parameters[0] if parameters else ("", "nothing")
+    if bare or first == "task" or first in earlier:
         raise DeclarationError(
             f"{label}: a step is a method, its first parameter is self; "
             f"write def {step.name}(self, ...)"
         )
     bindings: list[Binding] = []
     item_taken = step.options.each is None
-    for parameter in parameters[1:]:
-        name = parameter.name
-        if parameter.kind not in _NAMED:
-            empty = inspect.Parameter.empty
-            bare = parameter.replace(annotation=empty, default=empty)
+    for name, bare in parameters[1:]:
+        if bare:
             raise DeclarationError(
                 f"{label}: the parameter {bare} cannot be filled in; "
                 f"name each: {_allowed(earlier, item=not item_taken)}"
@@ -115,6 +107,27 @@ def _bind(
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _PLACED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_VARIADIC = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+
+
+def _parameters(function: Callable[..., Any]) -> list[tuple[str, str]]:
+    """Return the name of each parameter, and how it is written where no name fills it in.
+
+    The first one, which is `self`, is filled in by its place.
+    """
+    code = function.__code__
+    is_unusual = code.co_flags & _VARIADIC or code.co_posonlyargcount or vars(function)
+    if code.co_argcount and not is_unusual:
+        # A signature takes 30 us to make, and most functions need none.
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        return [(name, "") for name in names]
+    found: list[tuple[str, str]] = []
+    for parameter in inspect.signature(function).parameters.values():
+        empty = inspect.Parameter.empty
+        bare = parameter.replace(annotation=empty, default=empty)
+        fits = parameter.kind in (_NAMED if found else _PLACED)
+        found.append((parameter.name, "" if fits else str(bare)))
+    return found
 
 
 def _allowed(earlier: Collection[str], *, item: bool, near: str = "") -> str:

@@ -12,6 +12,8 @@ bytecode. Texts of two kinds cannot be compared.
 from __future__ import annotations
 
 import ast
+import contextlib
+import gc
 import linecache
 import opcode
 import sys
@@ -21,7 +23,15 @@ from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any
 
-from ptsflow.workflow.source_hash import Place, checksum, sources_in
+from msgspec import Struct
+
+from ptsflow.workflow.source_hash import (
+    Function,
+    Place,
+    checksum,
+    checksum_of,
+    functions_in,
+)
 
 _COMPILER = f"{sys.version_info[0]}.{sys.version_info[1]}" + "-O" * sys.flags.optimize
 _LOADS_CONSTANT = tuple(bytes([number]) for number in opcode.hasconst if number < 256)  # noqa: PLR2004 - a byte
@@ -30,10 +40,19 @@ _EXTENDS = opcode.opmap["EXTENDED_ARG"]
 _VARIADIC = 0x04 | 0x08
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
 
-#: A function's code and the checksum of its source; None where a line has two of a name.
-_Functions = dict[Place, tuple[CodeType, int] | None]
-#: By file: the lines that were read of it, and its functions.
-_FILES: dict[str, tuple[list[str], _Functions]] = {}
+
+class _Read(Struct):
+    """What was read of one version of a file."""
+
+    lines: list[str]
+    #: Whether these are its lambdas, or what `def` made.
+    lambdas: bool
+    #: A function's code and its source, or the checksum of that once it was asked for;
+    #: None where a line has two of a name.
+    functions: dict[Place, tuple[CodeType, Function | int] | None]
+
+
+_FILES: dict[tuple[str, bool], _Read] = {}
 _reading = threading.Lock()
 
 
@@ -67,15 +86,21 @@ def _source(function: Any) -> int | None:
     """Return the checksum of a function's source; None if it is not what is loaded."""
     code: CodeType = function.__code__
     place = code.co_name, code.co_firstlineno
+    key = code.co_filename, code.co_name == "<lambda>"
     with _reading:
         # Look at the file only if what was read of it before is not what is loaded.
-        _, functions = _FILES.get(code.co_filename, (None, {}))
-        found = functions.get(place)
-        if found is None or not _is_same(found[0], code):
-            found = _read_again(code.co_filename, function.__globals__).get(place)
+        read = _FILES.get(key)
+        found = None if read is None else read.functions.get(place)
+        if read is None or found is None or not _is_same(found[0], code):
+            read = _read_again(*key, function.__globals__)
+            found = read.functions.get(place)
             if found is None or not _is_same(found[0], code):
                 return None
-    return found[1]
+        compiled, source = found
+        if not isinstance(source, int):
+            source = checksum_of(source)
+            read.functions[place] = compiled, source
+    return source
 
 
 def _is_same(one: CodeType, other: CodeType) -> bool:
@@ -83,35 +108,58 @@ def _is_same(one: CodeType, other: CodeType) -> bool:
     return one == other or repr(_code(one)) == repr(_code(other))
 
 
-def _read_again(file: str, names: dict[str, Any]) -> _Functions:
+def _read_again(file: str, lambdas: bool, names: dict[str, Any]) -> _Read:  # noqa: FBT001
     """Return the functions of a file as it is now; each version of it is read once."""
     linecache.checkcache(file)
     lines = linecache.getlines(file, names)
-    read, functions = _FILES.get(file, (None, {}))
-    if read is not lines:
-        functions = _functions_in("".join(lines), file)
-        _FILES[file] = lines, functions
-    return functions
+    read = _FILES.get((file, lambdas))
+    if read is None or read.lines is not lines:
+        with _without_collection():
+            functions = _functions_in("".join(lines), file, lambdas=lambdas)
+        read = _FILES[file, lambdas] = _Read(lines, lambdas, functions)
+    return read
 
 
-def _functions_in(source: str, file: str) -> _Functions:
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Keep the garbage collector from looking through the nodes of a tree as it grows."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _compiled(tree: ast.Module, source: str, file: str) -> CodeType:
+    try:  # Half as long as from the text, but a tree nests less deeply than a text may.
+        return compile(tree, file, "exec", dont_inherit=True)
+    except RecursionError:
+        return compile(source, file, "exec", dont_inherit=True)
+
+
+def _functions_in(
+    source: str, file: str, *, lambdas: bool
+) -> dict[Place, tuple[CodeType, Function | int] | None]:
     with warnings.catch_warnings():
         # Python warned when it loaded the file.
         warnings.simplefilter("ignore")
         try:
-            sources = sources_in(ast.parse(source))
-            compiled = compile(source, file, "exec", dont_inherit=True)
+            tree = ast.parse(source)
+            compiled = _compiled(tree, source, file)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return {}
-    found: _Functions = {}
+    sources = functions_in(tree, lambdas=lambdas)
+    found: dict[Place, tuple[CodeType, Function | int] | None] = {}
     todo = [compiled]
     while todo:
         code = todo.pop()
         todo += [entry for entry in code.co_consts if isinstance(entry, CodeType)]
         place = code.co_name, code.co_firstlineno
-        text = sources.get(place)
-        if text is not None:
-            found[place] = None if place in found else (code, text)
+        node = sources.get(place)
+        if node is not None:
+            found[place] = None if place in found else (code, node)
     return found
 
 

@@ -20,6 +20,20 @@ from ptsflow.workflow.workflow import Workflow
 _HASHES: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
 
 
+class CodeHashes(dict[Callable[..., Any], str]):
+    """The fingerprints of the bodies of a plan, each made when first asked for.
+
+    To read the source of a class takes longer than to plan it.
+    """
+
+    def __missing__(self, function: Callable[..., Any]) -> str:
+        found = _HASHES.get(function)
+        if found is None:
+            found = _HASHES[function] = fingerprint(function)
+        self[function] = found
+        return found
+
+
 def plan_of(workflow: type[Workflow]) -> Plan:
     """Return the plan of a workflow class.
 
@@ -30,8 +44,9 @@ def plan_of(workflow: type[Workflow]) -> Plan:
     _check_complete(workflow)
     starts = _starts(workflow)
     sizes = _name_sizes(declared.values())
+    hashes = CodeHashes()
     steps = tuple(
-        _planned(workflow, step, index, starts[index], sizes[step.name])
+        _planned(workflow, step, index, starts[index], sizes[step.name], hashes)
         for index, step in enumerate(declared.values())
     )
     module, file = _place(workflow)
@@ -77,6 +92,7 @@ def _planned(
     index: int,
     start: int,
     name_size: int,
+    hashes: CodeHashes,
 ) -> PlanStep:
     options = step.options
     bindings = workflow.declared_bindings[step.name]
@@ -94,15 +110,8 @@ def _planned(
         bindings=bindings,
         needs=tuple(dict.fromkeys([*(step.after or ()), *each, *named])),
         above=start if waits_for_above else None,
-        code_hash=_hash_of(step.function),
+        code_hashes=hashes,
     )
-
-
-def _hash_of(function: Callable[..., Any]) -> str:
-    found = _HASHES.get(function)
-    if found is None:
-        found = _HASHES[function] = fingerprint(function)
-    return found
 
 
 def _starts(workflow: type[Workflow]) -> list[int]:

@@ -8,12 +8,14 @@ make the same checksums.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import Any
 from zlib import crc32
 
 #: The name of a function, and the line on which its decorators or its `def` begin.
 Place = tuple[str, int]
+Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
 def checksum(shape: object) -> int:
@@ -21,36 +23,74 @@ def checksum(shape: object) -> int:
     return crc32(repr(shape).encode(errors="surrogatepass"))
 
 
-def sources_in(tree: ast.Module) -> dict[Place, int | None]:
-    """Return a checksum of each function's parameters and body; None if two share a place."""
-    found: dict[Place, int | None] = {}
-    words: list[str] = []
-    begun: list[int] = []
-    # A stack instead of recursion: a long `a + b + c + ...` nests deeper than calls may.
+def functions_in(tree: ast.Module, *, lambdas: bool) -> dict[Place, Function | None]:
+    """Return the functions of a file by their places; None where two share a place.
+
+    Args:
+        tree: what Python parsed.
+        lambdas: return lambdas instead of what `def` makes; finding them takes longer.
+    """
+    if lambdas:
+        every = (node for node in ast.walk(tree) if isinstance(node, ast.Lambda))
+        return _by_place(every)
+    return _by_place(_defined(tree))
+
+
+def _defined(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Yield what `def` makes: a statement, so that no expression is looked into."""
     todo: list[Any] = [tree]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node
+        for name in _blocks_of(node.__class__):
+            todo += getattr(node, name)
+
+
+@cache
+def _blocks_of(kind: Any) -> tuple[str, ...]:
+    return tuple(
+        name for name in kind._fields if name in {*_BLOCKS, "handlers", "cases"}
+    )
+
+
+def _by_place(functions: Iterable[Function]) -> dict[Place, Function | None]:
+    found: dict[Place, Function | None] = {}
+    for node in functions:
+        place = _place(node)
+        found[place] = None if place in found else node
+    return found
+
+
+def _place(node: Function) -> Place:
+    if isinstance(node, ast.Lambda):
+        return "<lambda>", node.lineno
+    return node.name, min([node.lineno, *(mark.lineno for mark in node.decorator_list)])
+
+
+def checksum_of(function: Function) -> int:
+    """Return a checksum of a function's parameters and body."""
+    words: list[str] = []
     parts_of: Callable[[Any], list[Any]]
+    # A stack instead of recursion: a long `a + b + c + ...` nests deeper than calls may.
+    todo: list[Any] = _inside(function)[::-1]
     while todo:
         item = todo.pop()
         kind = type(item)
         if kind is str:
             words.append(item)
+        elif kind in _LEAVES:
+            words.append(_LEAVES[kind](item))
         elif kind is list:
-            todo += ["]", *reversed(item), "["]
-        elif kind is tuple:
-            text = "\n".join(words[begun.pop() :])
-            found[item] = None if item in found else checksum(text)
-        elif item is _BEGIN:
-            begun.append(len(words))
+            todo += ("]", *item[::-1], "[")
         elif item is None:
             words.append("None")
         else:
             parts_of = _PARTS.get(kind, _fields)
-            todo += reversed(parts_of(item))
-    return found
+            todo += parts_of(item)[::-1]
+    return checksum("\n".join(words))
 
 
-#: Stands before the words of a function, as a place stands behind them.
-_BEGIN = object()
 _LEFT_OUT = frozenset({"annotation", "ctx", "kind", "returns", "type_comment"})
 _BLOCKS = frozenset({"body", "orelse", "finalbody"})
 
@@ -60,16 +100,23 @@ def _fields(node: ast.AST) -> list[Any]:
 
     Fields that are empty are left out: newer versions of Python add such ones.
     """
-    parts: list[Any] = [f"({type(node).__name__}"]
+    parts: list[Any] = []
+    words = [f"({type(node).__name__}"]
     for name in node._fields:
         value = getattr(node, name, None)
         if value is None or value == [] or name in _LEFT_OUT:
             continue
-        if name in _BLOCKS and isinstance(value, list):
-            value = _block(value)
-        parts += (name, value if isinstance(value, (ast.AST, list)) else repr(value))
-    parts.append(")")
-    return parts
+        leaf = _LEAVES.get(type(value))
+        if leaf is not None:
+            words += (name, leaf(value))
+        elif isinstance(value, (ast.AST, list)):
+            parts += ("\n".join([*words, name]), value)
+            words = []
+            if name in _BLOCKS and isinstance(value, list):
+                parts[-1] = _block(value)
+        else:
+            words += (name, repr(value))
+    return [*parts, "\n".join([*words, ")"])]
 
 
 def _block(statements: list[ast.stmt]) -> list[ast.stmt]:
@@ -88,23 +135,29 @@ def _block(statements: list[ast.stmt]) -> list[ast.stmt]:
 def _function(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[Any]:
     # Decorators and defaults run where the function is made, not in its body.
     made = [repr(node.name), node.decorator_list, *_defaults(node.args)]
-    inside = [f"({type(node).__name__}", *_parameters(node.args), _block(node.body)]
-    first = min((mark.lineno for mark in node.decorator_list), default=node.lineno)
-    return [*made, _BEGIN, *inside, ")", (node.name, first)]
+    return [*made, *_inside(node)]
 
 
 def _lambda(node: ast.Lambda) -> list[Any]:
-    inside = ["(Lambda", *_parameters(node.args), node.body, ")"]
-    return [*_defaults(node.args), _BEGIN, *inside, ("<lambda>", node.lineno)]
+    return [*_defaults(node.args), *_inside(node)]
+
+
+def _inside(node: Function) -> list[Any]:
+    """Return the words and the nodes of a function's parameters and its body."""
+    body = node.body if isinstance(node, ast.Lambda) else _block(node.body)
+    return [f"({type(node).__name__}", *_parameters(node.args), body, ")"]
 
 
 def _defaults(given: ast.arguments) -> list[Any]:
     return [given.defaults, given.kw_defaults]
 
 
+_EMPTY = "[\n]"
+
+
 def _parameters(given: ast.arguments) -> list[Any]:
     rest = [[given.vararg], given.kwonlyargs, [given.kwarg]]
-    return [given.posonlyargs, given.args, *rest]
+    return [each or _EMPTY for each in (given.posonlyargs, given.args, *rest)]
 
 
 def _class(node: ast.ClassDef) -> list[Any]:
@@ -116,14 +169,18 @@ def _annotated(node: ast.AnnAssign) -> list[Any]:
     return _fields(ast.Assign([node.target], node.value)) if node.value else []
 
 
-def _name(node: ast.Name) -> list[Any]:
-    return [f"(Name {node.id})"]
+def _name(node: ast.Name) -> str:
+    return f"(Name {node.id})"
 
 
-def _constant(node: ast.Constant) -> list[Any]:
+def _constant(node: ast.Constant) -> str:
     value = node.value
     # Python refuses to write a very long int in decimals.
-    return [f"(Constant {hex(value) if type(value) is int else repr(value)})"]
+    return f"(Constant {hex(value) if type(value) is int else repr(value)})"
+
+
+def _argument(node: ast.arg) -> str:
+    return f"(arg\narg\n{node.arg!r}\n)"
 
 
 def _joined(node: ast.JoinedStr) -> list[Any]:
@@ -146,7 +203,11 @@ _PARTS: dict[type, Callable[[Any], list[Any]]] = {
     ast.Lambda: _lambda,
     ast.ClassDef: _class,
     ast.AnnAssign: _annotated,
+    ast.JoinedStr: _joined,
+}
+#: The text of what has no nodes below it.
+_LEAVES: dict[type, Callable[[Any], str]] = {
     ast.Name: _name,
     ast.Constant: _constant,
-    ast.JoinedStr: _joined,
+    ast.arg: _argument,
 }

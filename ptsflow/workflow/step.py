@@ -28,6 +28,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
+_YIELDS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+#: The options of most steps.
+_PLAIN = StepOptions()
+
 #: The attribute of a class that lists the steps its body declared.
 DECLARED = "__declared_in_body__"
 
@@ -65,9 +69,7 @@ class Step(Generic[P, R_co]):
             kept["retry"] = Retry(0)
         self.options = StepOptions(each=None if each is None else each.name, **kept)
         self._check_together()
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(
-            function
-        ):
+        if function.__code__.co_flags & _YIELDS:
             raise DeclarationError(
                 f"{self.label}: a step returns its result, it cannot yield; "
                 "return a list, and report on the way with task.progress"
@@ -94,6 +96,8 @@ class Step(Generic[P, R_co]):
 
     def _check_together(self) -> None:
         options = self.options
+        if self.after is None and options == _PLAIN:
+            return
         placed = [
             name
             for name, used in (

@@ -170,9 +170,9 @@ def check_names(given: Iterable[str]) -> None:
     Raises:
         DeclarationError: one of them is unknown.
     """
-    known = sorted({"after", "each", *_declared()})
     for name in given:
-        if name not in known:
+        if name not in _declared() and name not in ("after", "each"):
+            known = sorted({"after", "each", *_declared()})
             raise DeclarationError(
                 f"@step: unknown option {name!r}{similar(name, known)}; "
                 f"there are {listed(known, name)}"

@@ -15,6 +15,7 @@ from ptsflow.core.plan import PlanStep, downstream, item_keys, item_name
 from ptsflow.errors import InvalidName, InvalidValue
 from ptsflow.workflow.code_hash import fingerprint
 from ptsflow.workflow.compile import plan_of
+from tests.support.cost import IN_PROPORTION, growth
 
 
 class Everything(Workflow):
@@ -424,3 +425,38 @@ def test_a_retry_is_the_step_s_own() -> None:
         def one(self) -> None: ...
 
     assert plan_of(Own).by_name["one"].retry is Own.policy
+
+
+def _planned(size: int) -> None:
+    """Make and plan a class of so many steps."""
+    body = Everything.at_once.function.__code__
+    names = [f"step_{number}" for number in range(size)]
+    steps = {name: step(FunctionType(body, globals(), name)) for name in names}
+    plan_of(type("Large", (Workflow,), dict(steps)))
+
+
+def test_a_class_costs_as_much_as_its_steps_are_many() -> None:
+    assert growth(_planned, 4_000) < IN_PROPORTION
+
+
+def test_a_plan_is_made_without_its_source_being_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unasked(_: object) -> str:
+        raise AssertionError
+
+    class Pair(Workflow):
+        @step
+        def first(self) -> None: ...
+
+        @step
+        def second(self) -> None: ...
+
+    with monkeypatch.context() as patched:
+        patched.setattr(plan_of.__module__ + ".fingerprint", unasked)
+        plan = plan_of(Pair)
+
+    assert [it.code_hash for it in plan.steps] == [
+        fingerprint(Pair.first.function),
+        fingerprint(Pair.second.function),
+    ]
