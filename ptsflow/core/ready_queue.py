@@ -6,6 +6,9 @@ head of a lane is looked at. A head either stands among `heads`, of which the le
 next, or is held by a limit: the first one without room for it, or one for whose room an
 earlier head waits. So a task that uses much is not overtaken for ever by tasks that use
 little. Ten thousand items behind a limit are one lane, and cost as much as one item.
+
+An item whose item-wise chain has begun stands in no lane: it goes on before the heads of
+the lanes of its priority, of several the one whose chain is the older.
 """
 
 from __future__ import annotations
@@ -41,8 +44,12 @@ class Lane:
 
 
 #: Rank, turn, index of the step, index of the item: the least entry starts first. The task
-#: and its lane follow; they never decide the order.
+#: and its lane follow; they never decide the order. If the chain of an item has begun, the
+#: turn is one of `_BEGUN`, and step and index are those of the chain.
 Entry = tuple[int, int, int, int, str, Lane]
+
+#: What is added to the turn of a chain that has begun: all such turns are below zero.
+_BEGUN = -(2**62)
 
 
 class ReadyQueue:
@@ -58,7 +65,8 @@ class ReadyQueue:
         self._heads: list[Entry] = []
         #: The tasks that became ready since the last `take`, in any order.
         self._fresh: list[Entry] = []
-        self._turn = 0
+        #: How often tasks that became ready were lined up.
+        self.turn = 0
         #: How many tasks are ready, with those whose lane is held.
         self.count = 0
 
@@ -76,7 +84,20 @@ class ReadyQueue:
 
     def add(self, task: str, lane: Lane, step: int, item: int) -> None:
         """A task became ready: the `item`-th of the `step`-th step."""
-        self._fresh.append((lane.rank, self._turn, step, item, task, lane))
+        self._fresh.append((lane.rank, self.turn, step, item, task, lane))
+        self.count += 1
+
+    def go_on(self, task: str, lane: Lane, chain: tuple[int, int, int]) -> None:
+        """A task became ready whose item-wise chain has begun.
+
+        Args:
+            task: its name.
+            lane: that of its step.
+            chain: the turn in which the first step of the chain opened, the index of that
+                step, and the place of the task among all tasks of all its chains.
+        """
+        since, root, within = chain
+        self._fresh.append((lane.rank, since + _BEGUN, root, within, task, lane))
         self.count += 1
 
     def take(self, free: int) -> list[str]:
@@ -95,16 +116,17 @@ class ReadyQueue:
                     break
             else:
                 taken.append(head[4])
-                queue = lane.queue
-                queue.popleft()
-                if queue:
-                    heapreplace(heads, queue[0])
-                else:
+                if head[1] < 0:
                     heappop(heads)
-                for limit, wanted in lane.wants:
-                    limit.used += wanted
-                    if limit.held:
-                        self._wake(limit)
+                else:
+                    queue = lane.queue
+                    queue.popleft()
+                    if queue:
+                        heapreplace(heads, queue[0])
+                    else:
+                        heappop(heads)
+                if lane.wants:
+                    self._use(lane)
         self.count -= len(taken)
         return taken
 
@@ -130,11 +152,18 @@ class ReadyQueue:
         self._fresh.sort()
         for entry in self._fresh:
             queue = entry[5].queue
-            if not queue:
+            if entry[1] < 0 or not queue:
                 heappush(self._heads, entry)
-            queue.append(entry)
+            if entry[1] >= 0:
+                queue.append(entry)
         self._fresh.clear()
-        self._turn += 1
+        self.turn += 1
+
+    def _use(self, lane: Lane) -> None:
+        for limit, wanted in lane.wants:
+            limit.used += wanted
+            if limit.held:
+                self._wake(limit)
 
     def _hold(self, head: Entry, limit: Limit, wanted: int) -> None:
         """Make the first of the heads wait for room in a limit."""

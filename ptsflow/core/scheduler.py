@@ -8,7 +8,8 @@ A step is *satisfied* when all its tasks are complete and its failures, if any, 
 accepted (`optional`, `tolerate`). A step that waits for one that settles otherwise is
 blocked: its tasks stay pending. Steps that always run start when nothing else can.
 `barriers` says which steps are open; here an open step's tasks start, item by item where
-the step is chained behind another fan-out.
+the step is chained behind another fan-out. An item whose chain has begun goes on before
+another chain begins.
 """
 
 from __future__ import annotations
@@ -21,38 +22,8 @@ from ptsflow.core.barriers import Barriers
 from ptsflow.core.counts import is_accepted
 from ptsflow.core.model import Status
 from ptsflow.core.plan import Plan, PlanStep, item_name
-from ptsflow.core.ready_queue import Lane, ReadyQueue
-
-
-class StepState:
-    """How far one step is."""
-
-    __slots__ = (
-        "failed",
-        "followers",
-        "index",
-        "is_open",
-        "items",
-        "lane",
-        "satisfied",
-        "step",
-        "unsettled",
-    )
-
-    def __init__(self, step: PlanStep, lane: Lane) -> None:
-        self.step = step
-        #: Where its tasks stand when they are ready.
-        self.lane = lane
-        #: The steps that fan out over it.
-        self.followers: list[StepState] = []
-        #: Names of its tasks; None until a fan-out's list is known.
-        self.items: list[str] | None = None if step.each else [step.name]
-        #: The place of each item among the step's, made when first asked for.
-        self.index: dict[str, int] = {}
-        self.is_open = False
-        self.unsettled = 0 if step.each else 1
-        self.failed = 0
-        self.satisfied = False
+from ptsflow.core.ready_queue import ReadyQueue
+from ptsflow.core.step_state import StepState
 
 
 class Schedule:
@@ -75,21 +46,32 @@ class Schedule:
         self.is_stopping = False
         self._only = None if only is None else frozenset(only)
         self._owner_of: dict[str, StepState] = {}
+        #: Tasks that earlier runs began and did not complete.
+        self._begun: frozenset[str] = frozenset()
         self._waiting: list[tuple[int, str]] = []
         self._waits: dict[str, int] = {}
         self._barriers = Barriers(plan)
         self._always = False
         for state in self.steps.values():
             step = state.step
-            if step.each is not None:
-                self.steps[step.each].followers.append(state)
-            else:
+            if step.each is None:
                 self._owner_of[step.name] = state
+                continue
+            before = self.steps[step.each]
+            before.followers.append(state)
+            if before.step.each is not None:
+                before.root = state.root = before.root or before
 
     # -- what is known at the start ------------------------------------------
 
-    def load(self, complete: dict[str, Status], waiting: dict[str, int]) -> None:
-        """Begin with what earlier runs completed, and with what waits until when."""
+    def load(
+        self,
+        complete: dict[str, Status],
+        waiting: dict[str, int],
+        begun: Iterable[str] = (),
+    ) -> None:
+        """Begin with what earlier runs completed or began, and what waits until when."""
+        self._begun = frozenset(begun)
         self.complete.update(complete)
         self._waits.update(waiting)
         self._open(self._barriers.at_start())
@@ -167,8 +149,7 @@ class Schedule:
         while self._waiting and self._waiting[0][0] <= now:
             _, task = heapq.heappop(self._waiting)
             state = self._owner_of[task]
-            place = self._index(state, task)
-            self._ready.add(task, state.lane, state.step.index, place)
+            self._line_up(state, task, self._index(state, task), has_begun=True)
         taken = self._ready.take(free)
         self.running.update(taken)
         return taken
@@ -303,9 +284,20 @@ class Schedule:
             return
         due = self._waits.get(task)
         if due is None:
-            self._ready.add(task, state.lane, state.step.index, place)
+            self._line_up(state, task, place, has_begun=task in self._begun)
         else:
             heapq.heappush(self._waiting, (due, task))
+
+    def _line_up(
+        self, state: StepState, task: str, place: int, *, has_begun: bool
+    ) -> None:
+        root, index = state.root, state.step.index
+        if root is None or (root is state and not has_begun):
+            self._ready.add(task, state.lane, index, place)
+        else:
+            within = place * len(self.plan.steps) + index
+            chain = root.since, root.step.index, within
+            self._ready.go_on(task, state.lane, chain)
 
     def _accepts(self, state: StepState) -> bool:
         step, items = state.step, state.items or ()
@@ -335,6 +327,7 @@ class Schedule:
             state = self.steps[name]
             step = state.step
             state.is_open = True
+            state.since = self._ready.turn
             if self.is_finished and not step.always:
                 continue
             if step.each is None:

@@ -83,7 +83,8 @@ class Loop:
             if t.is_complete and not (t.is_in_doubt and self.schedule.may_run(t.step))
         }
         waiting = {t.name: t.due for t in tasks if t.due is not None}
-        self.schedule.load(complete, waiting)
+        begun = {t.name for t in tasks if t.invoke_count and t.name not in complete}
+        self.schedule.load(complete, waiting, begun)
         ending = finisher(tasks)
         if ending is not None:
             self._finish(ending, self.clock())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -215,16 +215,36 @@ class Queue:
         self.turn = 0
         #: The turn in which each task became ready.
         self.since: dict[str, int] = {}
+        #: The turn in which each step could begin.
+        self.opened: dict[str, int] = {}
+        #: What was started, and what is behind it.
+        self.begun: set[str] = set()
 
-    def sorted(self, ready: set[str]) -> list[str]:
+    def sorted(self, ready: set[str], open_steps: set[str]) -> list[str]:
         """Return what is ready, now or longer, in the order in which it should start."""
         self.turn += 1
         self.since = {task: self.since.get(task, self.turn) for task in ready}
+        self.opened = {s: self.opened.get(s, self.turn) for s in open_steps}
         return sorted(ready, key=self._rank)
 
-    def _rank(self, task: str) -> tuple[int, int, int, int]:
+    def _rank(self, task: str) -> tuple[int, bool, int, int, int, int]:
         planned, place = self.schedule.source_of(task)
-        return -planned.priority, self.since[task], planned.index, place
+        root = self._root(planned)
+        if root is None or (root is planned and task not in self.begun):
+            since, at = self.since[task], (planned.index, place, 0)
+            return (-planned.priority, True, since, *at)
+        at = (root.index, place, planned.index)
+        return (-planned.priority, False, self.opened[root.name], *at)
+
+    def _root(self, planned: PlanStep) -> PlanStep | None:
+        """Return the first step of an item-wise chain; None where there is no chain."""
+        root = planned
+        while root.each and self.plan.by_name[root.each].each:
+            root = self.plan.by_name[root.each]
+        is_chain = root is not planned or planned.name in {
+            other.each for other in self.plan.steps if planned.each
+        }
+        return root if is_chain else None
 
     def wants(self, task: str) -> Mapping[str, int]:
         planned, _ = self.schedule.source_of(task)
@@ -260,7 +280,12 @@ class Drive:
     """Runs a schedule as the loop does, the oracle looking on."""
 
     def __init__(
-        self, plan: Plan, world: World, jobs: int, complete: dict[str, Status]
+        self,
+        plan: Plan,
+        world: World,
+        jobs: int,
+        complete: dict[str, Status],
+        begun: Iterable[str] = (),
     ) -> None:
         self.world = world
         self.jobs = jobs
@@ -268,8 +293,9 @@ class Drive:
         self.oracle = Oracle(plan, world)
         self.oracle.complete.update(complete)
         self.schedule = Schedule(plan)
-        self.schedule.load(dict(complete), {})
+        self.schedule.load(dict(complete), {}, begun)
         self.queue = Queue(plan, self.schedule)
+        self.queue.begun.update(begun)
         self.due: dict[str, int] = {}
         self.started: list[str] = []
 
@@ -309,6 +335,7 @@ class Drive:
         taken = schedule.take(self.jobs - len(before), self.now)
         self.started += taken
         self._compare(before, taken)
+        self.queue.begun.update(taken)
 
     def _expand(self, name: str) -> None:
         assert name in self.oracle.lists()
@@ -324,7 +351,10 @@ class Drive:
         run, skip = self.oracle.ready()
         waiting = {task for task, due in self.due.items() if due > self.now}
         queue = self.queue
-        line = queue.sorted(run - before - waiting)
+        open_steps = {
+            p.name for p in self.oracle.plan.steps if self.oracle.may_begin(p)
+        }
+        line = queue.sorted(run - before - waiting, open_steps)
         left = queue.room(before | set(taken))
 
         assert skip == set()
@@ -382,7 +412,8 @@ def test_what_was_cut_off_anywhere_and_resumed_ends_the_same(seed: int) -> None:
         for task, status in first.oracle.complete.items()
         if status is DONE or (status is SKIPPED and task in first.started)
     }
-    second = Drive(plan, world, jobs, kept)
+    begun = set(first.started) - kept.keys()
+    second = Drive(plan, world, jobs, kept, begun)
     second.run(chance)
 
     assert second.oracle.complete == whole.oracle.complete
