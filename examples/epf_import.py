@@ -16,14 +16,12 @@ archive too. What readers see, epf/epf.db, is replaced as a whole when all is ve
     epf/20250301T09/merged.db     all tables, to be published
 
 Every step can be repeated: with task.output it makes its file beside the place where it
-belongs, which then has all of it or none. What is fetched of an archive is kept in
-task.workdir until the archive is whole.
+belongs, which then has all of it or none. What is fetched of an archive is kept until
+the archive is whole: see `ptsflow help http`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -34,13 +32,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import BinaryIO
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+
+import httpx
 
 from ptsflow import Fail, Finish, Retry, RetryLater, TaskHandle, Workflow, step
+from ptsflow.contrib import http
 
 TABLES = ("character", "decomposition", "numeric_value", "normal_form", "category")
 FIELD_END = "\x01"
@@ -56,32 +53,17 @@ TYPES: dict[str, tuple[str, Callable[[str], Value]]] = {
 }
 
 CHUNK = 1 << 16
-SAVE_EVERY = 1 << 20
 TIMEOUT = 60
 #: Seconds before a request that failed is repeated, at first.
 DELAY = float(os.environ.get("EPF_RETRY_DELAY", "2"))
 
 
-class BadDownload(Exception):
-    """What came is not what was posted: it is cut, or changed on the way."""
-
-
 #: For what asks the feed, which is busy, hangs up, and posts wrong checksums.
-PATIENT = Retry(
-    10, delay=DELAY, max_delay=60 * DELAY, on=(OSError, HTTPException, BadDownload)
-)
+PATIENT = Retry(10, delay=DELAY, max_delay=60 * DELAY, on=(OSError, httpx.HTTPError))
 #: For what works on our own disc, which may be full; bad data stays bad.
 LOCAL = Retry(
     3, delay=DELAY, give_up_on=(ValueError, sqlite3.IntegrityError, tarfile.TarError)
 )
-
-
-@dataclass
-class Archive:
-    """A file that the feed posts."""
-
-    name: str
-    size: int
 
 
 @dataclass
@@ -126,50 +108,29 @@ class EpfImport(Workflow):
         return self.folder / "epf.db"
 
     @step(uses="feed", retry=PATIENT)
-    def check(self) -> list[Archive]:
+    def check(self) -> list[str]:
         """Ask for the hour's archives; come back later until all are posted."""
         published = published_hour(self.database)
         if published >= self.stamp:
             raise Finish(f"{published} is published already")
-        try:
-            with ask(f"{self.server}/{self.stamp}/") as response:
-                listed = json.loads(response.read())["files"]
-        except HTTPError as error:
-            if error.code != HTTPStatus.NOT_FOUND:
-                raise
-            raise RetryLater(6 * DELAY, f"{self.stamp} is not posted yet") from error
-        sizes = {file["name"]: int(file["size"]) for file in listed}
+        response = httpx.get(f"{self.server}/{self.stamp}/", timeout=TIMEOUT)
+        if response.status_code == HTTPStatus.NOT_FOUND:
+            raise RetryLater(6 * DELAY, f"{self.stamp} is not posted yet")
+        listed = {file["name"] for file in response.raise_for_status().json()["files"]}
         # Files are called what we call them, whatever names the feed comes up with.
         wanted = [f"{table}.tbz" for table in TABLES]
         for name in wanted:
-            if name not in sizes:
+            if name not in listed:
                 raise RetryLater(6 * DELAY, f"{name} is not posted yet")
-        return [Archive(name, sizes[name]) for name in wanted]
+        return wanted
 
-    @step(each=check, key="name", uses="feed", retry=PATIENT)
-    def download(self, archive: Archive, task: TaskHandle) -> Path:
+    @step(each=check, uses="feed", retry=PATIENT)
+    def download(self, name: str, task: TaskHandle) -> Path:
         """Fetch an archive, from where the last attempt ended, and verify it."""
-        place = self.work / "archives" / archive.name
-        part = task.workdir / archive.name
-        url = f"{self.server}/{self.stamp}/{archive.name}"
-        try:
-            fetch(url, part, archive.size, task)
-        except HTTPError as error:
-            if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                task.checkpoint(0)  # It was posted anew, and is shorter now.
-            raise
-        with ask(f"{url}.md5") as response:
-            posted = response.read().decode("ascii", "replace").partition(" ")[0]
-        with part.open("rb") as file:
-            found = hashlib.file_digest(file, "md5").hexdigest()
-        if found != posted:
-            # Nobody can know which of the two is wrong, so both are fetched again.
-            task.checkpoint(0)
-            raise BadDownload(f"{archive.name} has md5 {found}, {posted} was posted")
-        with task.output(place) as whole:
-            # The working folder may be on another disc, so it is no matter of moving.
-            shutil.copyfile(part, whole)
-        return place
+        url = f"{self.server}/{self.stamp}/{name}"
+        response = httpx.get(f"{url}.md5", timeout=TIMEOUT).raise_for_status()
+        posted = response.text.partition(" ")[0]
+        return http.download(task, url, self.work / "archives" / name, md5=posted)
 
     @step(each=download, executor="process", timeout="1h", stall="5m", retry=LOCAL)
     def unpack(self, archive: Path, task: TaskHandle) -> Path:
@@ -280,60 +241,6 @@ class EpfImport(Workflow):
             closing(new_database(part)) as db,
         ):
             return load_table(db, self.work / "flat" / name, task)
-
-
-# ---- The feed -------------------------------------------------------------------
-
-
-def ask(url: str, start: int = 0) -> HTTPResponse:
-    """Request a file of the feed, from byte `start` on."""
-    headers = {"Range": f"bytes={start}-"} if start else {}
-    request = Request(url, headers=headers)  # noqa: S310 - the user names the server
-    response: HTTPResponse = urlopen(request, timeout=TIMEOUT)  # noqa: S310
-    return response
-
-
-def fetch(url: str, part: Path, size: int, task: TaskHandle) -> None:
-    """Fetch what is missing of a file, and note how far it came, also if it is cut."""
-    part.touch()
-    saved = task.processing_data
-    start = min(saved, part.stat().st_size) if isinstance(saved, int) else 0
-    if start == size:
-        return
-    with ask(url, start) as response, part.open("r+b") as output:
-        if response.status != HTTPStatus.PARTIAL_CONTENT:
-            start = 0
-        end = start + int(response.headers.get("Content-Length", size - start))
-        output.truncate(start)
-        output.seek(start)
-        try:
-            copy(response, output, end, task)
-        finally:
-            save(output, task)
-        # A body that is cut just ends: nothing is raised.
-        if output.tell() < end:
-            raise BadDownload(f"{url} was cut at {output.tell():,} of {end:,} bytes")
-
-
-def copy(response: HTTPResponse, output: BinaryIO, end: int, task: TaskHandle) -> None:
-    """Write what comes, noting on the way how far it is."""
-    saved = output.tell()
-    while chunk := response.read(CHUNK):
-        output.write(chunk)
-        done = output.tell()
-        task.progress(done, end, f"{done:,} of {end:,} bytes")
-        if done >= saved + SAVE_EVERY:
-            saved = save(output, task)
-        if task.cancelled:
-            raise RetryLater(0, f"stopped at {done:,} of {end:,} bytes")
-
-
-def save(output: BinaryIO, task: TaskHandle) -> int:
-    """Note how far it is: only what is on the disc."""
-    output.flush()
-    os.fsync(output.fileno())
-    task.checkpoint(output.tell())
-    return output.tell()
 
 
 # ---- Flat files -----------------------------------------------------------------

@@ -14,7 +14,7 @@ def this_process(clock: Clock) -> Owner:
     return Owner(
         id=os.urandom(16).hex(),
         host=_host(),
-        boot=_boot(),
+        boot=boot(),
         pid=os.getpid(),
         started=_started(os.getpid()) or 0,
         since=clock(),
@@ -30,7 +30,7 @@ def is_dead(owner: Owner) -> bool:
 
 def is_elsewhere(owner: Owner) -> bool:
     """Return whether this host cannot see the owner's process."""
-    return owner.host != _host() or owner.boot != _boot() or not owner.boot
+    return owner.host != _host() or owner.boot != boot() or not owner.boot
 
 
 def is_stopped(pid: int) -> bool:
@@ -43,7 +43,7 @@ def _host() -> str:
     return os.uname().nodename
 
 
-def _boot() -> str:
+def boot() -> str:
     """Return boot and pid namespace, within which a pid is unique; "" if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -9,7 +9,10 @@ import pytest
 
 from tests.cli.calling import Place
 
-HEAVY = ("pymongo", "mongoengine", "bson", "rich", "tenacity", "asyncio", "pydantic")
+HEAVY = (
+    *("pymongo", "mongoengine", "bson"),
+    *("rich", "tenacity", "asyncio", "pydantic", "httpx"),
+)
 
 #: Modules of Python that only some runs need.
 RARE = ("dataclasses", "difflib", "hashlib", "logging", "random", "shutil", "string")

@@ -1,0 +1,1 @@
+"""What needs a library of its own (an extra); nothing else in ptsflow imports it."""
