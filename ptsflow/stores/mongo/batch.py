@@ -6,22 +6,27 @@ from bson import ObjectId
 from msgspec import UNSET
 
 from ptsflow.core.model import PAYLOADS, Change
-from ptsflow.stores.mongo.changes import (
-    Committer,
+from ptsflow.stores.mongo.changes import Committer, names_of
+from ptsflow.stores.mongo.documents import Raw
+from ptsflow.stores.mongo.records import is_large, task_id
+from ptsflow.stores.mongo.requests import (
     Request,
     Write,
-    names_of,
     requests_of,
+    swap_by_id,
     write_of,
 )
-from ptsflow.stores.mongo.documents import Raw
-from ptsflow.stores.mongo.records import is_large
 
 
 class Batch:
-    """The writes of one commit, with the large payloads taken out of them."""
+    """The writes of one commit, with the large payloads taken out of them.
 
-    def __init__(self) -> None:
+    Args:
+        by_id: Whether to find tasks by the `_id` that their name gives them.
+    """
+
+    def __init__(self, *, by_id: bool) -> None:
+        self._by_id = by_id
         self._writes: list[Write] = []
         self.payloads: list[Raw] = []
         #: The names of tasks with a large payload before or after the swap.
@@ -34,6 +39,8 @@ class Batch:
         write = write_of(container, change, committer, held)
         self._writes.append(write)
         fields = write.fields or {}
+        if write.query is None and self._by_id:
+            fields["_id"] = task_id(container, fields["name"])
         if not _may_be_large(change, fields, committer):
             return
         self.watched |= names_of((change,))
@@ -43,6 +50,17 @@ class Batch:
                 self.payloads.append(
                     {"_id": fields[name], "container": container, "text": text}
                 )
+
+    def swaps(self) -> list[Raw]:
+        """Return the statements of a few strict swaps; none if it is anything else."""
+        if not self._by_id or self.watched or len(self._writes) > _FEW:
+            return []
+        if any(
+            write.query is None or write.fields is None or write.ended is not None
+            for write in self._writes
+        ):
+            return []
+        return [swap_by_id(write) for write in self._writes]
 
     def requests(self, at_once: int) -> list[tuple[Request, int]]:
         """Return the requests in order, as `requests_of` does."""
@@ -66,3 +84,7 @@ def _may_be_large(change: Change, fields: Raw, committer: Committer) -> bool:
             if unseen or is_large(old) or is_large(fields[name]):
                 return True
     return False
+
+
+#: So many tasks with payloads that are not large fit into one command of 48 MB.
+_FEW = 8

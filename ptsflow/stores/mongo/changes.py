@@ -1,40 +1,16 @@
-"""The requests of a commit to MongoDB, and what to do if not all of them match.
-
-A swap finds its task by name, version and fence, as the contract says, and by `held`:
-
-- Strictly: `held` = the committer's fence. The claim has stamped its fence into this
-  task, so that one round trip both checks the lease and writes.
-- Otherwise: `held` ≤ the container's fence, which was read just before. This is for
-  inserts, for complete tasks (a claim does not stamp them), and for clients.
-"""
+"""The changes of a commit to MongoDB, and what to do if not all of them were made."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
 
 from bson import ObjectId
 from msgspec import Struct
 from msgspec.structs import replace
-from pymongo import DeleteMany, DeleteOne, InsertOne, UpdateMany, UpdateOne
 
-from ptsflow.core.model import LEDGER_LENGTH, Change, TaskRecord
+from ptsflow.core.model import Change, TaskRecord
 from ptsflow.errors import Conflict
-from ptsflow.stores.mongo.documents import Raw
-from ptsflow.stores.mongo.records import changed_fields, ledger_entry, new_task
 from ptsflow.stores.rules import matches, recognise
-
-#: A request to MongoDB for one or more changes.
-Request = InsertOne[Raw] | UpdateOne | UpdateMany | DeleteOne | DeleteMany
-
-
-class Write(Struct, frozen=True):
-    """The write of one change: an insert has no query, a delete has no fields."""
-
-    query: Raw | None
-    fields: Raw | None
-    #: The entry for the ledger.
-    ended: Raw | None = None
 
 
 class Committer(Struct, frozen=True):
@@ -99,86 +75,6 @@ def places_task(changes: Iterable[Change]) -> tuple[int, int]:
         else:
             lowest = max(lowest, after.position + 1)
     return lowest, missing
-
-
-def write_of(
-    container: ObjectId, change: Change, committer: Committer, held: object
-) -> Write:
-    """Return the write of one change, with payloads as text."""
-    before, after = change.before, change.after
-    if before is None:
-        fields = {} if after is None else new_task(container, after, committer.fence)
-        if change.ended is not None:
-            fields["ledger"] = [ledger_entry(change.ended)]
-        _mark(fields, committer)
-        return Write(None, fields)
-    query = {
-        "container": container,
-        "name": before.name,
-        "version": before.version,
-        "fence": before.fence,
-        "held": held,
-    }
-    if after is None:
-        return Write(query, None)
-    fields = changed_fields(before, after, committer.fence)
-    if (
-        not after.is_complete
-        and committer.fence is not None
-        and held != committer.fence
-    ):
-        fields["held"] = committer.fence
-    _mark(fields, committer)
-    ended = None if change.ended is None else ledger_entry(change.ended)
-    return Write(query, fields, ended)
-
-
-def requests_of(writes: Iterable[Write], at_once: int) -> list[tuple[Request, int]]:
-    """Return the requests in order, each with the number of its tasks.
-
-    Tasks that start together get the same values, and share one request: that is about
-    half the work for the server. A request is for at most `at_once` tasks.
-    """
-    requests: list[tuple[Request, int]] = []
-    for (template, fields, ended), group in groupby(writes, _template):
-        if template is None:
-            requests += [(InsertOne(write.fields or {}), 1) for write in group]
-            continue
-        names = [write.query["name"] for write in group if write.query is not None]
-        for start in range(0, len(names), at_once):
-            some = names[start : start + at_once]
-            requests.append((_request(template, some, fields, ended), len(some)))
-    return requests
-
-
-def _request(
-    template: Raw, names: Sequence[str], fields: Raw | None, ended: Raw | None
-) -> Request:
-    is_one = len(names) == 1
-    query = template | {"name": names[0] if is_one else {"$in": names}}
-    if fields is None:
-        return DeleteOne(query) if is_one else DeleteMany(query)
-    update = _update(fields, ended)
-    return UpdateOne(query, update) if is_one else UpdateMany(query, update)
-
-
-def _template(write: Write) -> tuple[Raw | None, Raw | None, Raw | None]:
-    """Return what must be equal in all writes of one request."""
-    query = None if write.query is None else write.query | {"name": None}
-    return query, write.fields, write.ended
-
-
-def _update(fields: Raw, ended: Raw | None) -> Raw:
-    if ended is None:
-        return {"$set": fields}
-    # The query's version keeps a repeated request from adding the entry twice.
-    ledger = {"$each": [ended], "$slice": -LEDGER_LENGTH}
-    return {"$set": fields, "$push": {"ledger": ledger}}
-
-
-def _mark(fields: Raw, committer: Committer) -> None:
-    if committer.write is not None:
-        fields["write"] = committer.write
 
 
 def names_of(changes: Iterable[Change]) -> set[str]:

@@ -99,8 +99,11 @@ class MongoCommits:
             with self._link.call():
                 fence, changes = self._containers.admit(uid, changes, committer)
             bound = held_after_release(fence) if committer.fence is None else fence
-        for _ in range(_ROUNDS):
-            if self._tasks.swap(container, changes, committer, bound, strict=strict):
+        for number in range(_ROUNDS):
+            by_id = number == 0
+            if self._tasks.swap(
+                container, changes, committer, bound, strict=strict, by_id=by_id
+            ):
                 if not strict and committer.fence is not None:
                     self._check_still_there(uid, committer.fence)
                     if _inserts(changes):

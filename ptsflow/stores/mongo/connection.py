@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, repeat
 from typing import Any, ClassVar
 
@@ -25,7 +24,6 @@ from pymongo.errors import (
     ConnectionFailure,
     DocumentTooLarge,
     InvalidOperation,
-    OperationFailure,
     PyMongoError,
 )
 from pymongo.read_concern import ReadConcern
@@ -33,6 +31,17 @@ from pymongo.write_concern import WriteConcern
 
 from ptsflow.errors import StoreError, StoreFull, StoreUnavailable, StoreURLError
 from ptsflow.stores.mongo import driver_threads  # noqa: F401 - it acts at the end
+from ptsflow.stores.mongo.refusals import (
+    FULL,
+    LOGIN,
+    RIGHTS,
+    TRANSIENT,
+    UNKNOWN_HOST,
+    code_of,
+    meaning_of,
+    quoted,
+    reason_of,
+)
 from ptsflow.stores.store_wait import NO_WAIT, StoreWait
 from ptsflow.stores.url_mask import mask
 
@@ -56,50 +65,6 @@ _CODEC = CodecOptions[Raw](
 # The errors of pymongo, and of the files that it opens, about a URL.
 _REFUSED = (PyMongoError, OSError, ValueError, TypeError)
 
-_TRANSIENT, _LOGIN, _RIGHTS, _FULL = "transient", "login", "rights", "full"
-
-# The meanings of the server's error codes. After a transient error the call had no effect,
-# or its effect is unknown; in both cases the same call may be repeated. Every other code
-# is a refusal, which a repeated call would only meet again.
-_MEANING = {
-    6: _TRANSIENT,  # HostUnreachable
-    7: _TRANSIENT,  # HostNotFound
-    13: _RIGHTS,  # Unauthorized
-    18: _LOGIN,  # AuthenticationFailed
-    24: _TRANSIENT,  # LockTimeout
-    43: _TRANSIENT,  # CursorNotFound
-    46: _TRANSIENT,  # LockBusy
-    50: _TRANSIENT,  # MaxTimeMSExpired
-    64: _TRANSIENT,  # WriteConcernFailed: written, and not yet by a majority
-    89: _TRANSIENT,  # NetworkTimeout
-    91: _TRANSIENT,  # ShutdownInProgress
-    112: _TRANSIENT,  # WriteConflict
-    133: _TRANSIENT,  # FailedToSatisfyReadPreference
-    134: _TRANSIENT,  # ReadConcernMajorityNotAvailableYet
-    189: _TRANSIENT,  # PrimarySteppedDown
-    202: _TRANSIENT,  # NetworkInterfaceExceededTimeLimit
-    262: _TRANSIENT,  # ExceededTimeLimit
-    9001: _TRANSIENT,  # SocketException
-    10107: _TRANSIENT,  # NotWritablePrimary
-    11600: _TRANSIENT,  # InterruptedAtShutdown
-    11601: _TRANSIENT,  # Interrupted
-    11602: _TRANSIENT,  # InterruptedDueToReplStateChange
-    13388: _TRANSIENT,  # StaleConfig
-    13435: _TRANSIENT,  # NotPrimaryNoSecondaryOk
-    13436: _TRANSIENT,  # NotPrimaryOrSecondary
-    14031: _FULL,  # OutOfDiskSpace
-}
-
-# The details after the cause in an error's text: settings, the topology, or the whole
-# command with its data.
-_DETAILS = re.compile(
-    r" \(configured timeouts|, Timeout:|, full error| to execute command |\n"
-)
-
-
-# EAI_NONAME, EAI_AGAIN and EAI_NODATA: pymongo keeps no more than the text.
-_UNKNOWN_HOST = re.compile(r"\[Errno -[235]\]")
-
 
 class Connection:
     """A small client for one thread."""
@@ -122,7 +87,7 @@ class Connection:
         try:
             self._client: MongoClient[Raw] = MongoClient(url, **_client_options())
         except _REFUSED as error:
-            raise self._misunderstood(_quoted(error)) from None
+            raise self._misunderstood(quoted(error)) from None
         self._database = self._client[self.database]
         self._deadline = self._client.options.timeout or DEADLINE
         try:
@@ -182,6 +147,29 @@ class Connection:
                     return raws
                 raws += decode_all(batch, collection.codec_options)
 
+    def update(self, collection: Collection[Raw], statements: Sequence[Raw]) -> int:
+        """Send a few updates in order; return how many documents they modified.
+
+        The bare command is most of what one commit costs the client less than
+        `bulk_write`, which tries again after an election, as this does not.
+        """
+        command = {
+            "update": collection.name,
+            "updates": statements,
+            "writeConcern": _DURABLE.document,
+        }
+        answer = self._database.command(command)
+        problems = answer.get("writeErrors", [])
+        if problems or "writeConcernError" in answer:
+            unsure = answer.get("writeConcernError")
+            raise BulkWriteError(
+                {
+                    "writeErrors": problems,
+                    "writeConcernErrors": [unsure] if unsure else [],
+                }
+            )
+        return int(answer["nModified"])
+
     def delete_all(self, collection: Collection[Raw], query: Raw) -> None:
         """Delete documents in parts, each with a deadline of its own."""
         while True:
@@ -215,9 +203,9 @@ class Connection:
 
     def translated(self, error: Exception) -> StoreError:
         """Return the error of ptsflow for an error of pymongo."""
-        reason = _reason(error).removeprefix(f"{self.place}: ")
+        reason = reason_of(error).removeprefix(f"{self.place}: ")
         where = f"MongoDB at {self.place}"
-        meaning = _meaning(error)
+        meaning = meaning_of(error)
         if isinstance(error, InvalidOperation):
             return StoreError(f"the store {self.url} was closed; open it again")
         if isinstance(error, DocumentTooLarge):
@@ -225,9 +213,9 @@ class Connection:
                 f"{where} keeps documents of up to 16 MiB, found a larger one; "
                 f"store less in one container's parameters and plan"
             )
-        if meaning == _FULL:
+        if meaning == FULL:
             return StoreFull(f"{where} has no room left: {reason}; free some there")
-        if meaning == _LOGIN:
+        if meaning == LOGIN:
             return StoreError(
                 f"{where} refused the login: {reason}; check user, password and "
                 f"authSource in the URL {self.url}"
@@ -237,7 +225,7 @@ class Connection:
     def _other(
         self, error: Exception, meaning: str, where: str, reason: str
     ) -> StoreError:
-        if meaning == _RIGHTS:
+        if meaning == RIGHTS:
             return StoreError(
                 f"{where} refused the call: {reason}; give the user the role readWrite "
                 f"on the database {self.database}"
@@ -248,19 +236,19 @@ class Connection:
                 f"and that the network lets it through",
                 may_pass=not self._names_no_host(),
             )
-        if meaning == _TRANSIENT:
+        if meaning == TRANSIENT:
             return StoreUnavailable(
                 f"{where} did not finish the call: {reason}; try again",
                 may_pass=True,
             )
         return StoreError(
-            f"{where} refused the call: {reason} (code {_code(error)}); check its log"
+            f"{where} refused the call: {reason} (code {code_of(error)}); check its log"
         )
 
     def _names_no_host(self) -> bool:
         """Return whether none of the hosts has an address."""
         servers = self._client.topology_description.server_descriptions().values()
-        return all(_UNKNOWN_HOST.search(str(server.error)) for server in servers)
+        return all(UNKNOWN_HOST.search(str(server.error)) for server in servers)
 
     def _parse(self, url: str) -> Raw:
         try:
@@ -270,9 +258,9 @@ class Connection:
             if type(error.__cause__).__module__.startswith("dns."):
                 raise StoreUnavailable(
                     f"the hosts of MongoDB at {self.url} cannot be found: "
-                    f"{_reason(error)}; check the name and that DNS works"
+                    f"{reason_of(error)}; check the name and that DNS works"
                 ) from error
-            raise self._misunderstood(_quoted(error)) from None
+            raise self._misunderstood(quoted(error)) from None
         if parsed["collection"]:
             raise self._misunderstood("a database's name with a dot")
         return parsed
@@ -314,36 +302,3 @@ def _client_options() -> Raw:
         "uuidRepresentation": "standard",
         "w": "majority",
     }
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, BulkWriteError):
-        problems = _problems(error)
-        text = str(problems[0].get("errmsg", "")) if problems else str(error)
-    else:
-        text = str(error)
-    return _DETAILS.split(text, maxsplit=1)[0].rstrip(".")
-
-
-def _quoted(error: Exception) -> str:
-    return f"a mistake (pymongo: {_reason(error)})"
-
-
-def _problems(error: BulkWriteError) -> list[Raw]:
-    details: Raw = dict(error.details or {})
-    return [*details.get("writeConcernErrors", ()), *details.get("writeErrors", ())]
-
-
-def _code(error: Exception) -> int | None:
-    if isinstance(error, BulkWriteError):
-        problems = _problems(error)
-        return problems[0].get("code") if problems else None
-    return error.code if isinstance(error, OperationFailure) else None
-
-
-def _meaning(error: Exception) -> str:
-    code = _code(error)
-    # For a full disk, the server sometimes gives no better code than UnknownError.
-    if code == 8 and "No space left" in _reason(error):  # noqa: PLR2004
-        return _FULL
-    return _MEANING.get(code or 0, "")

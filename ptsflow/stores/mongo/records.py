@@ -124,6 +124,11 @@ def saved_fields(record: ContainerRecord) -> Raw:
     return fields
 
 
+def task_id(container: ObjectId, name: str) -> Raw:
+    """Return the `_id` of a task that is inserted under that name."""
+    return {"c": container, "n": name}
+
+
 def new_task(container: ObjectId, task: TaskRecord, fence: int | None) -> Raw:
     """Return the document of a new task, written under `fence`."""
     fields: Raw = dict(zip(_TASK_FIELDS, astuple(task), strict=True))

@@ -14,7 +14,7 @@ from operator import attrgetter
 from bson import ObjectId
 from bson.datetime_ms import DatetimeMS
 from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, ConnectionFailure
 
 from ptsflow.core.model import (
     PAYLOADS,
@@ -29,7 +29,6 @@ from ptsflow.errors import StoreDamaged
 from ptsflow.stores.mongo.batch import Batch
 from ptsflow.stores.mongo.changes import (
     Committer,
-    Request,
     Stored,
     held_after_release,
     names_of,
@@ -41,8 +40,10 @@ from ptsflow.stores.mongo.records import (
     ledger_entries,
     references,
     tally_of,
+    task_id,
     task_record,
 )
+from ptsflow.stores.mongo.requests import Request
 from ptsflow.stores.rules import ledger_of
 
 _DUPLICATE = 11000
@@ -58,6 +59,8 @@ class MongoTasks:
         self._link = link
         self._tasks = link.collection(TaskDocument.collection_name())
         self._payloads = link.collection(PayloadDocument.collection_name())
+        # The containers with a task that was renamed, or inserted by an earlier version.
+        self._by_name: set[ObjectId] = set()
 
     def ensure_indexes(self) -> None:
         """Make the missing indexes."""
@@ -103,6 +106,8 @@ class MongoTasks:
     ) -> dict[str, Stored]:
         """Return the stored tasks that changes concern, by name."""
         raws = self._find_named(container, names_of(changes), _WITHOUT_PAYLOADS)
+        if any(raw["_id"] != task_id(container, raw["name"]) for raw in raws):
+            self._by_name.add(container)
         return {
             raw["name"]: Stored(task_record(raw), raw.get("write"), raw.get("held"))
             for raw in raws
@@ -189,6 +194,7 @@ class MongoTasks:
         bound: float | None,
         *,
         strict: bool,
+        by_id: bool = True,
     ) -> bool:
         """Make the changes in order; return False if not all of them matched.
 
@@ -199,11 +205,16 @@ class MongoTasks:
             bound: The highest `held` of a task that may be written: the container's
                 fence, or `held_after_release` of it.
             strict: Whether `held` must equal `bound` in all tasks.
+            by_id: Whether tasks may be found by the `_id` that their name gives them, and
+                inserted under it.
         """
         held = bound if strict else {"$not": {"$gt": bound}}
-        batch = Batch()
+        by_id = by_id and container not in self._by_name
+        batch = Batch(by_id=by_id)
         for change in changes:
             batch.add(container, change, committer, held)
+        if strict and (swaps := batch.swaps()):
+            return self._swapped(swaps, batch)
         if not batch.watched:
             return self._sent(batch.requests(self._link.at_once))
         before = self._references(container, batch.watched)
@@ -293,6 +304,15 @@ class MongoTasks:
         """Delete a container's tasks and payloads."""
         for collection in (self._tasks, self._payloads):
             self._link.delete_all(collection, {"container": container})
+
+    def _swapped(self, swaps: Sequence[Raw], batch: Batch) -> bool:
+        """Send a few strict swaps; return False if not all of them matched."""
+        with self._link.call():
+            try:
+                return self._link.update(self._tasks, swaps) == len(swaps)
+            except ConnectionFailure:
+                # An election: pymongo finds the new primary, and sends these once more.
+                return self._sent(batch.requests(self._link.at_once))
 
     def _sent(self, requests: Sequence[tuple[Request, int]]) -> bool:
         """Send the requests in order; return False at the first that does not match."""

@@ -7,11 +7,12 @@ from bson import ObjectId
 from msgspec.structs import replace
 from pymongo.database import Database
 
+from ptsflow.core.model import PAYLOADS
 from ptsflow.errors import Conflict, StoreDamaged, StoreError
 from ptsflow.stores.mongo.documents import INLINE_LIMIT
 from ptsflow.stores.mongo.store import MongoStore
 from tests.stores.making import drop, filled, held, new, one, swap
-from tests.support.databases import Raw
+from tests.support.databases import Raw, new_database_url, raw_database
 
 pytestmark = pytest.mark.mongod
 
@@ -130,3 +131,20 @@ def test_parameters_over_what_a_document_holds_are_refused(store: MongoStore) ->
         f"MongoDB at {place} keeps documents of up to 16 MiB, found a larger one; "
         f"store less in one container's parameters and plan"
     )
+
+
+def test_a_commit_larger_than_a_message_to_the_server_is_made(
+    mongod_url: str,
+) -> None:
+    url = new_database_url(mongod_url)
+    with raw_database(url):
+        store = MongoStore(url)
+        uid = filled(store, *map(str, range(17)))
+        held(store, uid)
+        text = f'"{"x" * (INLINE_LIMIT - 2)}"'
+        payloads = dict.fromkeys(PAYLOADS, text)
+        tasks = store.tasks(uid)
+        store.commit(uid, [swap(task, fence=1, **payloads) for task in tasks], fence=1)
+
+        assert one(store, uid, "16", payloads=True).result == text
+        store.close()

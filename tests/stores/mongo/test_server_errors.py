@@ -53,7 +53,9 @@ def test_an_error_of_the_server_says_whether_to_try_again(
     uid = filled(store, "one")
     held(store, uid)
     batch = [swap(one(store, uid, "one"), fence=1)]
-    with mongod.fail("update", errorCode=code), pytest.raises(StoreError) as caught:
+    # After an election the same is sent once more.
+    failing = mongod.fail("update", times=2, errorCode=code)
+    with failing, pytest.raises(StoreError) as caught:
         store.commit(uid, batch, fence=1)
 
     assert type(caught.value) is kind

@@ -164,15 +164,21 @@ def test_only_what_changed_is_written_and_progress(url: str) -> None:
         store.close()
 
     (update,) = ear.commands[-1]["updates"]
-    assert update["u"] == {
-        "$set": {
-            "version": 2,
-            "fence": 1,
-            "attempt": 1,
-            "percentage_complete": 0.0,
-            "status_text": "",
-        }
-    }
+    (stage,) = update["u"]
+    _, changed, as_it_was = stage["$replaceWith"]["$cond"]
+    assert as_it_was == "$$ROOT"
+    assert changed["$mergeObjects"] == [
+        "$$ROOT",
+        {
+            "$literal": {
+                "version": 2,
+                "fence": 1,
+                "attempt": 1,
+                "percentage_complete": 0.0,
+                "status_text": "",
+            }
+        },
+    ]
 
 
 def test_ten_thousand_tasks_are_written_and_read_in_few_round_trips(url: str) -> None:

@@ -9,12 +9,8 @@ from pymongo import UpdateOne
 
 from ptsflow.core.model import ContainerRecord, Status, Stop, Tally
 from ptsflow.errors import ContainerNotFound, LeaseLost
-from ptsflow.stores.mongo.changes import (
-    Committer,
-    held_after_release,
-    requests_of,
-    write_of,
-)
+from ptsflow.stores.mongo.changes import Committer, held_after_release
+from ptsflow.stores.mongo.requests import requests_of, write_of
 from ptsflow.stores.mongo.store import MongoStore
 from tests.stores.making import Ticker, attempt, ended, names, new, one, swap
 from tests.unit.stores_mongo.conftest import Collections
