@@ -98,7 +98,12 @@ class ContainerDocument(StoreDocument):
 
 
 class TaskDocument(StoreDocument):
-    """A task of a container."""
+    """A task of a container.
+
+    Its `_id` holds the container and the name under which it was inserted; see `task_id`.
+    A task that an earlier version inserted has an id of the driver's. Only `name` is
+    unique: a renamed task keeps its `_id`, and its old name may be used again.
+    """
 
     meta: ClassVar[Raw] = {
         "collection": "ptsflow_tasks",

@@ -14,7 +14,6 @@ from operator import attrgetter
 from bson import ObjectId
 from bson.datetime_ms import DatetimeMS
 from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError, ConnectionFailure
 
 from ptsflow.core.model import (
     PAYLOADS,
@@ -44,9 +43,8 @@ from ptsflow.stores.mongo.records import (
     task_record,
 )
 from ptsflow.stores.mongo.requests import Request
+from ptsflow.stores.mongo.sending import Sender
 from ptsflow.stores.rules import ledger_of
-
-_DUPLICATE = 11000
 
 _WITHOUT_LEDGER = {"ledger": False}
 _WITHOUT_PAYLOADS = dict.fromkeys(PAYLOADS, False) | _WITHOUT_LEDGER
@@ -59,6 +57,7 @@ class MongoTasks:
         self._link = link
         self._tasks = link.collection(TaskDocument.collection_name())
         self._payloads = link.collection(PayloadDocument.collection_name())
+        self._sender = Sender(link, self._tasks)
         # The containers with a task that was renamed, or inserted by an earlier version.
         self._by_name: set[ObjectId] = set()
 
@@ -214,14 +213,14 @@ class MongoTasks:
         for change in changes:
             batch.add(container, change, committer, held)
         if strict and (swaps := batch.swaps()):
-            return self._swapped(swaps, batch)
+            return self._sender.swap(swaps, lambda: batch.requests(self._link.at_once))
         if not batch.watched:
-            return self._sent(batch.requests(self._link.at_once))
+            return self._sender.send(batch.requests(self._link.at_once))
         before = self._references(container, batch.watched)
         for payload in batch.payloads:
             with self._link.call():
                 self._payloads.insert_one(payload)
-        complete = self._sent(batch.requests(self._link.at_once))
+        complete = self._sender.send(batch.requests(self._link.at_once))
         made = {payload["_id"] for payload in batch.payloads}
         unused = (before | made) - self._references(container, batch.watched)
         with self._link.call():
@@ -249,7 +248,7 @@ class MongoTasks:
                 },
             )
             requests.append((update, 1))
-        return self._sent(requests)
+        return self._sender.send(requests)
 
     def stamp(self, container: ObjectId, fence: int) -> Iterator[None]:
         """Stamp the fence into all open tasks, so that older fences are refused.
@@ -305,30 +304,6 @@ class MongoTasks:
         for collection in (self._tasks, self._payloads):
             self._link.delete_all(collection, {"container": container})
 
-    def _swapped(self, swaps: Sequence[Raw], batch: Batch) -> bool:
-        """Send a few strict swaps; return False if not all of them matched."""
-        with self._link.call():
-            try:
-                return self._link.update(self._tasks, swaps) == len(swaps)
-            except ConnectionFailure:
-                # An election: pymongo finds the new primary, and sends these once more.
-                return self._sent(batch.requests(self._link.at_once))
-
-    def _sent(self, requests: Sequence[tuple[Request, int]]) -> bool:
-        """Send the requests in order; return False at the first that does not match."""
-        for part in _parts(requests, self._link.at_once):
-            with self._link.call():
-                try:
-                    result = self._tasks.bulk_write([request for request, _ in part])
-                except BulkWriteError as error:
-                    if _is_name_taken(error):
-                        return False
-                    raise
-            done = result.matched_count + result.inserted_count + result.deleted_count
-            if done < sum(size for _, size in part):
-                return False
-        return True
-
     def _references(self, container: ObjectId, names: Iterable[str]) -> set[ObjectId]:
         """Return the ids of the large payloads of these tasks."""
         are_large = [{name: {"$type": "objectId"}} for name in PAYLOADS]
@@ -337,31 +312,11 @@ class MongoTasks:
         return {ref for raw in raws for _, ref in references(raw)}
 
 
-def _parts(
-    requests: Sequence[tuple[Request, int]], at_once: int
-) -> Iterator[Sequence[tuple[Request, int]]]:
-    """Yield the requests in parts of at most `at_once` tasks."""
-    first, size = 0, 0
-    for place, (_, tasks) in enumerate(requests):
-        if size + tasks > at_once:
-            yield requests[first:place]
-            first, size = place, 0
-        size += tasks
-    if size:
-        yield requests[first:]
-
-
 def _between(after: int | None, till: int | None) -> Raw:
     """Return the condition for positions that are > `after` and ≤ `till`."""
     bounds = {"$gt": after, "$lte": till}
     given = {name: bound for name, bound in bounds.items() if bound is not None}
     return {"position": given} if given else {}
-
-
-def _is_name_taken(error: BulkWriteError) -> bool:
-    details = error.details or {}
-    codes = {problem["code"] for problem in details.get("writeErrors", ())}
-    return codes == {_DUPLICATE} and not details.get("writeConcernErrors")
 
 
 #: How many times tasks are read again that change before their payloads are read.

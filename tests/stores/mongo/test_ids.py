@@ -129,6 +129,16 @@ def test_a_renamed_task_is_swapped_and_not_the_one_that_had_its_name(
     assert _statuses(database) == {"b": "running", "c": "pending"}
 
 
+def test_a_runner_that_renames_a_task_to_a_name_that_is_taken_is_refused(
+    store: MongoStore,
+) -> None:
+    uid = filled(store, "a", "b")
+    held(store, uid)
+
+    with pytest.raises(Conflict, match="'b' is taken"):
+        store.commit(uid, [swap(one(store, uid, "a"), fence=1, name="b")], fence=1)
+
+
 @pytest.mark.parametrize("fence", [None, 1])
 def test_a_name_that_was_given_away_can_be_used_again(
     store: MongoStore, database: Database[Raw], fence: int | None
