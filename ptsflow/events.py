@@ -12,6 +12,7 @@ listeners too.
 | `TaskChanged` | a change of a task is stored | `before`, `after` |
 | `Progressed` | running tasks got further | `progress` |
 | `Notice` | a person should know something | `text` |
+| `Stopping` | a notice: nothing more starts, and what runs may end | `text` |
 | `RunEnded` | the run is over, however it ended | `container`, `how`, `error` |
 
 Events are immutable, and every listener gets the same ones in the same order. The store
@@ -51,6 +52,7 @@ __all__ = [
     "RunEnding",
     "RunStarted",
     "Status",
+    "Stopping",
     "TaskChanged",
     "TaskRecord",
 ]
@@ -131,6 +133,10 @@ class Notice(Event, frozen=True, kw_only=True):
 
     #: One line.
     text: str
+
+
+class Stopping(Notice, frozen=True, kw_only=True):
+    """The run is being stopped: nothing more starts, and what runs may end."""
 
 
 class RunEnding(StrEnum):

@@ -112,11 +112,8 @@ def _next(common: Common, record: ContainerRecord, tasks: list[TaskRecord]) -> N
 
 def _page(record: ContainerRecord, tasks: list[TaskRecord], now: int) -> list[Line]:
     status = counts.status_of(record, counts.tallies_of(tasks))
-    seen_tasks = tasks
-    if tables.is_orphan(record, status, now):
-        seen_tasks = [tables.orphan(task) for task in tasks]
     return layout.page(
-        board_of(record, seen_tasks, now),
+        board_of(record, tables.seen_tasks(record, tasks, now), now),
         now,
         width=width_of(streams.data()),
         eta_ms=as_json.stored_eta_ms(record, tasks, now),
@@ -219,7 +216,8 @@ def show(common: Common, name: str, task: str | None) -> None:
             lines = tables.details(record, counts.tallies_of(tasks), now)
             if record.plan:
                 lines += [[], *tree("plan", record.plan)]
-            show_lines([*lines, [], *tables.tasks(tasks, now)])
+            seen_tasks = tables.seen_tasks(record, tasks, now)
+            show_lines([*lines, [], *tables.tasks(seen_tasks, now)])
 
 
 def _show_task(
@@ -240,7 +238,7 @@ def _show_task(
         attempts = [as_json.attempt(attempt) for attempt in made]
         show_json(head | as_json.task(found[0]) | {"attempts": attempts})
         return
-    lines = tables.fields(found[0])
+    lines = tables.fields(tables.seen_tasks(record, found, store.now())[0])
     if made:
         lines += [[], *tables.attempts(made)]
     show_lines(lines, whole=True)

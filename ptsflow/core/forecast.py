@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from ptsflow.core import counts
 from ptsflow.core.model import (
+    Cause,
     ContainerRecord,
     Status,
     TaskRecord,
@@ -28,10 +29,18 @@ class Forecast(Struct, frozen=True):
 
 
 def forecast(
-    plan: Plan, stored: Sequence[TaskRecord], resumption: Resumption
+    plan: Plan,
+    stored: Sequence[TaskRecord],
+    resumption: Resumption,
+    again: Collection[str] = (),
 ) -> list[Forecast]:
-    """Say for each task what a run would do with it, and why."""
+    """Say for each task what a run would do with it, and why.
+
+    `again` are the steps that a person wants run again.
+    """
     before = {task.name: task for task in stored}
+    stale = changed(plan.summary(), stored).keys() & set(again)
+    asked = dict.fromkeys(again, _ASKED) | dict.fromkeys(stale, _CHANGED)
     finish = finisher(resumption.tasks.values())
     tasks: dict[str, list[TaskRecord]] = {step.name: [] for step in plan.steps}
     for task in resumption.tasks.values():
@@ -43,7 +52,8 @@ def forecast(
     for step in plan.steps:
         ending = None if step.always else finish
         lines += [
-            known.get(task.name) or _forecast(step, before.get(task.name), task, ending)
+            known.get(task.name)
+            or _forecast(step, before.get(task.name), task, ending, asked)
             for task in tasks[step.name]
         ]
         if not tasks[step.name]:
@@ -82,6 +92,7 @@ def _forecast(
     before: TaskRecord | None,
     task: TaskRecord,
     finish: TaskRecord | None,
+    asked: Mapping[str, str],
 ) -> Forecast:
     if task.is_complete:
         return Forecast(task.name, "skip", f"{task.status}: {_kept(task)}")
@@ -93,15 +104,31 @@ def _forecast(
         why = f"put off before: {before.status_text or '-'}"
         why = f"failed before: {before.error}" if before.error else why
         return Forecast(task.name, "retry", why)
-    reasons = {
-        Status.RUNNING: "it was running when the runner died",
-        Status.PENDING: before.error or "it was interrupted",
-    }
-    other = "it always runs" if step.always else _AGAIN
-    return Forecast(task.name, "run", reasons.get(before.status, other))
+    return Forecast(task.name, "run", _why_again(step, before, asked))
 
 
-_AGAIN = "run again, as asked for or as its version changed"
+def _why_again(step: PlanStep, before: TaskRecord, asked: Mapping[str, str]) -> str:
+    """Say why a task that was begun before runs, though it did not fail."""
+    if before.status is Status.RUNNING:
+        return "it was running when the runner was killed"
+    if before.status is Status.PENDING:
+        # A reset leaves no trace but the count of invocations, a retry leaves the error.
+        if before.task_ended_at is not None:
+            return before.error or "it was stopped"
+        return f"failed before: {before.error}" if before.error else "it was reset"
+    if step.always:
+        return "it always runs"
+    if step.name in asked:
+        return asked[step.name]
+    if before.status is Status.SKIPPED and before.cause is not Cause.BODY:
+        return f"it was skipped before: {before.status_text or '-'}"
+    if before.code_version != step.version:
+        return "its version= changed"
+    return "a step before it runs again"
+
+
+_ASKED = "run again, as asked for"
+_CHANGED = "its code changed since it ran"
 
 
 #: Of a finished task that is not made again.
@@ -137,7 +164,7 @@ def foresee(
         only: the steps to run alone, if not all.
     """
     resumption = resume(plan, container, stored, now=now, again=again)
-    foreseen = forecast(plan, stored, resumption)
+    foreseen = forecast(plan, stored, resumption, list(again))
     if only is None:
         return foreseen
     stuck = blocked(plan, resumption, only)

@@ -157,7 +157,7 @@ def interrupt(task: TaskRecord, *, now: int) -> TaskRecord:
         Status.PENDING,
         now,
         **_uncounted(task),
-        status_text="interrupted",
+        status_text="stopped",
     )
 
 

@@ -24,6 +24,8 @@ FAILED_SHOWN = 5
 _NAME = 40
 #: The least width of a terminal in which bars are drawn.
 _WIDE = 90
+#: The longest and the shortest bar of the whole run, in columns.
+_LONGEST_BAR, _SHORTEST_BAR = 40, 10
 #: How many columns items are indented below their step.
 _DEEPER = 4
 
@@ -107,15 +109,19 @@ def called_as(container: ContainerRecord) -> str:
 
 def _total(board: Board, now: int, width: int) -> Line:
     percentage = fmt.nearly(board.percentage, is_complete=board.is_complete)
-    line = [Piece(" total  ", "name")]
-    if width >= _WIDE:
-        line += [*fmt.bar(percentage, 40), Piece(" ")]
-    line.append(Piece(f"{fmt.percent(percentage):>4}"))
+    line = [Piece(f"{fmt.percent(percentage):>4}")]
     line.append(Piece(f"   elapsed {fmt.duration(now - board.started_at)}", "dim"))
     eta = board.eta_ms(now)
     if eta is not None:
         line.append(Piece(f"   ETA {fmt.duration(eta)}"))
-    return [*line, Piece("   Ctrl-C stops gently", "dim")]
+    does = (
+        "stopping; Ctrl-C stops at once" if board.is_stopping else "Ctrl-C stops gently"
+    )
+    line.append(Piece(f"   {does}", "dim"))
+    name = Piece(" total  ", "name")
+    room = width - fmt.cells(name.text) - fmt.cells(fmt.text_of(line)) - 1
+    bar = [*fmt.bar(percentage, min(room, _LONGEST_BAR)), Piece(" ")]
+    return [name, *(bar if room >= _SHORTEST_BAR else []), *line]
 
 
 # -- steps ------------------------------------------------------------------

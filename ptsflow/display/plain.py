@@ -86,7 +86,7 @@ class PlainLines:
             case Notice(text=text) if not self._quiet:
                 return [("ptsflow", fmt.clean(text))]
             case RunStarted(container=container, tasks=tasks) if not self._quiet:
-                done = sum(task.is_complete for task in tasks)
+                done = sum(task.status is Status.DONE for task in tasks)
                 earlier = (
                     f", {fmt.many(done, 'task', 'tasks')} done earlier" if done else ""
                 )

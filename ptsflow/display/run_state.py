@@ -29,6 +29,7 @@ from ptsflow.events import (
     RunEnded,
     RunEnding,
     RunStarted,
+    Stopping,
     TaskChanged,
 )
 
@@ -121,6 +122,9 @@ class Board:
         self.started_at = 0
         self.ended_at: int | None = None
         self.ending: RunEnding | None = None
+        #: The error or signal that ended the run; "" if none did.
+        self.ended_by = ""
+        self.is_stopping = False
         #: Steps that were complete when the run began.
         self.done_earlier = 0
         #: The steps of a complete container whose code changed since they ran.
@@ -150,6 +154,9 @@ class Board:
                     self.container = event.container
                     self.ended_at = event.at
                     self.ending = event.how
+                    self.ended_by = event.error
+                case Stopping():
+                    self.is_stopping = True
                 case _:
                     pass
 
@@ -221,8 +228,7 @@ class Board:
         self._seen.clear()
         for task in tasks:
             self._place(task)
-        settled = [step for step in self.steps.values() if step.is_settled]
-        self.done_earlier = sum(step.status is not Status.FAILED for step in settled)
+        self.done_earlier = sum(s.status is Status.DONE for s in self.steps.values())
         if container.status is Status.DONE:
             self.changed = list(changed(container.plan, tasks))
         self.starts = self.retries = self.failed_count = 0

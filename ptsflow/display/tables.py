@@ -25,8 +25,8 @@ from ptsflow.display.format import SYMBOLS, Line, Piece
 from ptsflow.display.run_state import Board
 from ptsflow.events import RunEnding
 
-#: How a run ends by an error; None is for a run that has not told of its end.
-_BY_ERROR = (None, RunEnding.LEASE_LOST, RunEnding.STORE)
+_STOPPED = (RunEnding.STOPPED, RunEnding.TIMEOUT)
+_STOPPED_BY = {"SIGINT": "stopped", "its timeout": "stopped by --timeout"}
 #: The most items with one forecast that are named; further ones are counted.
 SHOWN = 20
 
@@ -83,7 +83,12 @@ def _verdict(board: Board, container: ContainerRecord) -> str:
         return f"finished early ({fmt.clean(container.finish_reason)})"
     if container.status in (Status.DONE, Status.FAILED):
         return str(container.status)
-    return "ended" if board.ending in _BY_ERROR else "stopped"
+    if board.ending is RunEnding.DONE:
+        return "done as asked, the rest is left,"
+    if board.ending in _STOPPED:
+        by = board.ended_by.removeprefix("stopped by ")
+        return _STOPPED_BY.get(by, f"stopped by {by}")
+    return "ended"
 
 
 def _failures(board: Board, why: Callable[[TaskRecord], str] | None) -> list[Line]:
@@ -128,7 +133,6 @@ def _container(
     record: ContainerRecord, tallies: Sequence[Tally], now: int
 ) -> list[Piece]:
     by_status = counts.count_by_status(tallies)
-    complete = sum(n for status, n in by_status.items() if status.is_complete)
     status = counts.status_of(record, tallies)
     begun = record.started_at
     end = now if record.is_leased(now) else record.ended_at
@@ -137,7 +141,7 @@ def _container(
         Piece(fmt.clean(record.workflow or "-")),
         stands(record, status, now),
         Piece(_percent(record, tallies)),
-        Piece(f"{complete}/{sum(by_status.values())}"),
+        Piece(f"{by_status[Status.DONE]}/{sum(by_status.values())}"),
         Piece(fmt.date_time(begun or record.created_at)),
         Piece("" if begun is None or end is None else fmt.duration(end - begun)),
         Piece(_remark(record, by_status, status, now), "dim"),
@@ -145,9 +149,11 @@ def _container(
 
 
 def stands(record: ContainerRecord, status: Status, now: int) -> Piece:
-    """Return the status to show; `interrupted` if its runner has died."""
+    """Return the status to show; `killed` if its runner has died, `stopped` if it was."""
     if is_orphan(record, status, now):
-        return Piece(f"{SYMBOLS[Status.PENDING]} interrupted", Status.WAITING)
+        return Piece(f"{SYMBOLS[Status.PENDING]} killed", Status.WAITING)
+    if is_stopped(record, status):
+        return Piece(f"{SYMBOLS[Status.PENDING]} stopped", Status.WAITING)
     return Piece(f"{SYMBOLS[status]} {status}", status)
 
 
@@ -157,11 +163,24 @@ def is_orphan(record: ContainerRecord, status: Status, now: int) -> bool:
     return runs and not record.is_leased(now)
 
 
-def orphan(task: TaskRecord) -> TaskRecord:
-    """Return a task as it is shown when its runner has died."""
+def is_stopped(record: ContainerRecord, status: Status) -> bool:
+    """Whether a person or a timeout stopped the last run of the container."""
+    return status is Status.PENDING and record.ended_at is not None
+
+
+def seen_tasks(
+    record: ContainerRecord, tasks: Sequence[TaskRecord], now: int
+) -> Sequence[TaskRecord]:
+    """Return tasks as they are shown: nothing runs if the runner has died."""
+    if record.workflow is None or record.is_leased(now):
+        return tasks
+    return [_orphan(task) for task in tasks]
+
+
+def _orphan(task: TaskRecord) -> TaskRecord:
     if task.status is not Status.RUNNING:
         return task
-    text = "was running when its runner died"
+    text = "was running when the runner was killed"
     return replace(task, status=Status.PENDING, status_text=text)
 
 
@@ -178,7 +197,8 @@ def _remark(
         return run_by(record)
     if is_orphan(record, status, now):
         return "its runner is gone; run it again"
-    return f"{by_status[Status.FAILED]} failed" if by_status[Status.FAILED] else ""
+    beside = (Status.FAILED, Status.SKIPPED)
+    return " · ".join(f"{by_status[s]} {s}" for s in beside if by_status[s])
 
 
 def holder(record: ContainerRecord) -> str:
@@ -251,7 +271,7 @@ def attempts(made: Iterable[Attempt]) -> list[Line]:
     rows += [
         [
             Piece(str(attempt.number)),
-            Piece(attempt.ending, _ENDINGS[attempt.ending]),
+            Piece(_ENDED.get(attempt.ending, attempt.ending), _ENDINGS[attempt.ending]),
             Piece(fmt.date_time(attempt.began_at)),
             Piece(_took(attempt)),
             Piece(fmt.clean(attempt.ran_by)),
@@ -274,6 +294,8 @@ def _took(attempt: Attempt) -> str:
     return at_most + fmt.duration(attempt.ended_at - attempt.began_at)
 
 
+#: How a run's end is called that ended an attempt.
+_ENDED = {Ending.CRASHED: "killed", Ending.INTERRUPTED: "stopped"}
 _ENDINGS = {
     Ending.DONE: "done",
     Ending.FAILED: "failed",

@@ -19,6 +19,7 @@ from ptsflow.runner.body_threads import BodyThreads
 from ptsflow.runner.late import LateAttempts
 from ptsflow.runner.loop import Loop
 from ptsflow.runner.mailbox import LeaseEnded
+from ptsflow.runner.report import Halt
 
 #: The longest sleep of the driver, in seconds.
 _LONGEST_SLEEP = 1.0
@@ -49,12 +50,14 @@ class Driver:
         self._lost: str | StoreError | None = None
         #: The signals that came; the first one stops gently, the second one at once.
         self._signals: list[int] = []
+        #: What stopped the run, if no signal did.
+        self._by = ""
         #: When progress was last written and shown, in seconds since boot.
         self._written_at = 0.0
         self._shown_at = 0.0
 
-    def run(self) -> int | None:
-        """Drive the loop until it is over; return the signal that ended it, if any.
+    def run(self) -> Halt | None:
+        """Drive the loop until it is over; return what stopped it, if anything did.
 
         Raises:
             LeaseLost: the lease ended, or another runner took it.
@@ -82,7 +85,7 @@ class Driver:
             raise loop.failure
         if self._threads.refusal is not None:
             raise self._threads.refusal
-        return self._signals[0] if self._signals else None
+        return Halt(self._signals[0], self._by) if self._signals else None
 
     def when_idle(self, act: Callable[[], None]) -> None:
         """Call `act` when no body is in a thread, unless the process ends before."""
@@ -112,6 +115,7 @@ class Driver:
         elif isinstance(news, LeaseEnded):
             self._lost = self._lost or news.why
         if since_boot() >= self._stop_at:
+            self._by = self._by or ("" if self._signals else "its timeout")
             self._signals.append(signal.SIGALRM)
             self._stop_at = since_boot() + _GRACE
         # The heartbeat may itself be waiting for the store's answer now.
@@ -126,6 +130,7 @@ class Driver:
         """Do what `ptsflow cancel` asks for, as if by SIGTERM."""
         wanted = 1 if how is Stop.GENTLY else 2
         missing = max(0, wanted - len(self._signals))
+        self._by = self._by or ("" if self._signals else "cancel")
         self._signals += [signal.SIGTERM] * missing
 
     # -- obey ---------------------------------------------------------------------------
@@ -164,7 +169,7 @@ class Driver:
             return
         if self._signals and not loop.is_stopping():
             loop.stop()
-            loop.bus.notice(self._stopping())
+            loop.bus.stopping(self._stopping())
         self._late.tell()
         if self._mailbox.progress:
             self._pass_on_progress()

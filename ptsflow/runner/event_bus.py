@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ptsflow.core.attempt_ledger import ended_by
 from ptsflow.core.model import Change, ContainerRecord
 from ptsflow.errors import one_line
-from ptsflow.events import AttemptEnded, Event, Listener, Notice, TaskChanged
+from ptsflow.events import AttemptEnded, Event, Listener, Notice, Stopping, TaskChanged
 from ptsflow.host.clock import Clock, system_clock
 
 
@@ -48,6 +48,11 @@ class Bus:
         """Tell a person something, in one line."""
         if self:
             self.emit(Notice(at=self._clock(), text=text))
+
+    def stopping(self, text: str) -> None:
+        """Tell that nothing more starts, in one line."""
+        if self:
+            self.emit(Stopping(at=self._clock(), text=text))
 
     def _drop(self, raised: list[tuple[Listener, Exception]], at: int) -> None:
         notices = []

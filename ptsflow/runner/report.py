@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from msgspec import Struct
+
 from ptsflow import codec
 from ptsflow.client.task import Task, task_of
 from ptsflow.core.model import ContainerRecord, TaskRecord
@@ -85,15 +87,30 @@ class Report:
         return codec.decode(text, Any if step is None else step.returns)
 
 
+class Halt(Struct, frozen=True):
+    """What stopped a run."""
+
+    #: The signal that did, or as if by which it was stopped.
+    number: int
+    #: "cancel" or "its timeout"; "" for a signal.
+    by: str = ""
+
+    def __str__(self) -> str:
+        import signal  # noqa: PLC0415 - 1 ms, only for a run that was stopped
+
+        return f"stopped by {self.by or signal.Signals(self.number).name}"
+
+
 class Stopped(BaseException):
     """A signal ended the run. The state is recorded, and the next run continues.
 
     Not an `Exception`, as KeyboardInterrupt is none.
     """
 
-    def __init__(self, number: int, report: Report) -> None:
-        super().__init__(number)
-        self.number = number
+    def __init__(self, halt: Halt, report: Report) -> None:
+        super().__init__(halt.number)
+        self.halt = halt
+        self.number = halt.number
         self.report = report
 
     def for_caller(self) -> KeyboardInterrupt | SystemExit:

@@ -29,7 +29,7 @@ from ptsflow.runner.loop import Loop
 from ptsflow.runner.mailbox import Mailbox
 from ptsflow.runner.planned_run import PlannedRun
 from ptsflow.runner.prepare import prepare
-from ptsflow.runner.report import Report, Stopped
+from ptsflow.runner.report import Halt, Report, Stopped
 from ptsflow.stores.base import Store
 from ptsflow.workflow.workflow import hiding
 
@@ -110,7 +110,7 @@ def _container_of(
     return planned.find_or_make(store, notice)
 
 
-def _drive(driver: Driver, loop: Loop) -> int | None:
+def _drive(driver: Driver, loop: Loop) -> Halt | None:
     """Run the loop; until its bodies have ended, no run of this host begins them again."""
     mark = lease.mark(loop.store, loop.container)
     try:
@@ -173,12 +173,12 @@ class HeldRun:
         )
         return self._loop
 
-    def conclude(self, loop: Loop, ended: int | None, reopen: Reopen) -> Report:
+    def conclude(self, loop: Loop, halt: Halt | None, reopen: Reopen) -> Report:
         """Record how the container stands, give the lease back, and report.
 
         Args:
             loop: the loop, which is over.
-            ended: the signal that ended it, if one did.
+            halt: what stopped it, if anything did.
             reopen: opens the store for the report.
 
         Raises:
@@ -191,14 +191,16 @@ class HeldRun:
         is_complete = schedule.succeeded()
         if is_complete:
             status = Status.DONE
-        elif ended is not None or not schedule.failed_steps():
+        elif halt is not None or not schedule.failed_steps():
             status = Status.PENDING
         else:
             status = Status.FAILED
         record = loop.container
         # A complete container in which nothing was to be done keeps its times.
         if not (is_complete and record.status is Status.DONE):
-            record = replace(record, status=status, ended_at=loop.clock())
+            is_over = status is not Status.PENDING or halt is not None
+            ended_at = loop.clock() if is_over else None
+            record = replace(record, status=status, ended_at=ended_at)
         if not loop.work.patiently(lambda: self._give_back(record)):
             raise LeaseLost(
                 f"container {record.name!r}: another runner took it over at the end; "
@@ -218,8 +220,8 @@ class HeldRun:
             done_items=schedule.done_items,
             opened=reopen,
         )
-        if ended is not None and not is_complete:
-            raise Stopped(ended, report)
+        if halt is not None and not is_complete:
+            raise Stopped(halt, report)
         return report
 
     def _outdated(self, loop: Loop) -> str:
@@ -276,10 +278,10 @@ class HeldRun:
 def _ending_by(error: BaseException) -> tuple[RunEnding, str]:
     """Return how a run ended that an error or a signal ended, and the error in one line."""
     match error:
-        case Stopped(number=signal.SIGALRM):
-            return RunEnding.TIMEOUT, "stopped by its timeout"
-        case Stopped(number=number):
-            return RunEnding.STOPPED, f"stopped by {signal.Signals(number).name}"
+        case Stopped(number=signal.SIGALRM, halt=halt):
+            return RunEnding.TIMEOUT, str(halt)
+        case Stopped(halt=halt):
+            return RunEnding.STOPPED, str(halt)
         case KeyboardInterrupt() | SystemExit():
             return RunEnding.STOPPED, f"stopped by {type(error).__name__}"
         case LeaseLost():

@@ -56,6 +56,7 @@ def test_a_runner_that_is_asked_to_stop_now_does_not_wait(stored: Place) -> None
     _, said = runner.communicate(timeout=60)
     took = time.monotonic() - asked
     tasks = {task["name"]: task for task in stored.json("status")["tasks"]}
+    stands = stored.call("status").stdout
     (stored.folder / "pid").with_suffix(".done").touch()
     again = stored.call(*begun(stored, gentle=False))
 
@@ -66,6 +67,8 @@ def test_a_runner_that_is_asked_to_stop_now_does_not_wait(stored: Place) -> None
     assert took < SOON
     assert runner.returncode == 143
     assert "stopping: waiting for 1 running; once more stops at once" in said
+    assert "· slow  stopped by cancel in" in said
+    assert "· stopped" in stands.splitlines()[0]
     assert (tasks["work"]["status"], tasks["quick"]["status"]) == ("pending", "done")
     assert again.returncode == 0
 

@@ -37,6 +37,7 @@ def test_a_run_that_took_too_long_is_stopped_and_says_how_to_go_on(
     options = ["-j", "2", "--executor", "process", "--timeout", "0.5s"]
     rerun = place.typed("run", target, "-c", "Sleepy", *options)
     assert ended.stderr.splitlines()[-1] == f"next: {rerun}"
+    assert "· Sleepy  stopped by --timeout in" in ended.stderr
     assert re.search(r"waiting for \d running, 10 s at the most\n", ended.stderr)
     assert "once more" not in ended.stderr
     assert place.json("status")["counts"]["running"] == 0

@@ -120,6 +120,7 @@ def test_list_is_a_table_and_as_json_an_object_a_line(place: Place) -> None:
     ]
     assert re.match(r"Steady:count=3  Steady    ✔ done    100%  5/5    20", table[1])
     assert table[2].endswith("1 failed")
+    assert "  1/3  " in table[2]
     assert [found["container"] for found in objects] == [
         "Steady:count=3",
         "the broken one",

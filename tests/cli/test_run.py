@@ -370,8 +370,8 @@ def test_killed_and_run_again_only_what_is_left_runs(place: Place) -> None:
     again = place.call(*words)
 
     assert killed.returncode == -signal.SIGKILL
-    assert "· interrupted   50%" in looked_at.stdout
-    assert "last   was running when its runner died" in looked_at.stdout
+    assert "· killed   50%" in looked_at.stdout
+    assert "last   was running when the runner was killed" in looked_at.stdout
     assert again.returncode == 0
     counts = {t["name"]: t["invoke_count"] for t in place.json("status")["tasks"]}
     assert counts == {"quick": 1, "last": 2}

@@ -67,7 +67,7 @@ def test_a_second_signal_ends_the_run_at_once(
     assert stopped.container.status is Status.PENDING
     assert stopped.container.owner is None
     assert stopped.tasks["patient"].status is Status.PENDING
-    assert stopped.tasks["patient"].status_text == "interrupted"
+    assert stopped.tasks["patient"].status_text == "stopped"
     assert stopped.tasks["patient"].attempt == 0
     run_again(nest, spec)
     assert journals.starts(journals.read(journal)) == {

@@ -704,7 +704,7 @@ def foreseen(
     resumption = resume(plan, held(plan), tasks, now=NOW, again=again)
     return [
         (line.name, line.action, line.reason)
-        for line in forecast(plan, tasks, resumption)
+        for line in forecast(plan, tasks, resumption, list(again))
     ]
 
 
@@ -714,9 +714,6 @@ def test_a_forecast_of_a_new_container() -> None:
         ("b", "run", "for each item of a"),
         ("x", "run", "not run yet"),
     ]
-
-
-AGAIN = "run again, as asked for or as its version changed"
 
 
 @pytest.mark.parametrize(
@@ -736,12 +733,24 @@ AGAIN = "run again, as asked for or as its version changed"
         pytest.param(
             "a pending",
             {"invoke_count": 1},
-            ("run", "it was interrupted"),
-            id="interrupted",
+            ("run", "it was reset"),
+            id="reset",
         ),
         pytest.param(
             "a pending",
-            {"invoke_count": 1, "error": "it crashed"},
+            {"invoke_count": 1, "task_ended_at": NOW},
+            ("run", "it was stopped"),
+            id="stopped",
+        ),
+        pytest.param(
+            "a pending",
+            {"invoke_count": 1, "error": "OSError: away"},
+            ("run", "failed before: OSError: away"),
+            id="given a new budget",
+        ),
+        pytest.param(
+            "a pending",
+            {"invoke_count": 1, "error": "it crashed", "task_ended_at": NOW},
             ("run", "it crashed"),
             id="pending after a crash",
         ),
@@ -760,7 +769,7 @@ AGAIN = "run again, as asked for or as its version changed"
         pytest.param(
             "a running",
             {},
-            ("run", "it was running when the runner died"),
+            ("run", "it was running when the runner was killed"),
             id="running",
         ),
         pytest.param(
@@ -785,8 +794,24 @@ def test_a_forecast_of_steps_to_run_again() -> None:
 
     assert foreseen(CLEAN, tasks, again=["b"]) == [
         ("a", "skip", "done: its result is kept"),
-        ("b", "run", AGAIN),
+        ("b", "run", "run again, as asked for"),
         ("x", "run", "it always runs"),
+    ]
+    assert foreseen(PLAIN, left(PLAIN, "a done, b done"), again=["a"])[:2] == [
+        ("a", "run", "run again, as asked for"),
+        ("b", "run", "a step before it runs again"),
+    ]
+
+
+def test_a_forecast_tells_changed_code_and_a_changed_version_from_each_other() -> None:
+    plan = planned(a=None, b={"version": "2"})
+    a, b = left(plan, "a done, b done")
+    other = plan.by_name["a"].code_hash + "0"
+    tasks = [replace(a, code_hash=other), replace(b, code_version="1")]
+
+    assert foreseen(plan, tasks, again=["a"]) == [
+        ("a", "run", "its code changed since it ran"),
+        ("b", "run", "its version= changed"),
     ]
 
 

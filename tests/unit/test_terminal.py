@@ -21,7 +21,14 @@ from ptsflow.display.layout import frame
 from ptsflow.display.plain import PlainLines, write
 from ptsflow.display.run_state import Board
 from ptsflow.display.streams import Direct, Outlet
-from ptsflow.events import Notice, Progressed, RunEnded, RunEnding, TaskChanged
+from ptsflow.events import (
+    Notice,
+    Progressed,
+    RunEnded,
+    RunEnding,
+    Stopping,
+    TaskChanged,
+)
 from tests.unit.screens import Run, begun, container, started, task
 
 ITEMS = [f"load[{i}]" for i in range(70)]
@@ -113,6 +120,31 @@ def test_what_was_done_earlier_is_said() -> None:
     board(begun([done, task("merge")]))
 
     assert "   resumed: 1 of 3 done earlier   " in shown(board)[0]
+
+
+def test_what_failed_or_was_skipped_earlier_is_not_among_what_was_done() -> None:
+    tasks = [
+        task("fetch", status=Status.DONE, percentage_complete=100.0),
+        task("load[0]", status=Status.FAILED),
+        task("merge", status=Status.SKIPPED),
+    ]
+    board, stream = Board(), io.StringIO()
+    board(begun(tasks))
+    PlainLines(stream)(begun(tasks))
+
+    assert "resumed: 1 of 3 done earlier" in shown(board, width=200)[0]
+    assert "started, 1 task done earlier" in stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 90, 100, 200])
+def test_the_footer_says_what_ctrl_c_does_whatever_the_width(width: int) -> None:
+    board = busy_board()
+    before = shown(board, 10_000, width=width)[-1]
+    board(Stopping(at=10_000, text="stopping: waiting for 4 running"))
+    after = shown(board, 10_000, width=width)[-1]
+
+    assert before.endswith("   Ctrl-C stops gently")
+    assert after.endswith("   stopping; Ctrl-C stops at once")
 
 
 def test_the_percentage_never_goes_down() -> None:

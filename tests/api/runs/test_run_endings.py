@@ -101,7 +101,7 @@ def by_nobody(_: MemoryStore) -> None:
     ("stop", "timeout", "how", "told"),
     [
         (by_signal, None, RunEnding.STOPPED, "stopped by SIGTERM"),
-        (by_cancel, None, RunEnding.STOPPED, "stopped by SIGTERM"),
+        (by_cancel, None, RunEnding.STOPPED, "stopped by cancel"),
         (by_nobody, 0.3, RunEnding.TIMEOUT, "stopped by its timeout"),
     ],
 )

@@ -111,7 +111,7 @@ def test_the_second_signal_stops_at_once_and_does_not_count(
     leave.set()
     report = ptsflow.run(Hanging(), url, name, wait=PATIENCE)
 
-    assert (stopped.status, stopped.status_text) == (Status.PENDING, "interrupted")
+    assert (stopped.status, stopped.status_text) == (Status.PENDING, "stopped")
     assert report.ok
     assert attempts == [1, 1]
     assert report.tasks[0].invoke_count == 2
