@@ -7,6 +7,7 @@ store, in one query for all the bodies that a turn starts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import repeat
 
 from msgspec import UNSET
 
@@ -114,11 +115,11 @@ class Arguments:
             self._joined[source.name] = found
         return found
 
-    def element_hashes(self, step: PlanStep) -> list[int]:
-        """Return what the items of a step are made from that is given elements alone."""
+    def element_hashes(self, step: PlanStep) -> Iterable[int]:
+        """Return what each item is made from; 0 unless it is given its element alone."""
         if step.name not in self.of_elements:
-            return []
-        return [hash_of(repr(each.tree)) for each in self._elements[step.name]]
+            return repeat(0)
+        return (hash_of(repr(each.tree)) for each in self._elements[step.name])
 
     def load(self, names: Sequence[str]) -> None:
         """Read all payloads that the tasks `names` need and that are not in memory."""

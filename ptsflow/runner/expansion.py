@@ -1,8 +1,15 @@
-"""The items of fan-out steps: made when their list is stored, dropped when it lacks them."""
+"""The items of fan-out steps: made when their list is stored, dropped when it lacks them.
+
+Many items are inserted in bites, one in each turn of the loop: no commit holds the store
+for long, and between two of them the run stays ready to stop. The schedule is told the
+items with the last bite, so none of them starts before all are stored. If the runner dies
+between two bites, the next run inserts what is missing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from msgspec.structs import replace
 
@@ -15,6 +22,23 @@ from ptsflow.errors import InvalidValue, LeaseLost, StoredValueError, StoreError
 from ptsflow.executors import attempt
 from ptsflow.runner.arguments import Arguments
 from ptsflow.runner.unit_of_work import UnitOfWork
+
+#: How many items are inserted in one turn.
+_BITE = 2_000
+
+
+class _Insertion:
+    """A fan-out step whose items are being inserted."""
+
+    __slots__ = ("keys", "left", "step")
+
+    def __init__(
+        self, step: PlanStep, keys: Sequence[str], left: Iterator[None]
+    ) -> None:
+        self.step = step
+        self.keys = keys
+        #: Each item that it yields has been staged.
+        self.left = left
 
 
 class Expansion:
@@ -34,44 +58,79 @@ class Expansion:
         self._schedule = schedule
         self._work = work
         self._arguments = arguments
+        self._insertion: _Insertion | None = None
+        #: How many more items this turn may insert.
+        self._room = _BITE
+
+    def begin_turn(self) -> None:
+        """Allow another bite."""
+        self._room = _BITE
+
+    @property
+    def is_full(self) -> bool:
+        """Whether further items must wait for the next turn."""
+        return self._room <= 0 and bool(self._schedule.to_expand)
 
     def expand(self) -> None:
-        """Make the items of all fan-out steps whose lists are stored now."""
+        """Make the items of all fan-out steps whose lists are stored now, up to a bite."""
         queue = self._schedule.to_expand
-        while queue:
-            step = self._plan.by_name[queue.popleft()]
-            try:
-                keys = self._arguments.keys(step)
-            except (StoreError, LeaseLost):
-                raise
-            except Exception as error:  # noqa: BLE001 - key= is a user's code
-                self._refuse(step, error)
-            else:
-                self._insert_items(step, keys)
+        while queue and self._room > 0:
+            step = self._plan.by_name[queue[0]]
+            begun = self._insertion
+            if begun is None or begun.step is not step:
+                try:
+                    keys = self._arguments.keys(step)
+                except (StoreError, LeaseLost):
+                    raise
+                except Exception as error:  # noqa: BLE001 - key= is a user's code
+                    queue.popleft()
+                    self._refuse(step, error)
+                    continue
+                begun = _Insertion(step, keys, self._inserted(step, keys))
+            self._insertion = begun
+            for _ in begun.left:
+                self._room -= 1
+                if self._room <= 0:
+                    return
+            self._insertion = None
+            queue.popleft()
+            self._schedule.expand(step.name, begun.keys)
 
-    def _insert_items(self, step: PlanStep, keys: Sequence[str]) -> None:
-        fence = self._work.container.fence
-        holder = self._work.container.owner
-        ran_by = "" if holder is None else holder.process
+    def _inserted(self, step: PlanStep, keys: Sequence[str]) -> Iterator[None]:
+        """Stage the items of a step, and of those chained behind it, one after the other."""
         hashes = self._arguments.element_hashes(step)
-        place: dict[str, int] = {}
-        for name, key, item in self._schedule.expand(step.name, keys):
-            index = place[name] = place.get(name, -1) + 1
-            owner = self._plan.by_name[name]
-            made_from = hashes[index] if hashes and name == step.name else 0
+        return chain(
+            self._staged(step, keys, hashes),
+            *(
+                self._inserted(follower, keys)
+                for follower in self._plan.steps
+                if follower.each == step.name
+            ),
+        )
+
+    def _staged(
+        self, step: PlanStep, keys: Sequence[str], hashes: Iterable[int]
+    ) -> Iterator[None]:
+        work = self._work
+        fence, holder = work.container.fence, work.container.owner
+        ran_by = "" if holder is None else holder.process
+        tasks = work.tasks
+        for index, (key, made_from) in enumerate(zip(keys, hashes, strict=False)):
             new = new_task(
-                owner,
+                step,
                 fence=fence,
                 ran_by=ran_by,
                 key=key,
                 index=index,
                 made_from=made_from,
             )
-            task = self._work.tasks.get(item)
+            task = tasks.get(new.name)
             if task is None:
-                self._work.stage(None, new)
+                work.stage(None, new)
+                yield
             elif after := _moved(task, new):
-                self._work.stage(task, after)
+                work.stage(task, after)
+                yield
 
     def _refuse(self, step: PlanStep, error: BaseException) -> None:
         known = isinstance(error, (InvalidValue, StoredValueError))

@@ -119,13 +119,22 @@ class Loop:
         now = self.clock()
         self._drain(now)
         started: list[str] = []
+        expansion = self._expansion
+        expansion.begin_turn()
         while not self.is_over:
             # A skipped task may be the last one that another fan-out waits for.
-            while self.schedule.to_expand or self.schedule.to_skip:
-                self._expansion.expand()
+            while self.schedule.to_skip or (
+                self.schedule.to_expand and not expansion.is_full
+            ):
+                expansion.expand()
                 self._skip(now)
             started += self._start(now)
-            if self.schedule.to_expand or self.schedule.to_skip:
+            if expansion.is_full and not self.schedule.is_stopping:
+                self.mailbox.wake()
+                break
+            if self.schedule.to_skip or (
+                self.schedule.to_expand and not expansion.is_full
+            ):
                 continue
             if not self.schedule.is_idle():
                 break

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from ptsflow import Client, Workflow, run
 from ptsflow.errors import PtsflowError
 from ptsflow.host import process_identity
-from ptsflow.runner import options
+from ptsflow.runner import expansion, options
 from ptsflow.stores import open_store
 from tests.crash.faulty import Fault, FaultyStore
 from tests.crash.journal import JOURNAL
@@ -52,6 +52,8 @@ class Spec(Struct, frozen=True, kw_only=True):
     at: float = 0.0
     #: The name of a mutant in `mutants` that is put in before.
     mutant: str = ""
+    #: How many items of a fan-out are inserted at once; 0 for as many as usual.
+    bite: int = 0
 
 
 class _Wait(Struct, frozen=True, tag=True):
@@ -173,6 +175,8 @@ def _run(spec: Spec) -> int:
         from tests.crash.mutants import MUTANTS  # noqa: PLC0415 - few need it
 
         MUTANTS[spec.mutant]()
+    if spec.bite:
+        expansion._BITE = spec.bite
     workflow = _workflow(spec.workflow)()
     while time.clock_gettime(time.CLOCK_BOOTTIME) < spec.at:
         pass

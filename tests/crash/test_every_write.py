@@ -63,6 +63,37 @@ def test_a_run_that_died_around_any_write_ends_as_if_it_had_not(
     assert number > 15
 
 
+@pytest.mark.parametrize(("when", "how", "kind"), [SQLITE[0], SQLITE[1], MONGOD[3]])
+def test_a_run_that_died_between_two_bites_of_items_makes_each_item_once(
+    when: str, how: str, url: str, nest: Nest, tmp_path: Path
+) -> None:
+    expected = undisturbed(nest, "Wide", tmp_path / "calm")
+    partial = set[int]()
+    for number in count(1):
+        spec = Spec(
+            workflow="Wide",
+            url=url,
+            journal=str(tmp_path / f"{number}.journal"),
+            container=f"crash{number}",
+            fault=Fault(number, when, how),
+            bite=3,
+        )
+        code = nest.run(spec)
+        if code == 0:
+            break
+        stored = look(url, spec.container).tasks
+        is_begun = any(t.invoke_count for t in stored.values() if t.key is not None)
+        items = sum(task.key is not None for task in stored.values())
+        assert items == 14 or not is_begun
+        partial.add(items)
+        after = run_again(nest, spec)
+        lines = journals.read(Path(spec.journal))
+        assert after.outcome() == expected.stored.outcome()
+        assert not journals.starts(lines) - _once_more(expected.starts)
+
+    assert len(partial) >= 6
+
+
 def _once_more(starts: Counter[str]) -> Counter[str]:
     """Return how often each body may start where there was one crash."""
     return Counter({name: number + 1 for name, number in starts.items()})

@@ -237,6 +237,30 @@ class Chain(Workflow):
             return sum(check)
 
 
+class Wide(Workflow):
+    """Many items at once, and as many behind them."""
+
+    @step
+    def numbers(self, task: TaskHandle) -> list[int]:
+        with noted(task):
+            return list(range(7))
+
+    @step(each=numbers)
+    def load(self, number: int, task: TaskHandle) -> int:
+        with noted(task):
+            return number
+
+    @step(each=load)
+    def check(self, number: int, task: TaskHandle) -> int:
+        with noted(task):
+            return number
+
+    @step
+    def end(self, check: list[int], task: TaskHandle) -> int:
+        with noted(task):
+            return sum(check)
+
+
 class Held(Workflow):
     """A body that holds the interpreter in C for three seconds, the first time."""
 
@@ -254,5 +278,5 @@ def _wait_for_gate() -> None:
 
 WORKFLOWS: dict[str, type[Workflow]] = {
     workflow.__name__: workflow
-    for workflow in (Everything, Ends, Small, Gated, Bomb, Chain, Held)
+    for workflow in (Everything, Ends, Small, Gated, Bomb, Chain, Wide, Held)
 }

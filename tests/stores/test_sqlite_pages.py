@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,7 @@ def test_others_write_between_the_parts_of_a_large_commit(
         nonlocal renewed
         renewed += other.renew(uid, 1, 5_000)
 
-    monkeypatch.setattr(commits.time, "sleep", renew)
+    monkeypatch.setattr(time, "sleep", renew)
     many = [new(f"item{number}", step="item", fence=1) for number in range(35)]
     store.commit(uid, many, fence=1)
     other.close()
@@ -177,7 +178,7 @@ def test_a_runner_that_lost_its_lease_writes_no_further_part(
     uid = planned(store, 3)
     monkeypatch.setattr(commits, "_LONGEST_PART", 10)
     monkeypatch.setattr(
-        commits.time, "sleep", lambda _: store.claim(uid, owner("b"), LEASE, dead=1)
+        time, "sleep", lambda _: store.claim(uid, owner("b"), LEASE, dead=1)
     )
     many = [new(f"item{number}", step="item", fence=1) for number in range(35)]
 

@@ -10,6 +10,7 @@ from ptsflow import Fail, Finish, Retry, RetryLater, Workflow, connect, step
 from ptsflow.client import Client
 from ptsflow.core.model import Change, Status
 from ptsflow.events import Event, TaskChanged
+from ptsflow.runner import expansion
 from ptsflow.stores.memory.store import MemoryStore
 from ptsflow.testing import ManualClock, run_inline
 
@@ -242,3 +243,61 @@ def test_a_forgotten_return_is_no_empty_list(client: Client) -> None:
         "fetch: each=listed needs a list from listed, found None; the stored "
         "result of listed does not fit: return a list, then reset listed"
     )
+
+
+class Wide(Workflow):
+    """Items, and as many behind them; a step beside them."""
+
+    count: int
+
+    @step
+    def listed(self) -> list[int]:
+        return list(range(self.count))
+
+    @step(each=listed)
+    def load(self, number: int) -> int:
+        return number
+
+    @step(each=load)
+    def check(self, number: int) -> int:
+        return number
+
+    @step(after=())
+    def beside(self) -> None:
+        """Do nothing."""
+
+
+def test_many_items_are_inserted_in_bites_and_start_when_all_are_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(expansion, "_BITE", 4)
+    store = Watched()
+    report = run_inline(Wide(count=5), client=Client(store))
+
+    items = [
+        sum(name.startswith(("load", "check")) for name in names)
+        for names in store.commits
+    ]
+    assert report.ok
+    # The first item starts in the commit of the last two.
+    assert items[:4] == [0, 4, 4, 2 + 1]
+    assert report.result("check") == list(range(5))
+
+
+def test_a_finish_while_items_are_inserted_skips_those_that_are_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(expansion, "_BITE", 2)
+
+    class Ended(Wide):
+        @step(after=())
+        def beside(self) -> None:
+            raise Finish("enough")
+
+    with connect("memory:") as client:
+        report = run_inline(Ended(count=5), client=client)
+        left = [task.status for task in report.tasks if task.key is not None]
+
+        assert report.ok
+        assert set(left) <= {Status.SKIPPED}
+        assert run_inline(Ended(count=5), client=client).ok
