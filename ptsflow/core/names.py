@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable
 from heapq import nlargest
 from itertools import pairwise
 
+from ptsflow.core.model import NAME_LIMIT
+
 #: The longest list of names that a sentence has whole, in characters.
 _WHOLE = 240
 #: How many names of a longer list a sentence has.
@@ -36,6 +38,21 @@ def listed(names: Collection[str], near: str = "") -> str:
     some = ", ".join(list(chosen)[:_SOME])
     rest = len(names) - _SOME
     return f"{some} and {rest} more" if rest > 0 else some
+
+
+def unusable(name: str) -> str:
+    """Return why a store cannot keep a name; "" if it can."""
+    if name.isidentifier() and 4 * len(name) <= NAME_LIMIT:
+        return ""  # Nearly all names, and a class may have thousands.
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        return "it is no valid text"
+    if not name or name.isspace():
+        return "it is blank"
+    if "\0" in name:
+        return "it has a NUL"
+    return "" if size <= NAME_LIMIT else f"it has {size} bytes"
 
 
 def _nearest(name: str, known: Iterable[str], most: int) -> list[str]:

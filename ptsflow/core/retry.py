@@ -10,10 +10,11 @@ because no memory or no file descriptor was left.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 from msgspec import Struct
 
+from ptsflow.core.names import similar
 from ptsflow.core.numbers import is_number, is_whole
 from ptsflow.errors import AttemptLost, DeclarationError, Fail, Signal
 
@@ -75,7 +76,10 @@ class Retry:
         stop: Strategy | None = None,
         wait: Strategy | None = None,
         retry: Strategy | None = None,
+        **unknown: Never,
     ) -> None:
+        if unknown:
+            raise DeclarationError(_unknown_option(next(iter(unknown))))
         _check_number("max_retries", max_retries, int, 0, 1_000_000)
         _check_number("delay", delay, float, 0, LONGEST_WAIT)
         _check_number("backoff", backoff, float, 1, 1000)
@@ -213,6 +217,17 @@ def _own_wait(policy: Retry, attempt: int, chance: float) -> float:
         wait = policy.max_delay if policy.delay else 0.0
     # So that many tasks that failed together do not come back together.
     return wait * (1 + policy.jitter * (2 * chance - 1))
+
+
+def _unknown_option(name: str) -> str:
+    import inspect  # noqa: PLC0415 - only for a refusal
+
+    _, *known = inspect.signature(Retry.__init__).parameters
+    known.remove("unknown")
+    near = similar(name, known) or similar(
+        name.replace("retries", "max_retries"), known
+    )
+    return f"Retry(): unknown option {name!r}{near}; there are {', '.join(known)}"
 
 
 def _check_number(

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, get_origin
 from msgspec import Struct
 
 from ptsflow import codec
+from ptsflow.core.model import NAME_LIMIT
+from ptsflow.core.names import unusable
 from ptsflow.errors import DeclarationError, ParameterError
 from ptsflow.workflow.parameters import convert, has_secret, is_secret
 from ptsflow.workflow.step import DECLARED, Step
@@ -40,6 +42,9 @@ def collect_steps(cls: type) -> dict[str, Step[..., Any]]:
     A step that overrides another one takes its place.
     """
     found: dict[str, Step[..., Any]] = {}
+    _check_name(cls, cls.__name__, "workflow")
+    if "__init__" in vars(cls):
+        raise DeclarationError(_instead_of_init(cls))
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
             if isinstance(value, Step):
@@ -59,13 +64,67 @@ def collect_steps(cls: type) -> dict[str, Step[..., Any]]:
                 found.pop(name, None)
         _check_not_hidden(cls, base)
     for name in found:
-        if name in _RESERVED or name.startswith("__"):
-            raise DeclarationError(
-                f"{cls.__name__}.{name}: {name!r} has a meaning of its own in a "
-                "workflow; give the step another name"
-            )
+        _check_name(cls, name, "step")
+        _check_not_an_item(cls, name, found)
     usual = {name: step for name, step in found.items() if not step.options.always}
     return usual | {name: step for name, step in found.items() if step.options.always}
+
+
+def _instead_of_init(cls: type) -> str:
+    """Return what to write instead of the `__init__` of a workflow."""
+    try:
+        _, *given = inspect.signature(vars(cls)["__init__"]).parameters.values()
+    except (TypeError, ValueError):  # A step, or anything else.
+        given = []
+    plain = [each for each in given if each.kind is each.POSITIONAL_OR_KEYWORD]
+    meant = (
+        "; ".join(
+            str(
+                each
+                if each.annotation is not each.empty
+                else each.replace(annotation=Any)
+            )
+            for each in plain
+        )
+        .replace("typing.", "")
+        .replace("'", "")
+    )
+    return (
+        f"{cls.__name__}.__init__: the parameters of a workflow are the annotated "
+        f"attributes of its class (did you mean {meant or 'hour: datetime'} in the class "
+        "body?); leave __init__ out"
+    )
+
+
+def _check_name(cls: type, name: str, what: str) -> None:
+    """Refuse a name that a store cannot keep, or that has a meaning of its own."""
+    why = unusable(name)
+    if why:
+        raise DeclarationError(
+            f"{cls.__name__}: expected the name of a {what} of 1 to {NAME_LIMIT} bytes of "
+            f"valid text without NUL, found {name!r:.80}: {why}"
+        )
+    if name in _RESERVED or name.startswith("__"):
+        meant = f" (did you mean {_MEANT[name]}?)" if name in _MEANT else ""
+        raise DeclarationError(
+            f"{cls.__name__}.{name}: {name!r} has a meaning of its own in a "
+            f"workflow{meant}; give the {what} another name"
+        )
+
+
+def _check_not_an_item(
+    cls: type, name: str, steps: Mapping[str, Step[..., Any]]
+) -> None:
+    """Refuse the step `load[1]` beside a step `load` whose items are named like that."""
+    if not name.endswith("]"):
+        return
+    for index, letter in enumerate(name):
+        source = steps.get(name[:index]) if letter == "[" else None
+        if source is not None and source.options.each is not None:
+            raise DeclarationError(
+                f"{cls.__name__}.{name}: an item of the step {source.name} may have this "
+                "name; give the step another name"
+            )
 
 
 def _check_not_hidden(cls: type, base: type) -> None:
@@ -82,6 +141,14 @@ def _check_not_hidden(cls: type, base: type) -> None:
         )
         raise DeclarationError(f"{cls.__name__}.{declared.name}: {what}")
 
+
+#: What people mean who use a name that has a meaning of its own.
+_MEANT = {
+    "container": 'container = "import:{hour}", a template without def and annotation',
+    "executor": 'executor = "process", without def and annotation',
+    "limits": 'limits = {"db": 2}, without def and annotation',
+    "task": "a parameter task of the step's method, which receives the TaskHandle",
+}
 
 _RESERVED = frozenset(
     {"task", "container", "parameters", "container_name", "encoded_parameters"}
@@ -126,10 +193,11 @@ def collect_parameters(
                     f"{cls.__name__}.{name}: its annotation {hint.text} cannot be looked "
                     "up; import what it names, or define it outside of the function"
                 )
-            if name in _RESERVED or name in steps:
+            _check_name(cls, name, "parameter")
+            if name in steps:
                 raise DeclarationError(
-                    f"{cls.__name__}.{name}: the name is taken; "
-                    "give the parameter another one, or annotate it as a ClassVar"
+                    f"{cls.__name__}.{name}: there is a step of that name; give the "
+                    "parameter another one, or annotate it as a ClassVar"
                 )
             if has_secret(hint) and not is_secret(hint):
                 raise DeclarationError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import sys
@@ -12,7 +13,7 @@ from msgspec import Struct
 
 from ptsflow.core import texts
 from ptsflow.core.names import listed, similar
-from ptsflow.errors import LoadError
+from ptsflow.errors import DeclarationError, LoadError, PtsflowError
 from ptsflow.host import paths
 
 #: True while a worker process imports the workflow's module. A run that begins meanwhile
@@ -160,13 +161,76 @@ def _load_module(place: str, target: str) -> ModuleType:
 
 
 def _import_failed(place: str, error: BaseException) -> BaseException:
-    # What ptsflow itself refuses (a DeclarationError) is clear enough as it is.
-    if type(error).__module__ == "ptsflow.errors" or isinstance(
-        error, KeyboardInterrupt
-    ):
+    if isinstance(error, KeyboardInterrupt):
+        return error
+    where = _place_of(error)
+    # What ptsflow itself refuses is clear enough as it is.
+    if isinstance(error, DeclarationError):
+        return DeclarationError(f"{error}{where}")
+    if isinstance(error, PtsflowError):
         return error
     text = str(error).split("\n")[0]
-    return LoadError(f"{place}: importing it failed: {type(error).__name__}: {text}")
+    if isinstance(error, ImportError) and text.startswith(_RELATIVE):
+        return LoadError(f"{place}: {_as_module(place)}{where}")
+    if isinstance(error, SyntaxError):
+        text = error.msg
+    kind = type(error).__name__
+    return LoadError(f"{place}: importing it failed: {kind}: {text}{where}")
+
+
+#: What Python says if a file that was loaded by its path imports relatively.
+_RELATIVE = "attempted relative import with no known parent package"
+
+
+def _place_of(error: BaseException) -> str:
+    """Return file and line of what users wrote, where the error was raised, or nothing."""
+    import traceback  # noqa: PLC0415 - 2 ms, only for a refusal
+
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({_shown(error.filename)}:{error.lineno})"
+    frames = [
+        (frame.filename, frame.lineno)
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(("<", _OWN))
+    ]
+    # The last line that users wrote tells them more than one of a library.
+    theirs = [frame for frame in frames if not frame[0].startswith(_INSTALLED)]
+    found = theirs or frames
+    return f" ({_shown(found[-1][0])}:{found[-1][1]})" if found else ""
+
+
+#: The folders of ptsflow, and of Python and what is installed.
+_OWN = f"{Path(__file__).parent.parent}/"
+_INSTALLED = tuple(
+    {f"{Path(prefix).resolve()}/lib" for prefix in (sys.prefix, sys.base_prefix)}
+)
+
+
+def _shown(file: str) -> str:
+    """Return the path of a file, from the current folder if it lies there."""
+    with contextlib.suppress(ValueError, OSError):
+        return str(Path(file).relative_to(Path.cwd()))
+    return file
+
+
+def _as_module(place: str) -> str:
+    """Say how a file that imports relatively is to be named."""
+    path = paths.resolved(place)
+    folder, names = path.parent, [path.stem]
+    while (folder / "__init__.py").exists():
+        names.insert(0, folder.name)
+        folder = folder.parent
+    if len(names) == 1:
+        # A folder below the current one is a package without a file that says so.
+        with contextlib.suppress(ValueError, OSError):
+            above = path.parent.relative_to(Path.cwd()).parts
+            names, folder = [*above, *names], Path.cwd() if above else folder
+    what = "it imports relatively, as only a module of a package can; "
+    if len(names) == 1:
+        return f"{what}import what lies beside it by its name, without the dot"
+    module = ".".join(name for name in names if name != "__init__")
+    where = "" if _shown(str(folder)) == "." else f" in the folder {folder}"
+    return f"{what}type {module} instead of {place}{where}"
 
 
 def _pick(module: ModuleType, name: str, base: type, place: str) -> type:
@@ -189,6 +253,10 @@ def _pick(module: ModuleType, name: str, base: type, place: str) -> type:
         for key, value in found.items()
         if value.__module__ == module.__name__
     }
+    # A base without steps is there for the others.
+    own = {
+        kind: key for kind, key in own.items() if getattr(kind, "declared_steps", True)
+    } or own
     if len(own) == 1:
         return next(iter(own))
     if not own:

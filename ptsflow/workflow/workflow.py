@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 
 from ptsflow import codec
 from ptsflow.core.model import NAME_LIMIT
-from ptsflow.core.names import listed, similar
+from ptsflow.core.names import listed, similar, unusable
 from ptsflow.core.plan import Binding, Executor
 from ptsflow.core.secrets import Concealer, placeholder
 from ptsflow.errors import DeclarationError, FrozenWorkflow, ParameterError
@@ -72,8 +72,13 @@ class Workflow:
         _check_executor(cls)
         check_limits(cls.__name__, cls.limits, cls.declared_steps)
 
-    def __new__(cls, /, **_parameters: Any) -> Self:
-        """Refuse a class with an abstract step; `abc.ABC` would say it in its own words."""
+    def __new__(cls, /, *given: Any, **_parameters: Any) -> Self:
+        """Refuse what Python, or `abc.ABC`, would refuse in words of their own."""
+        if given:
+            raise ParameterError(
+                f"{cls.__name__}: parameters are given by name, "
+                f"{cls.__name__}({', '.join(f'{n}=...' for n in cls.declared_parameters)})"
+            )
         for name, step in cls.declared_steps.items():
             if step.is_abstract:
                 raise DeclarationError(
@@ -304,6 +309,12 @@ def _check_template(cls: type[Workflow]) -> None:
         )
     if not cls.container:
         return
+    why = unusable(cls.container.replace("{", "").replace("}", "") or "{}")
+    if why:
+        raise DeclarationError(
+            f"{cls.__name__}.container: expected a template of 1 to {NAME_LIMIT} bytes of "
+            f"valid text without NUL, found {cls.container!r:.80}: {why}"
+        )
     try:
         names = named_in(cls.container)
     except ValueError as error:

@@ -87,7 +87,7 @@ def test_what_the_import_failed_with_is_in_the_text_of_the_attempt(
     imports = (tmp_path / "imports").read_text().split()
     expected = (
         "no process could be started for it: "
-        f"{tmp_path}/script.py: importing it failed: OSError: no licence"
+        f"{tmp_path}/script.py: importing it failed: OSError: no licence (script.py:9)"
     )
 
     assert {task.error for task in tasks.values()} == {expected}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import pytest
@@ -145,14 +146,13 @@ def test_the_names_of_what_holds_for_all_steps_are_reserved(name: str) -> None:
     body.__name__ = name
     annotated = {"__annotations__": {name: dict}}
 
-    assert refused(lambda: type("W", (Workflow,), {name: step(body)})) == (
-        f"W.{name}: {name!r} has a meaning of its own in a workflow; "
-        "give the step another name"
-    )
-    assert refused(lambda: type("W", (Workflow,), annotated)) == (
-        f"W.{name}: the name is taken; give the parameter another one, "
-        "or annotate it as a ClassVar"
-    )
+    for what, declared in (("step", {name: step(body)}), ("parameter", annotated)):
+        said = refused(partial(type, "W", (Workflow,), declared))
+        own = f"W.{name}: {name!r} has a meaning of its own in a workflow"
+        assert said.startswith(f"{own} (did you mean {name} = ")
+        assert said.endswith(
+            f", without def and annotation?); give the {what} another name"
+        )
 
 
 # -- where bodies run ----------------------------------------------------------------

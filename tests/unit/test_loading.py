@@ -35,6 +35,14 @@ from ptsflow import Workflow
 class Feed(Workflow): pass
 class Nightly(Feed): pass
 """
+BASE = """
+from ptsflow import Workflow, step
+class Base(Workflow):
+    hour: int = 1
+class Feed(Base):
+    @step
+    def check(self): pass
+"""
 ALIAS = """
 from ptsflow import Workflow
 class Feed(Workflow): pass
@@ -55,8 +63,8 @@ def _fresh_imports() -> Iterator[None]:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder of modules, which is the current one."""
-    package = tmp_path / "feeds"
-    package.mkdir()
+    for name in ("feeds", "loose"):
+        (tmp_path / name).mkdir()
     files = {
         "one_feed.py": ONE,
         "two_feeds.py": TWO,
@@ -75,6 +83,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "    def check(self, other): pass\n"
         ),
         "json.py": ONE,
+        "reads_rubbish.py": "import json\n\njson.loads('{')\n",
+        "needs_rubbish.py": "import reads_rubbish\n",
+        "beside.py": "from . import one_feed\n",
+        "feeds/beside.py": "from . import epf\nfrom .epf import Feed\n",
+        "loose/beside.py": "from . import epf\n",
+        "with_base.py": BASE,
         "removes_itself.py": "import sys\ndel sys.modules[__name__]\nraise OSError('x')\n",
         "feeds/__init__.py": "",
         "feeds/epf.py": ONE,
@@ -101,6 +115,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "feeds/epf.py:Feed",
         "json.py:Feed",
         "two_feeds.py:Feed",
+        "with_base.py",
         "alias_feed.py",
         "alias_feed.py:Import",
         "borrowed_feed.py:Feed",
@@ -168,6 +183,7 @@ def test_a_file_may_import_its_neighbours(folder: Path) -> None:
     assert load("other/neighbour.py:Feed", Workflow).__name__ == "Feed"
 
 
+RELATIVE = "it imports relatively, as only a module of a package can"
 SHAPE = "TARGET is package.module:Class or path/file.py:Class"
 
 
@@ -196,23 +212,61 @@ SHAPE = "TARGET is package.module:Class or path/file.py:Class"
         ),
         (
             "needs_absent:Feed",
-            f"needs_absent: importing it failed: ModuleNotFoundError: {THEIRS}",
+            f"needs_absent: importing it failed: ModuleNotFoundError: {THEIRS} (needs_absent.py:1)",
         ),
         (
             "needs_absent.py",
-            f"needs_absent.py: importing it failed: ModuleNotFoundError: {THEIRS}",
+            f"needs_absent.py: importing it failed: ModuleNotFoundError: {THEIRS} (needs_absent.py:1)",
         ),
         (
             "feeds.broken",
-            f"feeds.broken: importing it failed: ModuleNotFoundError: {THEIRS}",
+            f"feeds.broken: importing it failed: ModuleNotFoundError: {THEIRS} (feeds/broken.py:1)",
         ),
-        ("raises", "raises: importing it failed: OSError: no disk"),
-        ("raises.py", "raises.py: importing it failed: OSError: no disk"),
-        ("exits.py", "exits.py: importing it failed: SystemExit: 3"),
-        ("removes_itself.py", "removes_itself.py: importing it failed: OSError: x"),
+        ("raises", "raises: importing it failed: OSError: no disk (raises.py:1)"),
+        ("raises.py", "raises.py: importing it failed: OSError: no disk (raises.py:1)"),
+        (
+            "reads_rubbish.py",
+            (
+                f"reads_rubbish.py: importing it failed: JSONDecodeError: {THEIRS} "
+                "(reads_rubbish.py:3)"
+            ),
+        ),
+        (
+            "needs_rubbish",
+            (
+                f"needs_rubbish: importing it failed: JSONDecodeError: {THEIRS} "
+                "(reads_rubbish.py:3)"
+            ),
+        ),
+        (
+            "beside.py",
+            (
+                f"beside.py: {RELATIVE}; import what lies beside it by its name, without "
+                "the dot (beside.py:1)"
+            ),
+        ),
+        (
+            "feeds/beside.py:Feed",
+            (
+                f"feeds/beside.py: {RELATIVE}; type feeds.beside instead of "
+                "feeds/beside.py (feeds/beside.py:1)"
+            ),
+        ),
+        (
+            "loose/beside.py",
+            (
+                f"loose/beside.py: {RELATIVE}; type loose.beside instead of "
+                "loose/beside.py (loose/beside.py:1)"
+            ),
+        ),
+        ("exits.py", "exits.py: importing it failed: SystemExit: 3 (exits.py:1)"),
+        (
+            "removes_itself.py",
+            "removes_itself.py: importing it failed: OSError: x (removes_itself.py:3)",
+        ),
         (
             "bad_syntax.py",
-            f"bad_syntax.py: importing it failed: SyntaxError: {THEIRS}",
+            f"bad_syntax.py: importing it failed: SyntaxError: {THEIRS} (bad_syntax.py:1)",
         ),
         (
             "one_feed.py:Fed",
@@ -263,7 +317,8 @@ def test_a_wrong_declaration_says_itself_what_is_wrong(target: str) -> None:
         load(target, Workflow)
 
     assert str(raised.value) == (
-        "Feed.check: the parameter 'other' is no step above it; allowed: task"
+        "Feed.check: the parameter 'other' is no step above it; allowed: task "
+        "(bad_step.py:2)"
     )
 
 

@@ -605,7 +605,8 @@ SELF = "a step is a method, its first parameter is self; write def"
         (
             declare_task_as_a_step,
             (
-                "W.task: 'task' has a meaning of its own in a workflow; "
+                "W.task: 'task' has a meaning of its own in a workflow (did you mean a "
+                "parameter task of the step's method, which receives the TaskHandle?); "
                 "give the step another name"
             ),
         ),
@@ -806,22 +807,23 @@ def declare_a_local_annotation() -> None:
         (
             declare_a_parameter_named_like_a_step,
             (
-                "W.check: the name is taken; give the parameter another one, "
+                "W.check: there is a step of that name; give the parameter another one, "
                 "or annotate it as a ClassVar"
             ),
         ),
         (
             declare_a_parameter_named_like_an_inherited_step,
             (
-                "W.first: the name is taken; give the parameter another one, "
+                "W.first: there is a step of that name; give the parameter another one, "
                 "or annotate it as a ClassVar"
             ),
         ),
         (
             declare_an_annotated_container,
             (
-                "W.container: the name is taken; give the parameter another one, "
-                "or annotate it as a ClassVar"
+                "W.container: 'container' has a meaning of its own in a workflow (did you "
+                'mean container = "import:{hour}", a template without def and '
+                "annotation?); give the parameter another name"
             ),
         ),
         (
