@@ -34,7 +34,8 @@ from ptsflow.core.names import listed
 from ptsflow.core.resume import changed
 from ptsflow.core.sources import OUTDATED, outdated
 from ptsflow.display import as_json, layout, tables
-from ptsflow.display.format import Line
+from ptsflow.display import format as fmt
+from ptsflow.display.format import Line, Piece
 from ptsflow.display.graph import edges, mermaid, tree
 from ptsflow.display.run_state import board_of
 from ptsflow.host.process_identity import is_dead
@@ -87,6 +88,7 @@ def status(common: Common, name: str | None) -> None:
             return
         tasks = store.tasks(record.uid)
         show_lines(_page(record, tasks, now))
+        show_lines(_remarks(record, tasks, now), whole=True)
         if not record.is_leased(now):
             _next(common, record, tasks)
 
@@ -112,18 +114,25 @@ def _next(common: Common, record: ContainerRecord, tasks: list[TaskRecord]) -> N
 
 def _page(record: ContainerRecord, tasks: list[TaskRecord], now: int) -> list[Line]:
     status = counts.status_of(record, counts.tallies_of(tasks))
+    shown = record if record.is_leased(now) else replace(record, owner=None)
     return layout.page(
-        board_of(record, tables.seen_tasks(record, tasks, now), now),
+        board_of(shown, tables.seen_tasks(record, tasks, now), now),
         now,
         width=width_of(streams.data()),
         eta_ms=as_json.stored_eta_ms(record, tasks, now),
         stands=tables.stands(record, status, now),
-        remarks=[
-            _unknown(tasks) or _remark(record, status, now),
-            _changed(record, tasks),
-            _outdated(record, tasks),
-        ],
     )
+
+
+def _remarks(record: ContainerRecord, tasks: list[TaskRecord], now: int) -> list[Line]:
+    """Return further lines: who runs it, what changed, what to do."""
+    status = counts.status_of(record, counts.tallies_of(tasks))
+    said = (
+        _unknown(tasks) or _remark(record, status, now),
+        _changed(record, tasks),
+        _outdated(record, tasks),
+    )
+    return [[Piece(f" {fmt.clean(text)}", "dim")] for text in said if text]
 
 
 def _unknown(tasks: list[TaskRecord]) -> str:
@@ -214,8 +223,8 @@ def show(common: Common, name: str, task: str | None) -> None:
         else:
             tasks = store.tasks(record.uid)
             lines = tables.details(record, counts.tallies_of(tasks), now)
-            if record.plan:
-                lines += [[], *tree("plan", record.plan)]
+            show_lines(lines, whole=True)
+            lines = [[], *tree("plan", record.plan)] if record.plan else []
             seen_tasks = tables.seen_tasks(record, tasks, now)
             show_lines([*lines, [], *tables.tasks(seen_tasks, now)])
 

@@ -62,6 +62,9 @@ def container(
         "counts": {str(status): count for status, count in by_status.items()},
         "eta_seconds": None if eta_ms is None else round(eta_ms / 1000, 1),
         "owner": owner(record) if record.is_leased(now) else None,
+        "created_at": when(record.created_at),
+        "started_at": when(record.started_at),
+        "ended_at": when(record.ended_at),
     }
 
 

@@ -7,7 +7,7 @@ steps are folded first, then steps that have not begun, then items.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ptsflow.core import counts
 from ptsflow.core.model import ContainerRecord, Status, TaskRecord
@@ -55,9 +55,10 @@ def page(
     width: int,
     eta_ms: int | None,
     stands: Piece,
-    remarks: Iterable[str],
 ) -> list[Line]:
     """Return the page of a stored container, as long as it needs to be.
+
+    Where no runner lives, no clock of a step runs.
 
     Args:
         board: the state of the container.
@@ -65,37 +66,37 @@ def page(
         width: columns of the terminal.
         eta_ms: milliseconds until the end, if known.
         stands: the container's status.
-        remarks: further lines: who runs it, what to do; empty ones are left out.
     """
     container = board.container
     if container is None:
         return []
     eta = "" if eta_ms is None else f"   ETA {fmt.duration(eta_ms)}"
-    percentage = fmt.nearly(board.percentage, is_complete=board.is_complete)
     head: Line = [
+        *_status(board, stands),
+        Piece(f"{eta}   "),
         Piece(fmt.clean(container.name), "name"),
-        Piece(f"   {called_as(container)}   "),
-        stands,
-        Piece(f"   {fmt.percent(percentage)}{eta}"),
+        Piece(f"   {called_as(container)}", "dim"),
     ]
-    said: list[Line] = [
-        [Piece(f" {fmt.clean(remark)}", "dim")] for remark in remarks if remark
-    ]
-    return [head, *_steps(board, now, width, None), *said]
+    return [head, *_steps(board, now, width, None)]
+
+
+def _status(board: Board, stands: Piece) -> Line:
+    percentage = fmt.nearly(board.percentage, is_complete=board.is_complete)
+    return [stands, Piece(f"   {fmt.percent(percentage)}")]
 
 
 def _header(board: Board, container: ContainerRecord) -> Line:
-    line = [Piece(fmt.clean(container.name), "name")]
-    called = called_as(container)
-    if called:
-        line.append(Piece(f"   {called}"))
+    does = "stopping" if board.is_stopping else "running"
+    stands = Piece(f"{SYMBOLS[Status.RUNNING]} {does}", Status.RUNNING)
+    line = [*_status(board, stands), Piece("   ")]
+    line.append(Piece(fmt.clean(container.name), "name"))
     if board.done_earlier:
         text = f"   resumed: {board.done_earlier} of {len(board.steps)} done earlier"
         line.append(Piece(text, "dim"))
     if container.owner is not None:
         owner = f"{container.owner.host}:{container.owner.pid}"
         line.append(Piece(f"   lease {fmt.clean(owner)}", "dim"))
-    return line
+    return [*line, Piece(f"   {called_as(container)}", "dim")]
 
 
 def called_as(container: ContainerRecord) -> str:
@@ -119,7 +120,9 @@ def _total(board: Board, now: int, width: int) -> Line:
     )
     line.append(Piece(f"   {does}", "dim"))
     name = Piece(" total  ", "name")
-    room = width - fmt.cells(name.text) - fmt.cells(fmt.text_of(line)) - 1
+    # A terminal echoes ^C behind the line, which must not become a second one.
+    used = fmt.cells(name.text) + fmt.cells(fmt.text_of(line)) + len(" ^C")
+    room = width - used
     bar = [*fmt.bar(percentage, min(room, _LONGEST_BAR)), Piece(" ")]
     return [name, *(bar if room >= _SHORTEST_BAR else []), *line]
 
@@ -139,7 +142,9 @@ def _steps(board: Board, now: int, width: int, room: int | None) -> list[Line]:
         if not isinstance(step, StepBoard):
             lines.append([Piece(f" {step}", "dim")])
             continue
-        lines.append(_step_line(step, now, name_width, width, waits.say(step)))
+        blocked = waits.say(step)
+        line = _step_line(step, now, name_width, width, blocked, since=board.since)
+        lines.append(line)
         items = list(_items(step, now, name_width, width, left))
         left = None if left is None else left - len(items)
         lines += items
@@ -202,7 +207,13 @@ class _Waits:
 
 
 def _step_line(
-    step: StepBoard, now: int, name_width: int, width: int, blocked: str
+    step: StepBoard,
+    now: int,
+    name_width: int,
+    width: int,
+    blocked: str,
+    *,
+    since: int | None,
 ) -> Line:
     status = step.status
     name = fmt.cut(step.summary.name, name_width)
@@ -211,7 +222,7 @@ def _step_line(
         Piece(fmt.clean(name) + " " * (name_width - fmt.cells(name)), "step"),
     ]
     if step.summary.each is not None and step.single is None:
-        return line + _fan_out(step, now, width, blocked)
+        return line + _fan_out(step, now, width, blocked, since=since)
     task = step.single
     if task is None:
         return [*line, Piece(f"  {blocked}", "dim")]
@@ -243,7 +254,9 @@ def _took(task: TaskRecord, now: int) -> str:
     return ""
 
 
-def _fan_out(step: StepBoard, now: int, width: int, blocked: str) -> Line:
+def _fan_out(
+    step: StepBoard, now: int, width: int, blocked: str, *, since: int | None
+) -> Line:
     total = step.total
     if total == 0:
         return [Piece(f"  {blocked or 'no items'}", "dim")]
@@ -253,10 +266,19 @@ def _fan_out(step: StepBoard, now: int, width: int, blocked: str) -> Line:
         line += [*fmt.bar(percentage), Piece(" ")]
     line.append(Piece(f"{fmt.percent(percentage):>4}  "))
     line += fmt.counted(step.counts)
-    if step.begun is not None:
-        end = step.ended if step.is_settled else now
-        line.append(Piece(f"  {fmt.duration((end or now) - step.begun)}", "dim"))
+    took = _time_of(step, now, since)
+    if took is not None:
+        line.append(Piece(f"  {fmt.duration(took)}", "dim"))
     return line
+
+
+def _time_of(step: StepBoard, now: int, since: int | None) -> int | None:
+    """Return how long a step has been going on, in milliseconds, as far as is known."""
+    if step.begun is None:
+        return None
+    if step.is_settled or since is None:
+        return max(0, step.ended - step.begun) if step.ended else None
+    return now - max(step.begun, since)
 
 
 # -- items ------------------------------------------------------------------

@@ -125,6 +125,9 @@ class Board:
         #: The error or signal that ended the run; "" if none did.
         self.ended_by = ""
         self.is_stopping = False
+        #: When the runner claimed the container; None if no runner is at work in it, 0 if
+        #: clients alone use it.
+        self.since: int | None = 0
         #: Steps that were complete when the run began.
         self.done_earlier = 0
         #: The steps of a complete container whose code changed since they ran.
@@ -223,6 +226,9 @@ class Board:
         self, at: int, container: ContainerRecord, tasks: Sequence[TaskRecord]
     ) -> None:
         self.container = container
+        owner = container.owner
+        if container.workflow is not None:
+            self.since = None if owner is None else owner.since
         self.started_at = at
         self.steps = {step.name: StepBoard(step) for step in container.plan}
         self._seen.clear()

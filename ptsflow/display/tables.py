@@ -123,7 +123,7 @@ def containers(
     now: int,
 ) -> list[Line]:
     """Return a table of containers."""
-    titles = ("CONTAINER", "WORKFLOW", "STATUS", "DONE", "TASKS", "STARTED", "TOOK", "")
+    titles = ("STATUS", "DONE", "TASKS", "STARTED", "TOOK", "CONTAINER", "", "WORKFLOW")
     rows = [[Piece(title, "title") for title in titles]]
     rows += [_container(record, tallies.get(record.uid, ()), now) for record in records]
     return fmt.columns(rows)
@@ -137,14 +137,14 @@ def _container(
     begun = record.started_at
     end = now if record.is_leased(now) else record.ended_at
     return [
-        Piece(fmt.clean(record.name), "name"),
-        Piece(fmt.clean(record.workflow or "-")),
         stands(record, status, now),
         Piece(_percent(record, tallies)),
         Piece(f"{by_status[Status.DONE]}/{sum(by_status.values())}"),
-        Piece(fmt.date_time(begun or record.created_at)),
+        Piece(fmt.moment(begun or record.created_at, now)),
         Piece("" if begun is None or end is None else fmt.duration(end - begun)),
+        Piece(fmt.clean(record.name), "name"),
         Piece(_remark(record, by_status, status, now), "dim"),
+        Piece(fmt.clean(record.workflow or "-"), "dim"),
     ]
 
 
@@ -217,10 +217,10 @@ def details(record: ContainerRecord, tallies: Sequence[Tally], now: int) -> list
     """Return the fields of a container, without its tasks."""
     status = counts.status_of(record, tallies)
     rows = [
-        ("container", record.name),
-        ("workflow", record.workflow or "none: a client's container"),
         ("status", stands(record, status, now).text),
         ("complete", _percent(record, tallies)),
+        ("container", record.name),
+        ("workflow", record.workflow or "none: a client's container"),
         ("finished", record.finish_reason),
         ("created", fmt.date_time(record.created_at)),
         ("started", fmt.date_time(record.started_at)),
@@ -237,16 +237,16 @@ def details(record: ContainerRecord, tallies: Sequence[Tally], now: int) -> list
 
 def tasks(records: Iterable[TaskRecord], now: int) -> list[Line]:
     """Return a table of tasks."""
-    titles = ("TASK", "STATUS", "DONE", "RUNS", "STARTED", "TOOK", "")
+    titles = ("STATUS", "DONE", "RUNS", "STARTED", "TOOK", "TASK", "")
     rows = [[Piece(title, "title") for title in titles]]
     rows += [
         [
-            Piece(fmt.clean(task.name), "name"),
             Piece(f"{SYMBOLS[task.status]} {task.status}", task.status),
             Piece(fmt.percent(task.percentage_complete)),
             Piece(str(task.invoke_count)),
-            Piece(fmt.date_time(task.last_invoked_at)),
+            Piece(fmt.moment(task.last_invoked_at, now)),
             Piece(fmt.duration(task.task_duration_ms)),
+            Piece(fmt.clean(task.name), "name"),
             Piece(fmt.what(task, now), "dim"),
         ]
         for task in records
@@ -255,12 +255,24 @@ def tasks(records: Iterable[TaskRecord], now: int) -> list[Line]:
 
 
 def fields(record: TaskRecord) -> list[Line]:
-    """Return every field of a task."""
+    """Return every field of a task: how it stands first, its data last; local times."""
+    values = as_json.task(record)
+    values |= {name: fmt.date_time(getattr(record, name)) for name in _TIMES}
+    first = {name: values.pop(name) for name in _FIRST}
     rows = [
         [Piece(name, "dim"), Piece(fmt.plain_value(value))]
-        for name, value in as_json.task(record).items()
+        for name, value in (first | values).items()
+        if name not in _DATA
+    ]
+    rows += [
+        [Piece(name, "dim"), Piece(fmt.plain_value(values[name]))] for name in _DATA
     ]
     return fmt.columns(rows)
+
+
+_FIRST = ("status", "percentage_complete", "name", "status_text", "error")
+_TIMES = ("last_invoked_at", "task_ended_at", "leased_till")
+_DATA = ("task_data", "processing_data", "result")
 
 
 def attempts(made: Iterable[Attempt]) -> list[Line]:

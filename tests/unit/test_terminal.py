@@ -19,7 +19,7 @@ from ptsflow.display import format as fmt
 from ptsflow.display import streams, tables
 from ptsflow.display.layout import frame
 from ptsflow.display.plain import PlainLines, write
-from ptsflow.display.run_state import Board
+from ptsflow.display.run_state import Board, board_of
 from ptsflow.display.streams import Direct, Outlet
 from ptsflow.events import (
     Notice,
@@ -29,7 +29,7 @@ from ptsflow.events import (
     Stopping,
     TaskChanged,
 )
-from tests.unit.screens import Run, begun, container, started, task
+from tests.unit.screens import OWNER, Run, begun, container, started, task
 
 ITEMS = [f"load[{i}]" for i in range(70)]
 
@@ -60,7 +60,7 @@ def test_the_frame_shows_steps_active_items_and_failures() -> None:
     lines = shown(busy_board(), 10_000)
 
     assert lines == [
-        "orders   Orders()   lease hostA:4711",
+        "▶ running   52%   orders   lease hostA:4711   Orders()",
         " ✔ fetch           1.0s",
         " ▶ load          ━━━━━━━━━━━━━╸──────────  57%  40✔ 4▶ 1↻ 1✘ 24·   9.0s",
         "   ├ ↻ load[40]  try 2/4 in 12 s  ConnectionError: db3 [red]reset",
@@ -71,7 +71,7 @@ def test_the_frame_shows_steps_active_items_and_failures() -> None:
         r"   ├ ✘ load[41]    3.0s  after 1 try  ValueError: bad date \x1b[31m",
         "   └ … 24 more",
         " · merge         waiting for load",
-        f" total  {'━' * 21}{'─' * 19}  52%   elapsed 10s   ETA 9.0s   Ctrl-C stops gently",
+        f" total  {'━' * 19}╸{'─' * 18}  52%   elapsed 10s   ETA 9.0s   Ctrl-C stops gently",
     ]
 
 
@@ -145,6 +145,30 @@ def test_the_footer_says_what_ctrl_c_does_whatever_the_width(width: int) -> None
 
     assert before.endswith("   Ctrl-C stops gently")
     assert after.endswith("   stopping; Ctrl-C stops at once")
+    assert max(map(len, (before, after))) <= width - len("^C")
+
+
+def test_where_no_runner_lives_no_clock_runs() -> None:
+    fields = {"status": Status.DONE, "last_invoked_at": 1_000, "task_ended_at": 4_000}
+    tasks = [task("load[0]", **fields), task("load[1]", last_invoked_at=2_000)]
+    boards = {}
+    for owner in (None, replace(OWNER, since=90_000)):
+        board = board_of(container(owner=owner), tasks, 0)
+        boards[owner] = [shown(board, now)[2].split()[-1] for now in (100_000, 300_000)]
+
+    assert list(boards.values()) == [["3.0s", "3.0s"], ["10s", "3m30s"]]
+
+
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("name", ["orders", "o" * 200])
+def test_status_and_percent_are_never_cut(width: int, name: str) -> None:
+    head = shown(board_of(container(name=name), [], 0), width=width)[0]
+    listed = tables.containers([container(name=name)], {}, 0)[1]
+    fields = tables.details(container(name=name), [], 0)
+
+    assert head.startswith("▶ running   0%   o")
+    assert fmt.text_of(listed).startswith("▶ running  0%    0/0 ")
+    assert [line[-1].text for line in fields[:2]] == ["▶ running", "0%"]
 
 
 def test_the_percentage_never_goes_down() -> None:
