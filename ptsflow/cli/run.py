@@ -31,6 +31,7 @@ from ptsflow.core.forecast import foresee
 from ptsflow.core.model import ContainerRecord, TaskRecord
 from ptsflow.display import as_json, tables
 from ptsflow.display.run_state import Board
+from ptsflow.display.summary import summary
 from ptsflow.errors import (
     LeaseLost,
     StoreError,
@@ -171,7 +172,7 @@ def _summary(board: Board, now: int, common: Common) -> None:
     def why(task: TaskRecord) -> str:
         return "" if record is None else command(common, commands.why(record, task))
 
-    show(tables.summary(board, now, why), streams.messages(), whole=True)
+    show(summary(board, now, why), streams.messages(), whole=True)
 
 
 def _next(common: Common, request: Request, planned: PlannedRun, board: Board) -> None:

@@ -21,6 +21,7 @@ from ptsflow.display.layout import frame
 from ptsflow.display.plain import PlainLines, write
 from ptsflow.display.run_state import Board, board_of
 from ptsflow.display.streams import Direct, Outlet
+from ptsflow.display.summary import summary
 from ptsflow.events import (
     Notice,
     Progressed,
@@ -438,7 +439,7 @@ def test_the_summary_names_ten_failures_and_the_slowest() -> None:
         )
     )
 
-    lines = [fmt.text_of(line) for line in tables.summary(board, 31_000)]
+    lines = [fmt.text_of(line) for line in summary(board, 31_000)]
 
     assert lines[0] == "✘ orders  failed in 30s   18 done · 12 failed · 40 not run"
     assert lines[1] == "  ✘ load[0]  after 1 try  E0"
