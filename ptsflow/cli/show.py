@@ -38,6 +38,7 @@ from ptsflow.display import format as fmt
 from ptsflow.display.format import Line, Piece
 from ptsflow.display.graph import edges, mermaid, tree
 from ptsflow.display.run_state import board_of
+from ptsflow.host.garbage import uncollected
 from ptsflow.host.process_identity import is_dead
 from ptsflow.stores import mask
 from ptsflow.stores.base import Store
@@ -75,6 +76,7 @@ def status_object(store: Store, record: ContainerRecord) -> dict[str, Any]:
 @click.argument("name", required=False)
 @common_options
 @pass_common
+@uncollected()
 def status(common: Common, name: str | None) -> None:
     """Show the status of a container: the one of that NAME, or the latest.
 
@@ -176,6 +178,7 @@ def _remark(record: ContainerRecord, stands: Status, now: int) -> str:
 @click.command("list")
 @common_options
 @pass_common
+@uncollected()
 def list_containers(common: Common) -> None:
     """List all containers."""
     store = open_existing(common.url)
@@ -203,6 +206,7 @@ def list_containers(common: Common) -> None:
 @click.argument("task", required=False)
 @common_options
 @pass_common
+@uncollected()
 def show(common: Common, name: str, task: str | None) -> None:
     """Show everything that is stored of a container, or of one TASK of it.
 

@@ -167,16 +167,8 @@ def named_by(step: StepSummary | PlanStep) -> tuple[str, ...]:
     return (*step.needs, *each)
 
 
-def waits_for(
-    plan: Sequence[StepSummary | PlanStep], step: StepSummary | PlanStep
-) -> list[str]:
-    """Return all that a step of a plan waits for: what it names, then its barrier."""
-    barrier = [entry.name for entry in plan[: step.above or 0]]
-    return list(dict.fromkeys([*named_by(step), *barrier]))
-
-
 def awaited(step: StepSummary | PlanStep, places: Mapping[str, int]) -> str | None:
-    """Return the first of `places` that `waits_for` would list, without listing all.
+    """Return the first of `places` that a step waits for: what it names, or its barrier.
 
     Args:
         step: the step that may wait.

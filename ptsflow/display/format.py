@@ -11,6 +11,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from ptsflow.core import counts
@@ -57,7 +58,7 @@ Line = list[Piece]
 
 def text_of(line: Iterable[Piece]) -> str:
     """Return a line as plain text."""
-    return "".join(piece.text for piece in line).rstrip()
+    return "".join([piece.text for piece in line]).rstrip()
 
 
 # Control characters, halves of surrogate pairs, and characters that reverse or hide text.
@@ -69,7 +70,8 @@ _UNSAFE = re.compile(
 
 def clean(text: str) -> str:
     """Return text from data, safe to show on one line: control characters are escaped."""
-    return _UNSAFE.sub(_escaped, text)
+    # What can be printed has none of these; looking for them takes longer.
+    return text if text.isprintable() else _UNSAFE.sub(_escaped, text)
 
 
 def _escaped(match: re.Match[str]) -> str:
@@ -78,12 +80,14 @@ def _escaped(match: re.Match[str]) -> str:
 
 def cells(text: str) -> int:
     """Return how many columns of a terminal a text takes."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
-        for c in text
-    )
+    return len(text) if text.isascii() else sum(map(_cells_of, text))
+
+
+@lru_cache(maxsize=4_096)
+def _cells_of(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 1 + (unicodedata.east_asian_width(character) in "WF")
 
 
 def cut(text: str, width: int) -> str:
@@ -115,18 +119,24 @@ def cut_line(line: Line, width: int) -> Line:
 
 def columns(rows: Sequence[Sequence[Piece]], gap: str = "  ") -> list[Line]:
     """Return rows as lines, each column as wide as its widest cell."""
+    sizes = [[cells(cell.text) for cell in row] for row in rows]
     widths: dict[int, int] = {}
-    for row in rows:
-        for index, cell in enumerate(row[:-1]):
-            widths[index] = max(widths.get(index, 0), cells(cell.text))
+    for found in sizes:
+        for index, size in enumerate(found[:-1]):
+            if size > widths.get(index, -1):
+                widths[index] = size
+    # A Piece takes as long to make as all else of a cell.
+    pads: dict[int, Piece] = {}
     lines: list[Line] = []
-    for row in rows:
+    for row, found in zip(rows, sizes, strict=True):
         line: Line = []
-        for index, cell in enumerate(row):
-            line.append(cell)
-            if index < len(row) - 1:
-                line.append(Piece(" " * (widths[index] - cells(cell.text)) + gap))
-        lines.append(line)
+        for index, cell in enumerate(row[:-1]):
+            room = widths[index] - found[index]
+            pad = pads.get(room)
+            if pad is None:
+                pad = pads[room] = Piece(" " * room + gap)
+            line += (cell, pad)
+        lines.append([*line, *row[-1:]])
     return lines
 
 

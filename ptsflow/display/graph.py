@@ -9,7 +9,8 @@ from msgspec import Struct
 from ptsflow.core.model import (
     StepSummary,
 )
-from ptsflow.core.plan import named_by, waits_for
+from ptsflow.core.names import listed
+from ptsflow.core.plan import named_by
 from ptsflow.display import format as fmt
 from ptsflow.display.format import Line, Piece
 
@@ -23,17 +24,25 @@ class Edge(Struct, frozen=True):
 
 def edges(plan: Sequence[StepSummary]) -> list[Edge]:
     """Return the edges; at a barrier, only from steps that no step above it waits for."""
-    found: list[Edge] = []
+    sources: dict[str, list[str]] = {}
+    ends: dict[str, None] = {}
+    passed = 0
     for step in plan:
-        named = named_by(step)
-        listed = waits_for(plan, step)
-        waited_for = {edge.before for edge in found if edge.after in listed}
-        found += [
-            Edge(name, step.name)
-            for name in listed
-            if name in named or name not in waited_for
-        ]
-    return found
+        reached = dict.fromkeys(named_by(step))
+        if step.above:
+            waited_for = {above for name in reached for above in sources.get(name, ())}
+            if step.above < passed:
+                ends, passed = {}, 0
+            # Invariant: `ends` are those of the first `passed` steps that none of these
+            # waits for. So a chain of barriers costs as much as its edges are many.
+            for before in plan[passed : step.above]:
+                for name in sources[before.name]:
+                    ends.pop(name, None)
+                ends[before.name] = None
+            passed = step.above
+            reached.update((name, None) for name in ends if name not in waited_for)
+        sources[step.name] = list(reached)
+    return [Edge(name, after) for after, names in sources.items() for name in names]
 
 
 def tree(title: str, plan: Sequence[StepSummary]) -> list[Line]:
@@ -45,7 +54,7 @@ def tree(title: str, plan: Sequence[StepSummary]) -> list[Line]:
         [
             Piece(f"{'└─' if index == len(plan) - 1 else '├─'} {step.name}", "name"),
             Piece(", ".join(_kinds(step))),
-            Piece(f"after {', '.join(before[step.name])}" if before[step.name] else ""),
+            Piece(f"after {listed(before[step.name])}" if before[step.name] else ""),
             Piece(fmt.clean(step.text), "dim"),
         ]
         for index, step in enumerate(plan)

@@ -12,8 +12,6 @@ bytecode. Texts of two kinds cannot be compared.
 from __future__ import annotations
 
 import ast
-import contextlib
-import gc
 import linecache
 import opcode
 import sys
@@ -25,6 +23,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from ptsflow.host.garbage import uncollected
 from ptsflow.workflow.source_hash import (
     Function,
     Place,
@@ -114,22 +113,10 @@ def _read_again(file: str, lambdas: bool, names: dict[str, Any]) -> _Read:  # no
     lines = linecache.getlines(file, names)
     read = _FILES.get((file, lambdas))
     if read is None or read.lines is not lines:
-        with _without_collection():
+        with uncollected():
             functions = _functions_in("".join(lines), file, lambdas=lambdas)
         read = _FILES[file, lambdas] = _Read(lines, lambdas, functions)
     return read
-
-
-@contextlib.contextmanager
-def _without_collection() -> Iterator[None]:
-    """Keep the garbage collector from looking through the nodes of a tree as it grows."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _compiled(tree: ast.Module, source: str, file: str) -> CodeType:

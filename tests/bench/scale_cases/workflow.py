@@ -15,7 +15,7 @@ from tests.bench.scale_cases import Case, Place
 _STEPS = 20_000
 
 
-def _chain(steps: int) -> str:
+def chain(steps: int) -> str:
     """Return the source of a module with a class whose steps follow each other."""
     head = "from ptsflow import Workflow, step\n\n\nclass Chain(Workflow):\n"
     first = "    @step\n    def step_00000(self) -> int:\n        return 0\n\n"
@@ -31,7 +31,7 @@ def _chain(steps: int) -> str:
 
 
 def _imported(place: Place) -> type[Workflow]:
-    (place.folder / "chain.py").write_text(_chain(_STEPS), encoding="utf-8")
+    (place.folder / "chain.py").write_text(chain(_STEPS), encoding="utf-8")
     sys.path.insert(0, str(place.folder))
     found: type[Workflow] = import_module("chain").Chain
     return found
@@ -40,7 +40,7 @@ def _imported(place: Place) -> type[Workflow]:
 def _made_and_planned(place: Place) -> float:
     """Return the seconds without those in which Python compiles the module."""
     made: dict[str, Any] = {"__name__": __name__}
-    code = compile(_chain(_STEPS), str(place.folder / "chain.py"), "exec")
+    code = compile(chain(_STEPS), str(place.folder / "chain.py"), "exec")
     began = time.process_time()
     exec(code, made)  # noqa: S102 - ours
     plan_of(made["Chain"])
@@ -55,7 +55,7 @@ def _code_hashes(place: Place) -> float:
 
 
 def _typo(_place: Place) -> float:
-    source = _chain(2_000).replace("self, step_01998:", "self, stop_1998:")
+    source = chain(2_000).replace("self, step_01998:", "self, stop_1998:")
     try:
         exec(source, {"__name__": __name__})  # noqa: S102 - ours
     except DeclarationError as error:
