@@ -79,8 +79,9 @@ def run_inline(  # noqa: PLR0913 - the options of run that make sense here
             in memory that is gone with the report.
         clock: tells the time; waits move it forward.
         container: the container's name, instead of the workflow's own.
-        from_step: run this step again, and all that waits for it.
-        only: run these steps alone.
+        from_step: run this step, or this item such as "load[a]", again, and all that waits
+            for it.
+        only: run these steps and items alone.
         listeners: called with every event.
 
     Raises:

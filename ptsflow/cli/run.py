@@ -75,9 +75,11 @@ _TIMED_OUT = 124
     "--from",
     "from_step",
     metavar="STEP",
-    help="Run this step again, and all that waits for it.",
+    help="Run this step, or this item of one, again, and all that waits for it.",
 )
-@click.option("--only", multiple=True, metavar="STEP", help="Run these steps alone.")
+@click.option(
+    "--only", multiple=True, metavar="STEP", help="Run these steps or items alone."
+)
 @click.option(
     "--changed",
     is_flag=True,

@@ -15,7 +15,7 @@ from ptsflow.core.model import (
     Status,
     TaskRecord,
 )
-from ptsflow.core.plan import Plan, PlanStep, awaited
+from ptsflow.core.plan import Plan, PlanStep, awaited, item_name
 from ptsflow.core.resume import Resumption, changed, finisher, resume
 from ptsflow.core.sources import OUTDATED, outdated
 
@@ -36,7 +36,7 @@ def forecast(
 ) -> list[Forecast]:
     """Say for each task what a run would do with it, and why.
 
-    `again` are the steps that a person wants run again.
+    `again` are the steps and items that a person wants run again.
     """
     before = {task.name: task for task in stored}
     stale = changed(plan.summary(), stored).keys() & set(again)
@@ -118,8 +118,8 @@ def _why_again(step: PlanStep, before: TaskRecord, asked: Mapping[str, str]) -> 
         return f"failed before: {before.error}" if before.error else "it was reset"
     if step.always:
         return "it always runs"
-    if step.name in asked:
-        return asked[step.name]
+    if step.name in asked or before.name in asked:
+        return asked.get(before.name) or asked[step.name]
     if before.status is Status.SKIPPED and before.cause is not Cause.BODY:
         return f"it was skipped before: {before.status_text or '-'}"
     if before.code_version != step.version:
@@ -160,40 +160,46 @@ def foresee(
         container: as it is stored.
         stored: its tasks; none where the run would forget them first.
         now: the time.
-        again: steps to run again, with all that waits for them.
-        only: the steps to run alone, if not all.
+        again: steps and items to run again, with all that waits for them.
+        only: the steps and items to run alone, if not all.
     """
     resumption = resume(plan, container, stored, now=now, again=again)
     foreseen = forecast(plan, stored, resumption, list(again))
     if only is None:
         return foreseen
     stuck = blocked(plan, resumption, only)
-    return [_narrowed(entry, only, stuck) for entry in foreseen]
+    return [_narrowed(plan, entry, only, stuck) for entry in foreseen]
 
 
 def _narrowed(
-    entry: Forecast, only: Collection[str], blocked: dict[str, str]
+    plan: Plan, entry: Forecast, only: Collection[str], blocked: dict[str, str]
 ) -> Forecast:
     if entry.action not in ("run", "retry", "check"):
         return entry
-    step = entry.name.partition("[")[0]
-    if step not in only:
+    step, _ = plan.named(entry.name) or (entry.name, None)
+    items = [name for name in only if name != step and step in (plan.named(name) or ())]
+    if (step not in only and entry.name not in (step, *items)) or not (
+        step in only or items
+    ):
         return replace(entry, action="leave", reason="not among --only")
-    if step in blocked:
-        reason = f"waits for {blocked[step]}, which is not done and not among --only"
+    blame = blocked.get(step if step in only else entry.name)
+    if blame:
+        reason = f"waits for {blame}, which is not done and not among --only"
         return replace(entry, action="blocked", reason=reason)
+    if step not in only and entry.name == step:
+        return replace(entry, reason=f"only {', '.join(items)}")
     return entry
 
 
 def blocked(
     plan: Plan, resumption: Resumption, only: Collection[str]
 ) -> dict[str, str]:
-    """Return the steps that will not start, each with a step that is to blame.
+    """Return the steps and items that will not start, each with what is to blame.
 
     Args:
         plan: the workflow's, as it is now.
         resumption: what a run starts from.
-        only: the steps that it runs alone.
+        only: the steps and items that it runs alone.
     """
     tasks: dict[str, Counter[Status]] = {step.name: Counter() for step in plan.steps}
     for task in resumption.tasks.values():
@@ -209,4 +215,28 @@ def blocked(
             continue
         found[step.name] = step.name if before is None else found[before]
         places[step.name] = step.index
+    for name in only:
+        step_name, key = plan.named(name) or (name, None)
+        if key is not None:
+            blame = _held_up_by(plan, resumption, plan.by_name[step_name], key, only)
+            before = awaited(
+                plan.by_name[step_name],
+                {n: p for n, p in places.items() if n != plan.by_name[step_name].each},
+            )
+            blame = blame or (found[before] if before else "")
+            if blame:
+                found[name] = blame
     return found
+
+
+def _held_up_by(
+    plan: Plan, resumption: Resumption, step: PlanStep, key: str, only: Collection[str]
+) -> str:
+    """Return the item before an item in its chain that is not done and will not be."""
+    source = plan.by_name[step.each or ""]
+    before = item_name(source.name, key)
+    task = resumption.tasks.get(before)
+    is_done = task is not None and task.status is Status.DONE
+    if source.each is None or is_done or before in only or source.name in only:
+        return ""
+    return before

@@ -156,6 +156,19 @@ class Plan(Struct, frozen=True, kw_only=True):
         """Return what screens need to know, so that they need no user code."""
         return tuple(step.summary() for step in self.steps)
 
+    def named(self, name: str) -> tuple[str, str | None] | None:
+        """Return the step and the key that a name such as `load` or `load[a]` means.
+
+        The key is None for a whole step. None is returned if there is no such step, or if
+        it does not fan out and the name has a key.
+        """
+        if name in self.by_name:
+            return name, None
+        step, _, key = name.partition("[")
+        known = self.by_name.get(step)
+        is_item = known is not None and known.each is not None and key.endswith("]")
+        return (step, key[:-1]) if is_item else None
+
 
 def named_by(step: StepSummary | PlanStep) -> tuple[str, ...]:
     """Return the steps that `step` names and waits for.

@@ -22,7 +22,8 @@ from ptsflow.core.model import (
     StepSummary,
     TaskRecord,
 )
-from ptsflow.core.plan import Plan, PlanStep, downstream, item_name
+from ptsflow.core.plan import Plan, PlanStep, item_name
+from ptsflow.core.repeated import is_shaped, repeated
 
 #: Room for the items of a step between its position and the next step's.
 STRIDE = 10**10
@@ -55,7 +56,8 @@ def resume(
         container: held, with the fence of this run; else as it was before it.
         tasks: what is stored.
         now: the time.
-        again: steps that a person wants run again, with all that waits for them.
+        again: steps and items that a person wants run again, with all that waits for
+            them.
     """
     stored = {task.name: task for task in tasks}
     ran_by = "" if container.owner is None else container.owner.process
@@ -147,7 +149,7 @@ class _Before:
         self._stored = {name: _own(plan, task) for name, task in stored.items()}
         self._fence = container.fence
         self._now = now
-        self._repeated = _repeated(plan, self._stored.values(), again)
+        self._repeated = repeated(plan, self._stored.values(), again)
         # A finish holds unless steps are to run again, or its mark was taken off.
         self._is_finished = not self._repeated and finisher(stored.values()) is not None
         #: Steps of a complete container whose failures, if any, were accepted.
@@ -167,13 +169,14 @@ class _Before:
         step = self._plan.by_name.get(task.step)
         if step is None:
             return self._crashed(task, task.max_retries)
-        if not _is_shaped(step, task):
+        if not is_shaped(step, task):
             # A fan-out that was refused as a whole, or a step that was declared otherwise.
             return task if task.status is Status.DONE else None
         return self._placed(step, stored, self._decided(step, task))
 
     def _decided(self, step: PlanStep, task: TaskRecord) -> TaskRecord:
-        if step.name in self._repeated:
+        keys = self._repeated.get(step.name, ())
+        if keys is None or task.key in keys:
             is_fresh = task.status is Status.PENDING and task.invoke_count == 0
             return task if is_fresh else transitions.reset(task, fence=self._fence)
         if task.status is Status.RUNNING:
@@ -266,28 +269,6 @@ def _own(plan: Plan, task: TaskRecord) -> TaskRecord:
     if step is None or task.step == name or bool(bracket) != bool(step.each):
         return task
     return replace(task, step=name, key=key.removesuffix("]") if bracket else None)
-
-
-def _is_shaped(step: PlanStep, task: TaskRecord) -> bool:
-    """Whether the task is an item where the step fans out, and none where it does not."""
-    return (step.each is None) == (task.key is None)
-
-
-def _repeated(
-    plan: Plan, tasks: Iterable[TaskRecord], again: Iterable[str]
-) -> set[str]:
-    """Return the steps to run again: those asked for, those whose version changed."""
-    chosen = set(again)
-    for task in tasks:
-        step = plan.by_name.get(task.step)
-        if (
-            step is not None
-            and (task.status is Status.DONE or task.cause is Cause.BODY)
-            and task.code_version != step.version
-            and _is_shaped(step, task)
-        ):
-            chosen.add(step.name)
-    return downstream(plan.summary(), chosen) if chosen else chosen
 
 
 def changed(

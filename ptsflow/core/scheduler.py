@@ -205,9 +205,10 @@ class Schedule:
         """Whether the tasks of a step are known, and were not refused as a whole."""
         return self.steps[step].items not in (None, [step])
 
-    def may_run(self, step: str) -> bool:
-        """Whether this run may start tasks of a step."""
-        return step in self.steps and (self._only is None or step in self._only)
+    def may_run(self, step: str, task: str) -> bool:
+        """Whether this run may start a task of a step."""
+        only = self._only
+        return step in self.steps and (only is None or step in only or task in only)
 
     def source_of(self, task: str) -> tuple[PlanStep, int]:
         """Return the step of a task, and the task's place among its items."""
@@ -280,7 +281,7 @@ class Schedule:
     def _make_ready(self, state: StepState, task: str, place: int = 0) -> None:
         if self.is_finished and not state.step.always:
             return
-        if self._only is not None and state.step.name not in self._only:
+        if self._only is not None and not self.may_run(state.step.name, task):
             return
         due = self._waits.get(task)
         if due is None:

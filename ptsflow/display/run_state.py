@@ -195,13 +195,22 @@ class Board:
         return fmt.eta_ms(now - self.started_at, gained, 100 - percentage)
 
     def lacking(self, only: Iterable[str]) -> list[str]:
-        """Return the steps that are not done and that some steps wait for, in order."""
+        """Return the steps that are not done and that some steps or items wait for.
+
+        Of a step in the chain of an item, only the item is returned.
+        """
+        pairs = [
+            (name, "") if name in self.steps else name.partition("[")[::2]
+            for name in only
+        ]
         places = {
             name: place
             for place, (name, step) in enumerate(self.steps.items())
             if not counts.is_satisfied(step.summary, step.counts)
         }
-        wanted = [name for name in only if places.pop(name, None) is not None]
+        wanted = [name for name, _ in pairs if places.pop(name, None) is not None]
+        keys = {key for _, key in pairs}
+        key = keys.pop() if len(keys) == 1 else ""
         found = set[str]()
         while wanted:
             before = awaited(self.steps[wanted[-1]].summary, places)
@@ -211,7 +220,11 @@ class Board:
                 del places[before]
                 found.add(before)
                 wanted.append(before)
-        return [name for name in self.steps if name in found]
+        return [
+            f"{name}[{key}" if key and step.summary.each is not None else name
+            for name, step in self.steps.items()
+            if name in found
+        ]
 
     def failed(self) -> list[TaskRecord]:
         """Return the first failed tasks, by step."""

@@ -80,7 +80,8 @@ class Loop:
         complete = {
             t.name: t.status
             for t in tasks
-            if t.is_complete and not (t.is_in_doubt and self.schedule.may_run(t.step))
+            if t.is_complete
+            and not (t.is_in_doubt and self.schedule.may_run(t.step, t.name))
         }
         waiting = {t.name: t.due for t in tasks if t.due is not None}
         begun = {t.name for t in tasks if t.invoke_count and t.name not in complete}

@@ -33,9 +33,10 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     store_wait: StoreWait = NO_WAIT
     #: Whether all that is stored is forgotten first.
     fresh: bool = False
-    #: The step that is run again, with all steps that wait for it.
+    #: The step, or the item such as `load[a]`, that is run again, with all that waits
+    #: for it.
     from_step: str | None = None
-    #: The only steps that are run; None for all.
+    #: The only steps and items that are run; None for all.
     only: tuple[str, ...] | None = None
     #: Whether steps whose code changed since they ran are run again.
     changed: bool = False
@@ -87,7 +88,7 @@ def check_options(plan: Plan, options: RunOptions) -> None:
         *(options.only or ()),
         *([options.from_step] if options.from_step else []),
     ]:
-        if name not in plan.by_name:
+        if plan.named(name) is None:
             raise UsageError(
                 f"{plan.workflow} has no step {name!r}{similar(name, plan.by_name)}; "
                 f"it has {listed(plan.by_name, name) or 'none'}"

@@ -20,6 +20,7 @@ from ptsflow.core.container_fit import (
     other_values,
 )
 from ptsflow.core.model import ContainerRecord, TaskRecord
+from ptsflow.core.names import listed, similar
 from ptsflow.core.plan import Plan, executor_of
 from ptsflow.core.resume import changed
 from ptsflow.errors import ContainerMismatch, UsageError
@@ -137,6 +138,8 @@ class PlannedRun(Struct, frozen=True, kw_only=True):
         """
         has_former = next(former_names(self.workflow), None) is not None
         record = self.find(store) if has_former else None
+        if self.options.from_step and store.container(self.container) is None:
+            self._check_item(())
         if record is None:
             record, _ = store.create(self.container)
         self.check_fits(record)
@@ -155,11 +158,29 @@ class PlannedRun(Struct, frozen=True, kw_only=True):
         )
 
     def asked_again(self, stored: Iterable[TaskRecord]) -> list[str]:
-        """Return the steps that the options want run again."""
+        """Return the steps and items that the options want run again.
+
+        Raises:
+            UsageError: an item is none that is stored.
+        """
+        stored = list(stored)
+        self._check_item(stored)
         again = [self.options.from_step] if self.options.from_step else []
         if self.options.changed:
             again += changed(self.plan.summary(), stored)
         return again
+
+    def _check_item(self, stored: Iterable[TaskRecord]) -> None:
+        name = self.options.from_step
+        step, key = self.plan.named(name or "") or ("", None)
+        if name is None or key is None:
+            return
+        names = [task.name for task in stored if task.step == step]
+        if name not in names:
+            raise UsageError(
+                f"--from: container {self.container!r} has no item {name!r}"
+                f"{similar(name, names)}; {step} has {listed(names, name) or 'none yet'}"
+            )
 
 
 def plan_run(workflow: Workflow, options: RunOptions) -> PlannedRun:

@@ -48,8 +48,9 @@ def run(  # noqa: PLR0913 - the names of DESIGN's interface
         lease: seconds until another host may take over from a dead runner; at least 5.
         wait: seconds to wait while another live runner holds the container.
         fresh: forget all that is stored of the container and begin anew.
-        from_step: run this step again, and all that waits for it.
-        only: run these steps alone.
+        from_step: run this step, or this item such as "load[a]", again, and all that waits
+            for it.
+        only: run these steps and items alone.
         changed: run steps again whose code changed, and all that waits for them.
         executor: where bodies run whose step does not say it: "thread", "process",
             "dask", `dask://HOST:PORT`, or what makes a `concurrent.futures.Executor`.

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from ptsflow.client import lease
 from ptsflow.core.model import ContainerRecord, Status
-from ptsflow.core.names import listed
+from ptsflow.core.names import listed, similar
 from ptsflow.core.scheduler import Schedule
 from ptsflow.core.sources import OUTDATED, outdated
 from ptsflow.errors import LeaseLost, PtsflowError, StoreError, StoreFull, one_line
@@ -208,8 +208,9 @@ class HeldRun:
             )
         self._is_ok = is_complete or self._is_done_as_asked(schedule)
         tasks = loop.tasks.values()
-        if text := self._outdated(loop):
-            self._bus.notice(text)
+        for text in (self._outdated(loop), self._missing_items(schedule)):
+            if text:
+                self._bus.notice(text)
         failed = [t for t in tasks if t.has_failed and schedule.knows(t.name)]
         failed.sort(key=lambda task: task.position)
         report = Report(
@@ -239,8 +240,27 @@ class HeldRun:
         return (
             only is not None
             and not schedule.failed_steps()
-            and all(schedule.steps[name].satisfied for name in only)
+            and all(
+                schedule.steps[name].satisfied
+                if name in schedule.steps
+                else schedule.complete.get(name) in (Status.DONE, Status.SKIPPED)
+                for name in only
+            )
         )
+
+    def _missing_items(self, schedule: Schedule) -> str:
+        """Name the items that were to be run alone and that there are not."""
+        plan = self._planned.plan
+        for name in self._planned.options.only or ():
+            step, key = plan.named(name) or (name, None)
+            if key is not None and schedule.is_expanded(step):
+                items = schedule.items(step)
+                if name not in items:
+                    return (
+                        f"there is no item {name!r}{similar(name, items)}; {step} has "
+                        f"{listed(items, name) or 'none'}"
+                    )
+        return ""
 
     def _give_back(self, record: ContainerRecord) -> bool:
         record = replace(record, owner=None, leased_till=None)
