@@ -120,7 +120,9 @@ def _drive(loop: Loop, clock: ManualClock) -> None:
             if isinstance(outcome, Raised) and outcome.error_type == _INTERRUPT:
                 loop.interrupt()
                 raise KeyboardInterrupt
-            loop.mailbox.arrived.append(TaskOutcome(call.handle.name, outcome))
+            name, took_ms = call.handle.name, call.handle.took_ms
+            ended = TaskOutcome(name, outcome, took_ms=took_ms)
+            loop.mailbox.arrived.append(ended)
             loop.show_progress()
             loop.write_progress()
             continue

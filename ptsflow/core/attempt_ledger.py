@@ -31,6 +31,7 @@ def ended(
         error=error,
         traceback=traceback,
         ran_by=task.ran_by,
+        duration_ms=task.task_duration_ms,
     )
 
 
@@ -57,6 +58,7 @@ def last(task: TaskRecord) -> Attempt | None:
         ended_at=max(ended_at, task.last_invoked_at),
         ending=Ending.SKIPPED if by_body else Ending.DONE,
         ran_by=task.ran_by,
+        duration_ms=task.task_duration_ms,
     )
 
 

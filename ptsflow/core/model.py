@@ -188,6 +188,7 @@ class TaskRecord(Struct, frozen=True, kw_only=True):
     began_at: int | None = None
     last_invoked_at: int | None = None
     task_ended_at: int | None = None
+    #: How long the last attempt took: its body, not the wait for a worker or a commit.
     task_duration_ms: int | None = None
     leased_till: int | None = None
     max_retries: int = 3
@@ -249,6 +250,14 @@ class Attempt(Struct, frozen=True, kw_only=True):
     traceback: str = ""
     #: `host:pid` of the process that made it.
     ran_by: str = ""
+    #: How long its body took; None if nobody measured it.
+    duration_ms: int | None = None
+
+    @property
+    def took_ms(self) -> int:
+        """How long it took, at the most."""
+        took = self.ended_at - self.began_at
+        return took if self.duration_ms is None else self.duration_ms
 
 
 #: How many attempts the ledger of a task keeps: the last ones.

@@ -336,9 +336,10 @@ def _uncounted(task: TaskRecord) -> dict[str, int | None]:
 
 
 def _duration(task: TaskRecord, now: int) -> int | None:
-    # A clock may step back between start and end; a duration never does.
-    begun = task.last_invoked_at
-    return None if begun is None else max(0, now - begun)
+    # Where the body ran it was measured. Else a clock may step back; no duration does.
+    if task.task_duration_ms is not None or task.last_invoked_at is None:
+        return task.task_duration_ms
+    return max(0, now - task.last_invoked_at)
 
 
 def _expect(task: TaskRecord, event: str, *allowed: Status) -> None:

@@ -153,6 +153,7 @@ def attempt(entry: Attempt) -> dict[str, Json]:
         "number": entry.number,
         "began_at": when(entry.began_at),
         "ended_at": when(entry.ended_at),
+        "duration_ms": entry.took_ms,
         "ending": str(entry.ending),
         "error_type": entry.error_type or None,
         "error": entry.error or None,

@@ -215,7 +215,7 @@ def attempts(made: Iterable[Attempt]) -> list[Line]:
 def _took(attempt: Attempt) -> str:
     # The time of a crash is unknown; only the time when a run found it is.
     at_most = "≤" if attempt.ending is Ending.CRASHED else ""
-    return at_most + fmt.duration(attempt.ended_at - attempt.began_at)
+    return at_most + fmt.duration(attempt.took_ms)
 
 
 #: How a run's end is called that ended an attempt.

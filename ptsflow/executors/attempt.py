@@ -106,7 +106,7 @@ _RETURNED_NONE = Returned(codec.encode(None))
 
 
 def run(call: Call) -> Outcome:
-    """Make the attempt and return its outcome; never raises.
+    """Make the attempt and return its outcome; never raises. The handle says how long it took.
 
     No text of the outcome has the value of a secret.
 
@@ -115,11 +115,13 @@ def run(call: Call) -> Outcome:
     """
     outcome: Outcome
     call.handle.concealer = concealer_of(call.workflow)
+    began = call.clock()
     try:
         outcome = _own_context().run(_ran, call)
     except BaseException as error:  # noqa: BLE001 - whatever a body raises ends its attempt
         _let_go(error)
         outcome = copy_context().run(_ended_by, call, error)
+    call.handle.took_ms = max(0, call.clock() - began)
     overdue = call.handle.watch.overdue()
     return failed(call, TimedOut(overdue)) if overdue else outcome
 

@@ -73,7 +73,7 @@ class BodyThreads:
         except BaseException as error:  # noqa: BLE001 - the driver raises it
             loop.fail(error)
             return None
-        message = TaskOutcome(handle.name, outcome, handle.ran_by)
+        message = TaskOutcome(handle.name, outcome, handle.ran_by, handle.took_ms)
         self._mailbox.arrived.append(message)
         return self._take_turns(keep=True)
 

@@ -97,7 +97,7 @@ def tell_changes(
                 error=attempt.error,
                 traceback=attempt.traceback,
                 began_at=attempt.began_at,
-                duration_ms=max(0, attempt.ended_at - attempt.began_at),
+                duration_ms=max(0, attempt.took_ms),
                 ran_by=attempt.ran_by,
             )
             bus.emit(ended)

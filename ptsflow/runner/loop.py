@@ -246,9 +246,12 @@ class Loop:
                 message.is_settled.set()
 
     def _settle(self, running: TaskRecord, message: TaskOutcome, now: int) -> None:
-        task, outcome = running, message.outcome
-        if message.ran_by:
-            task = replace(task, ran_by=message.ran_by)
+        outcome = message.outcome
+        task = replace(
+            running,
+            ran_by=message.ran_by or running.ran_by,
+            task_duration_ms=message.took_ms,
+        )
         step = self.plan.by_name[task.step]
         after = apply_outcome(
             task,

@@ -35,6 +35,8 @@ class TaskOutcome(Struct, frozen=True):
     outcome: Outcome
     #: `host:pid` of the process that made the attempt; "" where that is the runner.
     ran_by: str = ""
+    #: How long the attempt took there, in milliseconds; None if it is not known.
+    took_ms: int | None = None
 
 
 class CheckpointRequest:

@@ -139,6 +139,8 @@ class TaskHandle:
         self._pid = os.getpid()
         #: `host:pid` of the process that makes the attempt, where it is not the runner.
         self.ran_by = ""
+        #: How long the attempt took where it was made, in milliseconds; None before.
+        self.took_ms: int | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         state = {**self.__dict__, "_folder": self.folder, "_pid": 0}

@@ -209,6 +209,7 @@ class QueuedAttempt:
             return True
         self.call.handle.ran_by = worker
         self.is_running = True
+        began_at = since_boot()
         outcome: Outcome | None = None
         with contextlib.suppress(EOFError, OSError):
             connection.send(MakeAttempt(assignment(self.call), *self._limits))
@@ -216,6 +217,7 @@ class QueuedAttempt:
         if outcome is not None:
             self.end(outcome)
             return True
+        self.call.handle.took_ms = round((since_boot() - began_at) * 1000)
         connection.hang_up()
         call.cancel()
         # The next attempt must not begin while the worker process of this one lives.
@@ -234,6 +236,8 @@ class QueuedAttempt:
             if not connection.poll(LOOK_EVERY):
                 continue
             message = connection.receive(read_report)
+            if isinstance(message, BodyEnded | Lost):
+                self.call.handle.took_ms = message.took_ms
             if isinstance(message, BodyEnded):
                 return message.outcome
             if isinstance(message, Lost):

@@ -18,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from multiprocessing import AuthenticationError
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from ptsflow.executors.cluster.connection import MessageConnection, worker_end
 from ptsflow.executors.cluster.messages import (
     CallStarted,
@@ -207,15 +209,16 @@ class ServedRun:
     ) -> BodyEnded | Lost:
         """Make an attempt; return the message that says how it ended."""
         container = self._description.setting.container
-        ended = WorkerAttempt(connection, order, container).run(self._processes)
+        made = WorkerAttempt(connection, order, container)
+        ended = made.run(self._processes)
         if not isinstance(ended, Lost):
-            return BodyEnded(ended)
+            return BodyEnded(ended, took_ms=made.took_ms)
         problem = self._processes.problem
         if ended.kind in {"ProcessDied", "ImportFailed"} and problem:
             module = self._description.reference.module
             why = f"{this_worker()} could not import {module}: {problem}; install it there"
             return Lost("WorkerLost", why)
-        return ended
+        return replace(ended, took_ms=made.took_ms)
 
 
 # -- the runs that this process serves ------------------------------------------------

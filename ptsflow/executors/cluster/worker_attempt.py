@@ -54,6 +54,11 @@ class WorkerAttempt:
         self.look()
         return ended
 
+    @property
+    def took_ms(self) -> int | None:
+        """How long the attempt took, in milliseconds; None before its end."""
+        return self._handle.took_ms
+
     def look(self) -> bool:
         """Exchange news with the runner; return whether the runner is gone."""
         if self._handle.ran_by != self._reported_ran_by:

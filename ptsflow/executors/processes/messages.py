@@ -127,6 +127,8 @@ class BodyEnded(Message, frozen=True, tag=True, array_like=True):
     is_clean: bool = True
     #: How much more memory the process has asked for than a new one, in bytes.
     held: int = 0
+    #: How long the attempt took, in milliseconds.
+    took_ms: int | None = None
 
 
 class Lost(Message, frozen=True, tag=True, array_like=True):
@@ -137,6 +139,8 @@ class Lost(Message, frozen=True, tag=True, array_like=True):
 
     kind: Literal["TimedOut", "ProcessDied", "ImportFailed", "WorkerLost"]
     why: str
+    #: How long the attempt took, in milliseconds; None where no body began.
+    took_ms: int | None = None
 
     def error(self) -> errors.AttemptLost:
         """Return the error by which the attempt ended."""

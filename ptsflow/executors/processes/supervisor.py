@@ -24,7 +24,7 @@ from ptsflow.executors.processes.messages import (
 )
 from ptsflow.executors.processes.output import Output, OutputLines
 from ptsflow.executors.processes.transport import save
-from ptsflow.host.clock import system_clock
+from ptsflow.host.clock import since_boot, system_clock
 from ptsflow.workflow.handle import TaskHandle
 
 #: How often a supervisor looks at the limits and whether the run is being stopped, in
@@ -62,6 +62,8 @@ class Supervisor:
         self._handle = handle
         self._output = Output()
         self._has_sent_cancel = False
+        #: When the body began, or was given to the process, in seconds since boot.
+        self._began_at = since_boot()
         #: Why the process was killed; "" if it was not.
         self.overdue = ""
 
@@ -90,6 +92,7 @@ class Supervisor:
                     if isinstance(message, BodyEnded):
                         self._drain(is_last=True)
                         worker.is_clean, worker.held = message.is_clean, message.held
+                        self._handle.took_ms = message.took_ms
                         return self._judged(message.outcome)
                     self._take_in(message)
                 elif has_exited:
@@ -102,6 +105,7 @@ class Supervisor:
 
     def lost(self) -> Lost:
         """Return how the attempt ended of which the process died or was killed."""
+        self._handle.took_ms = round((since_boot() - self._began_at) * 1000)
         details = self._autopsy()
         if self.overdue:
             return Lost("TimedOut", self.overdue + details)
@@ -124,6 +128,7 @@ class Supervisor:
     def _begin(self) -> None:
         """Start the watch anew, and note which process runs the body if that is known."""
         self._handle.watch.begin()
+        self._began_at = since_boot()
         if self._worker.pid is not None:
             self._handle.ran_by = f"{os.uname().nodename}:{self._worker.pid}"
 

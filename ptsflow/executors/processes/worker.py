@@ -138,13 +138,13 @@ class Worker:
         while True:
             self._has_work.acquire()
             self._reported_at = 0.0
-            outcome = self._attempt(self._assignments.pop())
+            outcome, took_ms = self._attempt(self._assignments.pop())
             self._flush()
             for stream in (sys.stdout, sys.stderr):
                 with contextlib.suppress(Exception):  # bodies may replace or close it
                     stream.flush()
             is_clean, held = leftovers.is_clean(), leftovers.held()
-            self._send(BodyEnded(outcome, is_clean, held))
+            self._send(BodyEnded(outcome, is_clean, held, took_ms))
 
     def _listen(self) -> None:
         """Receive the runner's messages; end this process when the runner ends."""
@@ -213,7 +213,7 @@ class Worker:
 
     # -- the attempt ----------------------------------------------------------------
 
-    def _attempt(self, given: Assignment) -> Outcome:
+    def _attempt(self, given: Assignment) -> tuple[Outcome, int | None]:
         step = self._plan.by_name[given.step]
         handle = handle_of(
             given,
@@ -233,7 +233,7 @@ class Worker:
         with self._memory_limited(given.memory), self._folder_restored():
             outcome = attempt.run(call)
             fork_guard.exit_if_forked(self._pid, outcome)
-            return outcome
+            return outcome, handle.took_ms
 
     @contextlib.contextmanager
     def _memory_limited(self, memory: int | None) -> Iterator[None]:
