@@ -29,9 +29,9 @@ from ptsflow.cli.shared import (
 )
 from ptsflow.client.lease import still_working
 from ptsflow.core import attempt_ledger, counts
+from ptsflow.core.changed_code import changed
 from ptsflow.core.model import Cause, ContainerRecord, Status, TaskRecord
 from ptsflow.core.names import listed
-from ptsflow.core.resume import changed
 from ptsflow.core.sources import OUTDATED, outdated
 from ptsflow.display import as_json, layout, tables
 from ptsflow.display import format as fmt

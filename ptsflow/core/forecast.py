@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ptsflow.core import counts
+from ptsflow.core.changed_code import changed
 from ptsflow.core.model import (
     Cause,
     ContainerRecord,
@@ -16,7 +17,7 @@ from ptsflow.core.model import (
     TaskRecord,
 )
 from ptsflow.core.plan import Plan, PlanStep, awaited, item_name
-from ptsflow.core.resume import Resumption, changed, finisher, resume
+from ptsflow.core.resume import Resumption, finisher, resume
 from ptsflow.core.sources import OUTDATED, outdated
 
 

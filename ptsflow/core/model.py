@@ -162,8 +162,11 @@ class ContainerRecord(Struct, frozen=True, kw_only=True):
         return self.owner is not None and (self.leased_till or 0) > now
 
 
-class TaskRecord(Struct, frozen=True, kw_only=True):
-    """The state of one step, or of one item of a fan-out step, in a container."""
+class TaskRecord(Struct, frozen=True, kw_only=True, gc=False):
+    """The state of one step, or of one item of a fan-out step, in a container.
+
+    It holds no other objects, so Python's collector of cycles need not look at it.
+    """
 
     name: str
     #: The step it belongs to; "" for a task that a client added.
@@ -264,7 +267,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
 LEDGER_LENGTH = 20
 
 
-class Change(Struct, frozen=True):
+class Change(Struct, frozen=True, gc=False):
     """A task before and after: None before is an insert, None after a delete.
 
     Payloads that are the same object before and after are not written.

@@ -214,6 +214,8 @@ def item_keys(step: PlanStep, items: Sequence[Any]) -> list[str]:
         InvalidValue: two items have the same key, or a key is no usable name.
     """
     keys = [_key_of(step, index, item) for index, item in enumerate(items)]
+    if len(set(keys)) == len(keys):
+        return keys
     seen: dict[str, int] = {}
     for index, key in enumerate(keys):
         if key in seen:
@@ -240,6 +242,10 @@ def item_name(step: str, key: str) -> str:
 
 def _key_of(step: PlanStep, index: int, item: Any) -> str:
     key: Any
+    if step.key is None and type(item) is int and abs(item) < _BIG:
+        text = str(item)
+        if step.name_size + len(text) + 2 <= NAME_LIMIT:
+            return text
     if callable(step.key):
         key = step.key(item)
     elif step.key is not None:

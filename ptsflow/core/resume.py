@@ -19,7 +19,6 @@ from ptsflow.core.model import (
     Change,
     ContainerRecord,
     Status,
-    StepSummary,
     TaskRecord,
 )
 from ptsflow.core.plan import Plan, PlanStep, item_name
@@ -62,8 +61,9 @@ def resume(
     stored = {task.name: task for task in tasks}
     ran_by = "" if container.owner is None else container.owner.process
     deciding = _Before(plan, stored, container, now, again)
+    # Without the many that are done and stay so.
     after: dict[str, TaskRecord | None] = {
-        name: deciding.next(task) for name, task in stored.items()
+        task.name: deciding.next(task) for task in deciding.unsettled()
     }
     for step in plan.steps:
         if step.each is None and step.name not in stored:
@@ -71,7 +71,7 @@ def resume(
     has_work = _has_work(plan, container, after)
     if has_work:
         for step in plan.steps[plan.usual :]:
-            task = after[step.name]
+            task = after.get(step.name, stored.get(step.name))
             if task is not None and task.status in (Status.DONE, Status.SKIPPED):
                 # A change moves the version by one, so the stored record is reset.
                 again_from = stored.get(step.name, task)
@@ -85,7 +85,7 @@ def resume(
         # Dependents come first: if a store writes only a part of the batch, the task that
         # causes the other changes is still there, and the next run makes them.
         changes=changes[::-1],
-        tasks={name: task for name, task in after.items() if task is not None},
+        tasks={n: task for n, task in (stored | after).items() if task is not None},
         removed=sorted(
             {task.step for task in after.values() if task is not None and task.step}
             - plan.by_name.keys()
@@ -126,6 +126,11 @@ def new_task(
     )
 
 
+def is_in_place(task: TaskRecord, step: PlanStep, index: int) -> bool:
+    """Whether an item has the position that a new one would get."""
+    return task.position == (step.index + 1) * STRIDE + index
+
+
 def unknown(task: TaskRecord) -> str:
     """Say that nobody knows what a task that may run at most once has done."""
     return (
@@ -147,11 +152,18 @@ class _Before:
     ) -> None:
         self._plan = plan
         self._stored = {name: _own(plan, task) for name, task in stored.items()}
+        self._given = stored
         self._fence = container.fence
         self._now = now
         self._repeated = repeated(plan, self._stored.values(), again)
         # A finish holds unless steps are to run again, or its mark was taken off.
         self._is_finished = not self._repeated and finisher(stored.values()) is not None
+        #: By step that is not repeated, the place of its tasks in the plan.
+        self._places = {
+            step.name: step.index + 1
+            for step in plan.steps
+            if step.name not in self._repeated
+        }
         #: Steps of a complete container whose failures, if any, were accepted.
         self._passed = set[str]()
         if container.status is Status.DONE and not self._repeated:
@@ -160,6 +172,20 @@ class _Before:
                 if self._is_finished
                 else _accepted(plan, self._stored.values())
             )
+
+    def unsettled(self) -> list[TaskRecord]:
+        """Return the stored tasks without those that are done and stay as they are."""
+        done, none, places = Status.DONE, Cause.NONE, self._places
+        tasks = self._given.values()
+        return [
+            stored
+            for stored, task in zip(tasks, self._stored.values(), strict=True)
+            if task.status is not done
+            or task.cause is not none
+            or task.made_from < 0
+            or places.get(task.step) != task.position // STRIDE
+            or task is not stored
+        ]
 
     def next(self, stored: TaskRecord) -> TaskRecord | None:
         """Return what a stored task becomes; itself where nothing changes."""
@@ -265,28 +291,12 @@ def _accepted(plan: Plan, tasks: Iterable[TaskRecord]) -> set[str]:
 def _own(plan: Plan, task: TaskRecord) -> TaskRecord:
     """Return a task that a client added or renamed as the step's whose name it has."""
     name, bracket, key = task.name.partition("[")
+    if name == task.step:
+        return task
     step = plan.by_name.get(name)
     if step is None or task.step == name or bool(bracket) != bool(step.each):
         return task
     return replace(task, step=name, key=key.removesuffix("]") if bracket else None)
-
-
-def changed(
-    plan: Iterable[StepSummary], tasks: Iterable[TaskRecord]
-) -> dict[str, list[str]]:
-    """Return the finished tasks whose body's code is another one now, by step.
-
-    Args:
-        plan: the steps with the hashes of their code as it is now.
-        tasks: what is stored.
-    """
-    hashes = {step.name: step.code_hash for step in plan}
-    found: dict[str, list[str]] = {}
-    for task in tasks:
-        is_finished = task.status is Status.DONE or task.cause is Cause.BODY
-        if is_finished and is_changed(task.code_hash, hashes.get(task.step, "")):
-            found.setdefault(task.step, []).append(task.name)
-    return found
 
 
 def _has_work(
@@ -314,9 +324,3 @@ def finisher(tasks: Iterable[TaskRecord]) -> TaskRecord | None:
     return next(
         (t for t in tasks if t.status is Status.DONE and t.cause is Cause.FINISH), None
     )
-
-
-def is_changed(before: str, now: str) -> bool:
-    """Whether two fingerprints tell of a change; False where they cannot be compared."""
-    compiler, _, _ = before.partition(":")
-    return before != now and compiler != "" and now.startswith(f"{compiler}:")

@@ -81,28 +81,23 @@ class Schedule:
 
     # -- what happens ---------------------------------------------------------
 
-    def expand(self, name: str, keys: Sequence[str]) -> list[tuple[str, str, str]]:
-        """Take in the items of a fan-out step, and of those chained behind it.
-
-        Return the step, key and task name of every item, in order.
-        """
+    def expand(self, name: str, keys: Sequence[str]) -> None:
+        """Take in the items of a fan-out step, and of those chained behind it."""
         state = self.steps[name]
         state.items = items = [item_name(name, key) for key in keys]
         state.unsettled = len(items)
-        for item in items:
-            self._owner_of[item] = state
+        self._owner_of.update(dict.fromkeys(items, state))
+        complete = self.complete
         for place, item in enumerate(items):
-            if item in self.complete:
-                self._count(state, item, self.complete[item])
+            if item in complete:
+                self._count(state, item, complete[item])
             elif state.is_open:
                 self._offer(state, item, place)
         if not items:
             self._settle_step(state)
-        expanded = [(name, key, item) for key, item in zip(keys, items, strict=True)]
         # Only now: what is chained behind looks at what became of the items above.
         for follower in state.followers:
-            expanded += self.expand(follower.step.name, keys)
-        return expanded
+            self.expand(follower.step.name, keys)
 
     def refuse(self, name: str) -> None:
         """A fan-out step's list cannot be used: the step has failed."""

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 
 from ptsflow.core import counts
+from ptsflow.core.changed_code import changed
 from ptsflow.core.model import (
     ContainerRecord,
     Progress,
@@ -20,7 +21,6 @@ from ptsflow.core.model import (
     TaskRecord,
 )
 from ptsflow.core.plan import awaited
-from ptsflow.core.resume import changed
 from ptsflow.core.transitions import progressed, without_payloads
 from ptsflow.display import format as fmt
 from ptsflow.events import (

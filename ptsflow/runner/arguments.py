@@ -7,7 +7,7 @@ store, in one query for all the bodies that a turn starts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import repeat
+from typing import Any
 
 from msgspec import UNSET
 
@@ -43,8 +43,9 @@ class Arguments:
         self._schedule = schedule
         self._tasks = tasks
         self._read = read
-        #: By fan-out step, the elements of the list that it fans out over.
-        self._elements: dict[str, list[Element]] = {}
+        #: By fan-out step, the elements of the list that it fans out over, as parsed JSON,
+        #: and what each of them is read as.
+        self._elements: dict[str, tuple[Sequence[Any], Any]] = {}
         self._without_sources = {s.name for s in plan.steps if not s.sources}
         #: The steps that are given an element of a stored list alone. Their tasks have its
         #: hash from the beginning.
@@ -78,7 +79,7 @@ class Arguments:
                 f"found {text or 'None'!s:.80}; {again}"
             )
         trees, hint = found
-        self._elements[step.name] = [Element(tree, hint) for tree in trees]
+        self._elements[step.name] = trees, hint
         return item_keys(step, [codec.from_tree(tree, hint) for tree in trees])
 
     def made_from(self, task: TaskRecord) -> int:
@@ -103,7 +104,7 @@ class Arguments:
     ) -> int:
         if binding.kind == "item":
             if source.each is None:
-                return hash_of(repr(self._elements[step.name][index].tree))
+                return self.element_hash(step, index)
             return given_by(self._tasks[self._schedule.items(source.name)[index]])
         if source.each is None:
             return given_by(self._tasks.get(source.name))
@@ -115,11 +116,9 @@ class Arguments:
             self._joined[source.name] = found
         return found
 
-    def element_hashes(self, step: PlanStep) -> Iterable[int]:
-        """Return what each item is made from; 0 unless it is given its element alone."""
-        if step.name not in self.of_elements:
-            return repeat(0)
-        return (hash_of(repr(each.tree)) for each in self._elements[step.name])
+    def element_hash(self, step: PlanStep, index: int) -> int:
+        """Return the hash of an element of the stored list that a step fans out over."""
+        return hash_of(repr(self._elements[step.name][0][index]))
 
     def load(self, names: Sequence[str]) -> None:
         """Read all payloads that the tasks `names` need and that are not in memory."""
@@ -154,7 +153,8 @@ class Arguments:
         if source.each is not None:
             before = self._schedule.items(source.name)[index]
             return Value(self._result(before), source.returns)
-        return self._elements[step.name][index]
+        trees, hint = self._elements[step.name]
+        return Element(trees[index], hint)
 
     def _whole(self, source: PlanStep) -> Value | Values:
         if source.each is None:

@@ -8,15 +8,15 @@ between two bites, the next run inserts what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from msgspec.structs import replace
 
 from ptsflow.core import texts, transitions
 from ptsflow.core.model import Cause, Status, TaskRecord
-from ptsflow.core.plan import Plan, PlanStep
-from ptsflow.core.resume import new_task
+from ptsflow.core.plan import Plan, PlanStep, item_name
+from ptsflow.core.resume import is_in_place, new_task
 from ptsflow.core.scheduler import Schedule
 from ptsflow.errors import InvalidValue, LeaseLost, StoredValueError, StoreError
 from ptsflow.executors import attempt
@@ -98,9 +98,8 @@ class Expansion:
 
     def _inserted(self, step: PlanStep, keys: Sequence[str]) -> Iterator[None]:
         """Stage the items of a step, and of those chained behind it, one after the other."""
-        hashes = self._arguments.element_hashes(step)
         return chain(
-            self._staged(step, keys, hashes),
+            self._staged(step, keys),
             *(
                 self._inserted(follower, keys)
                 for follower in self._plan.steps
@@ -108,14 +107,17 @@ class Expansion:
             ),
         )
 
-    def _staged(
-        self, step: PlanStep, keys: Sequence[str], hashes: Iterable[int]
-    ) -> Iterator[None]:
-        work = self._work
+    def _staged(self, step: PlanStep, keys: Sequence[str]) -> Iterator[None]:
+        work, arguments = self._work, self._arguments
+        is_of_element = step.name in arguments.of_elements
         fence, holder = work.container.fence, work.container.owner
         ran_by = "" if holder is None else holder.process
         tasks = work.tasks
-        for index, (key, made_from) in enumerate(zip(keys, hashes, strict=False)):
+        for index, key in enumerate(keys):
+            task = tasks.get(item_name(step.name, key))
+            if task is not None and task.is_complete and is_in_place(task, step, index):
+                continue
+            made_from = arguments.element_hash(step, index) if is_of_element else 0
             new = new_task(
                 step,
                 fence=fence,
@@ -124,7 +126,6 @@ class Expansion:
                 index=index,
                 made_from=made_from,
             )
-            task = tasks.get(new.name)
             if task is None:
                 work.stage(None, new)
                 yield

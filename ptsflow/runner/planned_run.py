@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from ptsflow import codec
 from ptsflow.client.fields import check_name
+from ptsflow.core.changed_code import changed
 from ptsflow.core.container_fit import (
     is_former,
     is_of_another_class,
@@ -22,7 +23,6 @@ from ptsflow.core.container_fit import (
 from ptsflow.core.model import ContainerRecord, TaskRecord
 from ptsflow.core.names import listed, similar
 from ptsflow.core.plan import Plan, executor_of
-from ptsflow.core.resume import changed
 from ptsflow.errors import ContainerMismatch, UsageError
 from ptsflow.runner.options import RunOptions, check_options
 from ptsflow.stores.base import Store

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ptsflow.core.resume import is_changed
+from ptsflow.core.changed_code import is_changed
 from ptsflow.workflow.code_hash import fingerprint
 
 BODY = '''

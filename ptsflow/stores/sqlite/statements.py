@@ -126,7 +126,10 @@ TOUCH = (
     "WHERE container = ? AND name = ?"
 )
 
-TASKS = f"SELECT {_list(TASK)} FROM tasks AS t WHERE container = ?"  # noqa: S608
+TASKS = (
+    f"SELECT {_list(['t.' + column for column in TASK])} "  # noqa: S608
+    "FROM tasks AS t WHERE t.container = ?"
+)
 FULL_TASKS = (
     f"SELECT {_list(['t.' + column for column in TASK])}, "  # noqa: S608
     f"t.{CHECKS[0]}, CAST(p0.text AS BLOB), t.{CHECKS[1]}, CAST(p1.text AS BLOB), "
@@ -135,6 +138,17 @@ FULL_TASKS = (
     "LEFT JOIN payloads AS p1 ON p1.id = t.id * 4 + 1 "
     "LEFT JOIN payloads AS p2 ON p2.id = t.id * 4 + 2 "
     "WHERE t.container = ?"
+)
+_FROM, _OF_CONTAINER = "FROM tasks AS t ", "WHERE t.container = ?"
+#: Rows in the order in which they lie in the file; the index of names would lead from page
+#: to page.
+ALL_TASKS, ALL_FULL_TASKS = (
+    query.removesuffix(_OF_CONTAINER).replace(
+        _FROM,
+        "FROM (SELECT id FROM tasks WHERE container = ? ORDER BY id) AS i "
+        "CROSS JOIN tasks AS t ON t.id = i.id ",
+    )
+    for query in (TASKS, FULL_TASKS)
 )
 OF_NAMES = " AND t.name IN (SELECT value FROM json_each(?))"
 OF_NAME = " AND t.name = ?"

@@ -7,7 +7,7 @@ would run again. So what a query does not find is counted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Never
 
 from msgspec.json import decode as from_json
@@ -24,7 +24,7 @@ from ptsflow.stores.sqlite.containers import SqliteContainers
 from ptsflow.stores.sqlite.database import Database
 
 _PLACE = attrgetter("position", "name")
-_NAME, _CONTAINER = attrgetter("name"), itemgetter(0)
+_NAME = attrgetter("name")
 _CHECKED_ROWS = 10_000
 
 
@@ -50,12 +50,13 @@ class SqliteTasks:
         payloads: bool = False,
     ) -> list[TaskRecord]:
         """Return all tasks, or those of `names` that exist, by position."""
-        query = statements.FULL_TASKS if payloads else statements.TASKS
         number = rows.number(uid)
         if names is None:
+            query = statements.ALL_FULL_TASKS if payloads else statements.ALL_TASKS
             found = self._database.snapshot(self._fetch_all, query, number)
         else:
             listed = set(names)
+            query = statements.FULL_TASKS if payloads else statements.TASKS
             args = (number, to_json(list(listed)).decode())
             found = self._read(query + statements.OF_NAMES, args)
             if {task.name for task in found} != listed:
@@ -115,15 +116,25 @@ class SqliteTasks:
 
     def fetch(self, query: str, args: rows.Row) -> list[TaskRecord]:
         """Return the checked tasks of a query whose first argument is their container."""
+        number, found = args[0], list[TaskRecord]()
+        is_intact, task_of, width = rows.is_intact, rows.task_of, len(statements.TASK)
         try:
-            found: list[rows.Row] = self._execute(query, args).fetchall()
+            # Many rows are not all kept beside the tasks that are made of them.
+            for row in self._execute(query, args):
+                if row[0] != number:
+                    self._raise_mixed(number)
+                if len(row) > width or not is_intact(row):
+                    found.append(self.checked(row))
+                else:
+                    found.append(task_of(row, rows.NOT_LOADED))
         except UnicodeDecodeError:
-            self._blame(args[0])
-        if found and set(map(_CONTAINER, found)) != {args[0]}:
-            container, _ = self._containers.get(str(args[0]))
-            what = f"tasks of container {_name(container)!r} alone"
-            self._database.raise_misfit(what, "one of another container")
-        return [self.checked(row) for row in found]
+            self._blame(number)
+        return found
+
+    def _raise_mixed(self, number: int) -> Never:
+        container, _ = self._containers.get(str(number))
+        what = f"tasks of container {_name(container)!r} alone"
+        self._database.raise_misfit(what, "one of another container")
 
     def checked(self, row: rows.Row) -> TaskRecord:
         """Return the task of a row; raise StoreDamaged if a check value does not fit."""
@@ -201,7 +212,7 @@ class SqliteTasks:
                 continue
             self._check_count(uid, sum(tally.count for tally in found[str(uid)]))
             if total <= _CHECKED_ROWS:
-                self._fetch_all(statements.TASKS, uid)
+                self._fetch_all(statements.ALL_TASKS, uid)
                 self._rows_checked.add(uid)
         return found
 

@@ -1,0 +1,31 @@
+"""Which finished tasks ran other code than their steps have now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ptsflow.core.model import Cause, Status, StepSummary, TaskRecord
+
+
+def changed(
+    plan: Iterable[StepSummary], tasks: Iterable[TaskRecord]
+) -> dict[str, list[str]]:
+    """Return the finished tasks whose body's code is another one now, by step.
+
+    Args:
+        plan: the steps with the hashes of their code as it is now.
+        tasks: what is stored.
+    """
+    hashes = {step.name: step.code_hash for step in plan}
+    found: dict[str, list[str]] = {}
+    for task in tasks:
+        is_finished = task.status is Status.DONE or task.cause is Cause.BODY
+        if is_finished and is_changed(task.code_hash, hashes.get(task.step, "")):
+            found.setdefault(task.step, []).append(task.name)
+    return found
+
+
+def is_changed(before: str, now: str) -> bool:
+    """Whether two fingerprints tell of a change; False where they cannot be compared."""
+    compiler, _, _ = before.partition(":")
+    return before != now and compiler != "" and now.startswith(f"{compiler}:")
