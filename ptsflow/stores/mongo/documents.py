@@ -15,8 +15,10 @@ to them, so that several stores, and the user's own mongoengine, do not disturb 
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
+from bson.datetime_ms import DatetimeMS
 from mongoengine import Document
 from mongoengine.base import BaseField
 from mongoengine.fields import (
@@ -199,10 +201,21 @@ class MetaDocument(StoreDocument):
     schema = IntField()
 
 
-#: The names of all fields that are BSON dates.
-TIMES = frozenset(
-    name
-    for document in (ContainerDocument, TaskDocument)
-    for name, field in document._fields.items()
-    if isinstance(field, DateTimeField)
-)
+def _times_of(document: type[StoreDocument]) -> frozenset[str]:
+    fields = document._fields.items()
+    return frozenset(name for name, field in fields if isinstance(field, DateTimeField))
+
+
+#: The names of the fields of a task that are BSON dates; of all fields that are.
+TASK_TIMES = _times_of(TaskDocument)
+TIMES = TASK_TIMES | _times_of(ContainerDocument)
+
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - as pymongo returns dates
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def millis_of(date: Any) -> Any:
+    """Return a BSON date in milliseconds since the epoch; what is no date as it is."""
+    if isinstance(date, datetime):
+        return (date - _EPOCH) // _MILLISECOND
+    return int(date) if isinstance(date, DatetimeMS) else date

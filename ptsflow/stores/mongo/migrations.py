@@ -20,7 +20,12 @@ from ptsflow.core.model import Owner
 from ptsflow.errors import StoreUnavailable
 from ptsflow.stores.layouts import Holder, check_number, refuse_held
 from ptsflow.stores.mongo.connection import Connection
-from ptsflow.stores.mongo.documents import ContainerDocument, MetaDocument, Raw
+from ptsflow.stores.mongo.documents import (
+    ContainerDocument,
+    MetaDocument,
+    Raw,
+    millis_of,
+)
 
 #: The mark: the field that holds the layout from which the upgrade began.
 _FROM = "upgrading_from"
@@ -104,7 +109,5 @@ def _holders(link: Connection) -> Iterator[Holder]:
     containers = link.collection(ContainerDocument.collection_name())
     shown = {"name": True, "owner": True, "leased_till": True}
     for raw in link.find_all(containers, {"owner": {"$ne": None}}, shown):
-        till = raw.get("leased_till")
-        yield Holder(
-            raw["name"], convert(raw["owner"], Owner), 0 if till is None else int(till)
-        )
+        till = millis_of(raw.get("leased_till")) or 0
+        yield Holder(raw["name"], convert(raw["owner"], Owner), till)

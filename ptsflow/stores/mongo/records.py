@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any, Never
+from typing import Any, Never, TypeVar
 
 from bson import ObjectId, Timestamp
 from bson.datetime_ms import DatetimeMS
@@ -32,13 +32,22 @@ from ptsflow.host.clock import to_datetime
 from ptsflow.stores.leasing import NOT_SAVED
 from ptsflow.stores.mongo.documents import (
     INLINE_LIMIT,
+    TASK_TIMES,
     TIMES,
     ContainerDocument,
     Raw,
+    millis_of,
 )
+
+T = TypeVar("T")
 
 _TASK_FIELDS = TaskRecord.__struct_fields__
 _PAYLOADS = frozenset(PAYLOADS)
+#: The projection of a task's document to its record without payloads. The server is
+#: twice as fast when it is told what to read, not what to leave out.
+WITHOUT_PAYLOADS: Raw = {"_id": False} | {
+    name: True for name in _TASK_FIELDS if name not in _PAYLOADS
+}
 #: What every task has since layout 2; what later layouts added has its default in older
 #: documents.
 _REQUIRED = frozenset(_TASK_FIELDS) - _PAYLOADS - {"result_hash", "made_from"}
@@ -59,10 +68,7 @@ def container_record(raw: Raw) -> ContainerRecord:
         _refuse_missing("container", raw, _REQUIRED_OF_CONTAINERS)
     _dates_to_millis(raw)
     raw["uid"] = str(raw["_id"])
-    try:
-        return convert(raw, ContainerRecord)
-    except ValidationError as error:
-        raise _damaged("container", raw, error) from error
+    return _convert("container", raw, ContainerRecord)
 
 
 def stop_word(raw: Raw) -> Stop | None:
@@ -74,18 +80,34 @@ def stop_word(raw: Raw) -> Stop | None:
 
 
 def task_record(raw: Raw) -> TaskRecord:
-    """Return the record of a task's document; missing payloads are UNSET.
+    """Return the record of a task's document; missing payloads are UNSET."""
+    (record,) = task_records([raw])
+    return record
+
+
+def task_records(raws: list[Raw], *, is_bare: bool = False) -> list[TaskRecord]:
+    """Return the records of documents of tasks; missing payloads are UNSET.
 
     Another field that is missing would be read as its default: a task that is done would
     be pending.
+
+    Args:
+        raws: The documents.
+        is_bare: Whether they were read by the projection `WITHOUT_PAYLOADS`.
     """
-    if not raw.keys() >= _REQUIRED:
-        _refuse_missing("task", raw, _REQUIRED)
-    _dates_to_millis(raw)
+    complete = len(WITHOUT_PAYLOADS) - 1 if is_bare else 0
+    for raw in raws:
+        if len(raw) != complete and not raw.keys() >= _REQUIRED:
+            _refuse_missing("task", raw, _REQUIRED)
+        for name in TASK_TIMES:
+            if (date := raw[name]) is not None:
+                raw[name] = millis_of(date)
     try:
-        return convert(raw, TaskRecord)
-    except ValidationError as error:
-        raise _damaged("task", raw, error) from error
+        return convert(raws, list[TaskRecord])
+    except ValidationError:
+        for raw in raws:
+            _convert("task", raw, TaskRecord)
+        raise
 
 
 def check_payloads(raws: Iterable[Raw]) -> None:
@@ -232,10 +254,16 @@ def _open_or_complete(fields: Raw, task: TaskRecord, fence: int | None) -> None:
     fields["held"] = None if task.is_complete else fence
 
 
+def _convert(kind: str, raw: Raw, record: type[T]) -> T:
+    try:
+        return convert(raw, record)
+    except ValidationError as error:
+        raise _damaged(kind, raw, error) from error
+
+
 def _dates_to_millis(raw: Raw) -> None:
     for name in TIMES & raw.keys():
-        if isinstance(moment := raw[name], DatetimeMS):
-            raw[name] = int(moment)
+        raw[name] = millis_of(raw[name])
 
 
 def _millis_to_dates(fields: Raw) -> None:

@@ -25,6 +25,7 @@ from ptsflow.core.model import (
     TaskRecord,
 )
 from ptsflow.errors import StoreDamaged
+from ptsflow.host.garbage import uncollected
 from ptsflow.stores.mongo.batch import Batch
 from ptsflow.stores.mongo.changes import (
     Committer,
@@ -35,12 +36,14 @@ from ptsflow.stores.mongo.changes import (
 from ptsflow.stores.mongo.connection import Connection
 from ptsflow.stores.mongo.documents import PayloadDocument, Raw, TaskDocument
 from ptsflow.stores.mongo.records import (
+    WITHOUT_PAYLOADS,
     check_payloads,
     ledger_entries,
     references,
     tally_of,
     task_id,
     task_record,
+    task_records,
 )
 from ptsflow.stores.mongo.requests import Request
 from ptsflow.stores.mongo.sending import Sender
@@ -72,14 +75,18 @@ class MongoTasks:
         self, container: ObjectId, names: Iterable[str] | None, *, payloads: bool
     ) -> list[TaskRecord]:
         """Return all tasks of a container, or those of `names`, by position."""
-        left_out = _WITHOUT_LEDGER if payloads else _WITHOUT_PAYLOADS
-        if names is None:
-            raws = self._link.find_all(self._tasks, {"container": container}, left_out)
-        else:
-            raws = self._find_named(container, names, left_out)
-        if payloads:
-            raws = self._with_payloads(raws)
-        records = [task_record(raw) for raw in raws]
+        shown = _WITHOUT_LEDGER if payloads else WITHOUT_PAYLOADS
+        queries = (
+            [{"container": container}]
+            if names is None
+            else self._queries(container, names)
+        )
+        records: list[TaskRecord] = []
+        with uncollected():
+            for query in queries:
+                for raws in self._link.find_batches(self._tasks, query, shown):
+                    found = self._with_payloads(raws) if payloads else raws
+                    records += task_records(found, is_bare=not payloads)
         records.sort(key=attrgetter("position", "name"))
         return records
 
@@ -145,14 +152,18 @@ class MongoTasks:
         self, container: ObjectId, names: Iterable[str], shown: Raw, **more: object
     ) -> list[Raw]:
         """Return the tasks of these names that match `more`, asked for in parts."""
+        return [
+            raw
+            for query in self._queries(container, names)
+            for raw in self._link.find_all(self._tasks, query | more, shown)
+        ]
+
+    def _queries(self, container: ObjectId, names: Iterable[str]) -> Iterator[Raw]:
+        """Yield the queries for the tasks of these names, each for a part of them."""
         wanted = list(names)
-        raws: list[Raw] = []
-        at_once = self._link.at_once
-        for start in range(0, len(wanted), at_once):
-            some = {"$in": wanted[start : start + at_once]}
-            query = {"container": container, "name": some} | more
-            raws += self._link.find_all(self._tasks, query, shown)
-        return raws
+        for start in range(0, len(wanted), self._link.at_once):
+            some = {"$in": wanted[start : start + self._link.at_once]}
+            yield {"container": container, "name": some}
 
     def _with_payloads(self, raws: list[Raw]) -> list[Raw]:
         """Return tasks with the texts of large payloads in place of their ids."""

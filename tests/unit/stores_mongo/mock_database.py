@@ -12,7 +12,8 @@ import pytest
 from mongomock import filtering
 from pymongo.collection import Collection
 
-from ptsflow.stores.mongo.connection import _CODEC, DEADLINE, Connection, Raw
+from ptsflow.stores.mongo.connection import _CODEC, DEADLINE, Connection
+from ptsflow.stores.mongo.documents import Raw
 
 #: The place of a timestamp among the types of BSON, which mongomock does not know.
 _TIMESTAMP = 47
@@ -75,7 +76,10 @@ class MockCollection:
         raw = self._mocked.find_one_and_update(*query, **options)
         return None if raw is None else _sent(raw)
 
-    def find_raw_batches(self, query: Raw, projection: Raw | None) -> RawBatches:
+    def find_raw_batches(
+        self, query: Raw, projection: Raw | None, *, batch_size: int
+    ) -> RawBatches:
+        del batch_size
         return RawBatches(self._mocked.find(_asked(query), projection))
 
 
