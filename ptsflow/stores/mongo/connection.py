@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, repeat
 from typing import Any, ClassVar
 
@@ -150,17 +151,24 @@ class Connection:
         projection: Raw | None = None,
         sort: str | None = None,
     ) -> Iterator[list[Raw]]:
-        """Yield all documents in batches, each of which has a deadline of its own."""
+        """Yield all documents in batches, each of which has a deadline of its own.
+
+        The server finds a batch while the one before is decoded here.
+        """
         found = collection.find_raw_batches(query, projection, batch_size=_READ_AT_ONCE)
         if sort is not None:
             found = found.sort(sort).allow_disk_use(allow_disk_use=True)
-        with contextlib.closing(found) as batches:
-            while True:
-                with self.call():
-                    batch: Any = next(batches, None)
-                if batch is None:
-                    return
+
+        def following() -> Any:
+            with self.call():
+                return next(found, None)
+
+        with contextlib.closing(found), ThreadPoolExecutor(1) as reader:
+            batch = following()
+            while batch is not None:
+                ahead = _begun(reader, following) if found.alive else None
                 yield decode_all(batch, collection.codec_options)
+                batch = ahead() if ahead else None
 
     def update(self, collection: Collection[Raw], statements: Sequence[Raw]) -> int:
         """Send a few updates in order; return how many documents they modified.
@@ -300,6 +308,14 @@ class Connection:
                 f"that takes no writes; name the primary, or the set with replicaSet=",
                 may_pass=True,
             )
+
+
+def _begun(reader: ThreadPoolExecutor, act: Callable[[], Any]) -> Callable[[], Any]:
+    """Have a thread begin to act; return what waits for its answer."""
+    try:
+        return reader.submit(act).result
+    except RuntimeError:  # The system grants no thread.
+        return act
 
 
 def _client_options() -> Raw:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from ptsflow.core.model import Progress, Status, Stop, TaskRecord
+from ptsflow.stores.mongo import connection
 from ptsflow.stores.mongo.documents import INLINE_LIMIT
 from ptsflow.stores.mongo.store import MongoStore
 from tests.stores.making import LEASE, drop, ended, filled, held, new, one, swap
@@ -198,3 +200,20 @@ def test_ten_thousand_tasks_are_written_and_read_in_few_round_trips(url: str) ->
         # The last round trip finds out that there are no more.
         assert ear.names == ["find", "getMore", "getMore"]
         store.close()
+
+
+@pytest.mark.parametrize("are_granted", [True, False])
+def test_all_batches_are_read_whether_or_not_a_thread_is_granted_for_the_next(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch, *, are_granted: bool
+) -> None:
+    monkeypatch.setattr(connection, "_READ_AT_ONCE", 2)
+    if not are_granted:
+        monkeypatch.setattr(threading.Thread, "start", _refuse)
+    uid = filled(store, *"abcde")
+
+    assert [task.name for task in store.tasks(uid)] == list("abcde")
+    monkeypatch.undo()
+
+
+def _refuse(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

@@ -117,6 +117,8 @@ class Found:
 class RawBatches(Found):
     """The answers of a server, each with one document."""
 
+    alive = True
+
     def __next__(self) -> bytes:
         return bson.encode(next(self._cursor))
 
