@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import statistics
+import time
+import tracemalloc
 
 import ptsflow
+from ptsflow import Workflow, step
+from ptsflow.core.model import Change, TaskRecord
+from ptsflow.stores import open_store
 from tests.bench.run import CHAIN, MongoFloor, chain_of
 from tests.bench.scale_cases import Case, Place, elapsed
 
@@ -29,6 +34,52 @@ def _chain_against_commits(place: Place) -> float:
     return statistics.median(ratios)
 
 
+class AlmostDone(Workflow):
+    """100,000 items and one step after them, which fails."""
+
+    @step
+    def numbers(self) -> list[int]:
+        """List the items."""
+        return list(range(_MANY))
+
+    @step(each=numbers)
+    def item(self, number: int) -> None:
+        """Do nothing."""
+
+    @step(after=item)
+    def last(self) -> None:
+        """Note when the body began."""
+        _began.append(time.perf_counter())
+        raise ptsflow.Fail("so that it can be run again")
+
+
+_MANY = 100_000
+_began: list[float] = []
+
+
+def _resume(place: Place) -> float:
+    store = place.mongodb()
+    ptsflow.run(AlmostDone(), store=store, jobs=16)
+    started = time.perf_counter()
+    ptsflow.run(AlmostDone(), store=store)
+    return _began[-1] - started
+
+
+def _memory_of_a_read(place: Place) -> float:
+    store = open_store(place.mongodb())
+    uid = store.create("wide")[0].uid
+    tasks = (
+        TaskRecord(name=f"item[{number}]", step="item", key=f"{number}", version=1)
+        for number in range(_MANY)
+    )
+    store.commit(uid, [Change(None, task) for task in tasks], fence=None)
+    tracemalloc.start()
+    kept = store.tasks(uid)
+    _, peak = tracemalloc.get_traced_memory()
+    store.close()
+    return peak / len(kept) / 1000
+
+
 CASES = [
     Case(
         "chain-mongodb",
@@ -40,5 +91,16 @@ CASES = [
         *("list-mongodb", "ptsflow list on MongoDB, from cold", "ms", 250),
         _list_from_cold,
         rounds=7,
+    ),
+    Case(
+        *("resume-mongodb", "resume of 100,000 on MongoDB, to the first body", "s"),
+        *(1.5, _resume),
+        timeout=600,
+    ),
+    Case(
+        "read-mongodb",
+        "memory to read 100,000 tasks of MongoDB, a task",
+        *("kB", 1.2, _memory_of_a_read),
+        rounds=1,
     ),
 ]
