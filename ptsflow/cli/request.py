@@ -22,6 +22,8 @@ from ptsflow.workflow.workflow import Workflow
 #: The lease without `--lease`, in seconds.
 LEASE = 60.0
 _STORE_WAIT = 30.0
+#: How often a running task has a line in plain output, in seconds.
+_EVERY = 300.0
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -40,6 +42,7 @@ class Request(Struct, frozen=True, kw_only=True):
     lease: float
     executor: str | None
     timeout: str | None
+    every: str | None
     quiet: bool
     dry_run: bool
 
@@ -59,6 +62,12 @@ class Request(Struct, frozen=True, kw_only=True):
             store_wait=_store_wait(self),
             target=absolute_target(self.target),
         )
+
+    def line_every(self) -> float | None:
+        """Return how often a running task has a line, in seconds; None for never."""
+        if self.every is None:
+            return None if self.quiet else _EVERY
+        return None if self.every == "0" else _seconds("--every", self.every)
 
     def typed_parameters(
         self, workflow: Workflow, record: ContainerRecord
@@ -94,6 +103,7 @@ class Request(Struct, frozen=True, kw_only=True):
             words += ["--only", name]
         words += ["--wait", f"{self.wait:g}"] if self.wait else []
         words += ["--store-wait", self.store_wait] if self.store_wait else []
+        words += [] if self.every is None else ["--every", self.every]
         words += ["--lease", f"{self.lease:g}"] if self.lease != LEASE else []
         flags = {"--json": common.json, "-q": self.quiet, "-v": common.verbose}
         return words + [flag for flag, is_set in flags.items() if is_set]

@@ -107,6 +107,12 @@ _TIMED_OUT = 124
     metavar="SECONDS",
     help="After so long another host may take over from a dead runner (60).",
 )
+@click.option(
+    "--every",
+    metavar="TIME",
+    help="Without a terminal: a line of each running task every so often (5m; with -q "
+    "never); 0 for never.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Only failures and the summary.")
 @common_options
 @pass_common
@@ -136,7 +142,8 @@ def _run(common: Common, request: Request, planned: PlannedRun) -> int:
     wait = planned.options.store_wait
     with Client(open_store(common.url, notice=say, wait=wait)) as client:
         try:
-            with screen_of(board, clock, quiet=request.quiet) as screen:
+            every = request.line_every()
+            with screen_of(board, clock, quiet=request.quiet, every=every) as screen:
                 shown = partial(show_printed, screen)
                 traces = [tracebacks(screen)] if common.verbose else []
                 options = replace(planned.options, show_printed=shown)

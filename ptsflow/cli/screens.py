@@ -36,9 +36,19 @@ class Screen(Protocol):
 
 
 @contextlib.contextmanager
-def screen_of(board: Board, clock: Clock, *, quiet: bool) -> Iterator[Screen]:
-    """Show a run while it lasts, by its own clock, and what is printed meanwhile."""
-    screen = _choose(board, clock, quiet=quiet)
+def screen_of(
+    board: Board, clock: Clock, *, quiet: bool, every: float | None
+) -> Iterator[Screen]:
+    """Show a run while it lasts, by its own clock, and what is printed meanwhile.
+
+    Args:
+        board: the state of the run.
+        clock: the run's.
+        quiet: show failures alone.
+        every: how often plain output has a line of a running task, in seconds.
+    """
+    every_ms = None if every is None else round(every * 1000)
+    screen = _choose(board, clock, quiet=quiet, every_ms=every_ms)
     streams.show_by(screen.printed)
     try:
         yield screen
@@ -67,11 +77,11 @@ def tracebacks(screen: Screen) -> Listener:
     return listen
 
 
-def _choose(board: Board, clock: Clock, *, quiet: bool) -> Screen:
+def _choose(board: Board, clock: Clock, *, quiet: bool, every_ms: int | None) -> Screen:
     stream = streams.messages()
     is_plain = quiet or os.environ.get("CI") or not is_live(stream)
     if is_plain or not isinstance(stream, Outlet):
-        return PlainLines(stream, quiet=quiet)
+        return PlainLines(stream, quiet=quiet, every_ms=every_ms, clock=clock)
     from ptsflow.display.live import LiveScreen  # noqa: PLC0415 - rich is for terminals alone.
 
     return LiveScreen(board, stream, clock)

@@ -8,9 +8,11 @@ meaning looks.
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, time, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -201,6 +203,27 @@ def moment(ms: int | None, now: int) -> str:
     text = date_time(ms)
     day, _, time_of_day = text.partition(" ")
     return time_of_day if day == date_time(now).partition(" ")[0] else text
+
+
+class DayTimes:
+    """Writes times of one run: with the date from its first midnight on."""
+
+    def __init__(self) -> None:
+        self._midnight: float | None = None
+
+    def of(self, ms: int) -> str:
+        """Return the local time of day, or date and time on a later day than the first."""
+        if self._midnight is None:
+            self._midnight = _next_midnight(ms)
+        return clock_time(ms) if ms < self._midnight else date_time(ms)
+
+
+def _next_midnight(ms: int) -> float:
+    moment = to_datetime(ms)
+    if moment is None:
+        return math.inf
+    day = moment.astimezone().date() + timedelta(days=1)
+    return datetime.combine(day, time()).astimezone().timestamp() * 1000
 
 
 def stamp(ms: int) -> str:

@@ -22,7 +22,7 @@ from ptsflow.display.format import Line, Piece
 from ptsflow.display.layout import frame
 from ptsflow.display.run_state import Board
 from ptsflow.display.streams import Outlet, is_unicode
-from ptsflow.events import Event, Notice, RunEnded
+from ptsflow.events import Event, Notice, RunEnded, RunStarted
 from ptsflow.host.clock import Clock, system_clock
 
 #: The width of Markdown on a terminal that is wider, in columns.
@@ -110,6 +110,7 @@ class LiveScreen:
         self._clock = clock
         self._stream = stream
         self._console = console_on(stream)
+        self._times = fmt.DayTimes()
         #: Lines to be shown above the screen.
         self._above: list[Text] = []
         self._lock = threading.RLock()
@@ -132,8 +133,10 @@ class LiveScreen:
 
     def __call__(self, event: Event) -> None:
         """Show notices above the screen; remove the screen when the run has ended."""
-        if isinstance(event, Notice):
-            line = f"{fmt.clock_time(event.at)}  {fmt.clean(event.text)}"
+        if isinstance(event, RunStarted):
+            self._times.of(event.at)
+        elif isinstance(event, Notice):
+            line = f"{self._times.of(event.at)}  {fmt.clean(event.text)}"
             self._add([to_text([Piece(line, "notice")])])
         elif isinstance(event, RunEnded):
             self.close()

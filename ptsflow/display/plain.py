@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
@@ -16,9 +17,14 @@ from ptsflow.display import format as fmt
 from ptsflow.display.format import Line
 from ptsflow.display.streams import Outlet, is_unicode
 from ptsflow.events import Event, Notice, Progressed, RunStarted, TaskChanged
+from ptsflow.host.clock import Clock, system_clock
 
 #: The least time between two lines of progress of one task, in milliseconds.
 PROGRESS_EVERY_MS = 30_000
+#: The most running tasks of which a line is written at once.
+_MOST_NAMED = 8
+#: The least time between two looks at the running tasks, in milliseconds.
+_SHORTEST_WAIT_MS = 50
 
 
 def write(stream: TextIO | Outlet | None, text: str) -> None:
@@ -47,26 +53,41 @@ class PlainLines:
     Args:
         stream: where to write; standard error unless given.
         quiet: write failures alone.
+        every_ms: how often a running task has a line, in milliseconds; None for never.
+        clock: tells the time.
     """
 
     def __init__(
-        self, stream: TextIO | Outlet | None = None, *, quiet: bool = False
+        self,
+        stream: TextIO | Outlet | None = None,
+        *,
+        quiet: bool = False,
+        every_ms: int | None = None,
+        clock: Clock = system_clock,
     ) -> None:
         self._stream = stream or sys.stderr
         self._quiet = quiet
-        #: When progress of a running task was last written.
-        self._said: dict[str, int] = {}
+        self._every_ms = every_ms
+        self._clock = clock
+        self._times = fmt.DayTimes()
+        #: The running tasks.
+        self._running: dict[str, _Running] = {}
+        self._lock = threading.Lock()
+        self._is_closed = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def __call__(self, event: Event) -> None:
         """Write the lines of an event, if it has any."""
-        for name, text in self._lines(event):
-            line = f"{fmt.clock_time(event.at)}  {fmt.clean(name)}  {text}"
-            write(self._stream, f"{line.rstrip()}\n")
+        with self._lock:
+            for name, text in self._lines(event):
+                self._write(event.at, name, text)
+        if isinstance(event, RunStarted) and self._every_ms is not None:
+            self._watch()
 
     def printed(self, task: str, lines: Sequence[LogLine]) -> None:
         """Write lines that a body printed, with its task; others as they are."""
         text = "".join(
-            f"{fmt.clock_time(line.at)}  {printed_text(task, line)}\n"
+            f"{self._times.of(line.at)}  {printed_text(task, line)}\n"
             if task
             else f"{line.text}\n"
             for line in lines
@@ -74,14 +95,51 @@ class PlainLines:
         write(self._stream, text)
 
     def close(self) -> None:
-        """Do nothing: every line was written at once."""
+        """Write nothing more of running tasks."""
+        self._is_closed.set()
+        if self._thread is not None and self._thread.is_alive():
+            self._thread.join()
+
+    def _write(self, at: int, name: str, text: str) -> None:
+        line = f"{self._times.of(at)}  {fmt.clean(name)}  {text}"
+        write(self._stream, f"{line.rstrip()}\n")
+
+    def _watch(self) -> None:
+        """Write a line of each task that runs for long, in a thread of its own."""
+        self._thread = threading.Thread(
+            target=self._tell, name="ptsflow-screen", daemon=True
+        )
+        with contextlib.suppress(RuntimeError):  # the system grants no thread
+            self._thread.start()
+
+    def _tell(self) -> None:
+        while not self._is_closed.wait(self.tell_running(self._clock()) / 1000):
+            pass
+
+    def tell_running(self, now: int) -> int:
+        """Write a line of each task that had none for so long; say when to look again.
+
+        Return how many milliseconds later; of many tasks some are named, the others are
+        counted.
+        """
+        every = self._every_ms or 0
+        with self._lock:
+            due = [t for t in self._running.items() if now - t[1].said_at >= every]
+            for name, task in due[:_MOST_NAMED]:
+                self._write(now, name, task.text(now))
+            if len(due) > _MOST_NAMED:
+                self._write(now, "ptsflow", f"{len(due) - _MOST_NAMED} more running")
+            for _, task in due:
+                task.said_at = now
+            said = [task.said_at for task in self._running.values()]
+        return max(_SHORTEST_WAIT_MS, min(said, default=now) + every - now)
 
     def _lines(self, event: Event) -> Sequence[tuple[str, str]]:
         match event:
             case TaskChanged(before=before, after=TaskRecord() as after):
                 text = self._change(before, after, event.at)
                 return [(after.name, text)] if text else []
-            case Progressed(progress=progress) if not self._quiet:
+            case Progressed(progress=progress):
                 return self._progress(progress, event.at)
             case Notice(text=text) if not self._quiet:
                 return [("ptsflow", fmt.clean(text))]
@@ -97,9 +155,9 @@ class PlainLines:
         if before is not None and before.status is after.status:
             return ""
         if after.status is Status.RUNNING:
-            self._said[after.name] = at
+            self._running[after.name] = _Running(at)
         else:
-            self._said.pop(after.name, None)
+            self._running.pop(after.name, None)
         if self._quiet and after.status is not Status.FAILED:
             return ""
         return change_text(before, after, at)
@@ -107,11 +165,33 @@ class PlainLines:
     def _progress(self, progress: Iterable[Progress], at: int) -> list[tuple[str, str]]:
         lines = []
         for entry in progress:
-            if at - self._said.get(entry.name, 0) >= PROGRESS_EVERY_MS:
-                self._said[entry.name] = at
-                text = f"{fmt.percent(entry.percentage)}  {fmt.clean(entry.text)}"
-                lines.append((entry.name, text))
+            task = self._running.get(entry.name)
+            if task is None:
+                continue
+            task.progress = entry
+            is_due = at - task.said_at >= PROGRESS_EVERY_MS
+            if is_due and not self._quiet:
+                task.said_at = at
+                lines.append((entry.name, _progress_text(entry)))
         return lines
+
+
+class _Running:
+    """A running task: since when, how far, and when a line was last written of it."""
+
+    __slots__ = ("begun_at", "progress", "said_at")
+
+    def __init__(self, at: int) -> None:
+        self.begun_at = self.said_at = at
+        self.progress: Progress | None = None
+
+    def text(self, now: int) -> str:
+        far = "" if self.progress is None else f"  {_progress_text(self.progress)}"
+        return f"running for {fmt.duration(now - self.begun_at)}{far}"
+
+
+def _progress_text(progress: Progress) -> str:
+    return f"{fmt.percent(progress.percentage)}  {fmt.clean(progress.text)}"
 
 
 def printed_text(task: str, line: LogLine) -> str:

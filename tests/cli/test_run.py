@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import time
 
 import pytest
 
@@ -87,6 +88,29 @@ def test_quiet_says_failures_and_the_summary_alone(place: Place) -> None:
     assert "fragile  failed after 1 try  OSError" in lines[0]
     assert lines[1].startswith("✘ Broken:")
     assert len(lines) == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "is_told"),
+    [
+        pytest.param(["--every", "0.2s"], True, id="plain"),
+        pytest.param(["--every", "0.2s", "-q"], True, id="quiet"),
+        pytest.param(["-q"], False, id="quiet by default"),
+        pytest.param(["--every", "0"], False, id="never"),
+    ],
+)
+def test_a_long_step_has_a_line_every_so_often(
+    place: Place, options: list[str], *, is_told: bool
+) -> None:
+    pid = place.folder / "pid"
+    process = place.start("run", flow("Slow"), "-p", f"pid={pid}", *options)
+    appears(pid)
+    time.sleep(0.7)
+    pid.with_suffix(".done").touch()
+    _, text = process.communicate(timeout=30)
+
+    told = re.findall(r"work  running for [\d.]+m?s  10%  at it", text)
+    assert (len(told) > 1) is is_told
 
 
 def test_json_is_what_status_prints(place: Place) -> None:

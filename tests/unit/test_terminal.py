@@ -313,6 +313,51 @@ def test_quiet_lines_say_failures_alone() -> None:
     ]
 
 
+@pytest.mark.usefixtures("utc")
+def test_a_task_that_runs_for_long_has_a_line_every_so_often() -> None:
+    stream = io.StringIO()
+    lines = PlainLines(stream, quiet=True, every_ms=300_000)
+    run = Run(lines)
+    names = ["fetch", *(f"load[{i}]" for i in range(9))]
+    run.add(*names)
+    run.start("fetch", 0)
+
+    assert lines.tell_running(100_000) == 200_000
+    for name in names[1:]:
+        run.start(name, 200_000)
+    run.emit(Progressed(at=250_000, progress=[Progress("fetch", 12.0, "3 of 25")]))
+    assert lines.tell_running(300_000) == 200_000
+    assert lines.tell_running(500_000) == 100_000
+    for name in names:
+        run.succeed(name, 550_000)
+    lines.tell_running(900_000)
+
+    assert stream.getvalue().splitlines() == [
+        "00:05:00  fetch  running for 5m00s  12%  3 of 25",
+        *(f"00:08:20  load[{i}]  running for 5m00s" for i in range(8)),
+        "00:08:20  ptsflow  1 more running",
+    ]
+
+
+@pytest.mark.usefixtures("utc")
+def test_from_midnight_on_the_date_stands_beside_the_time() -> None:
+    stream = io.StringIO()
+    run = Run(PlainLines(stream))
+    run.add("fetch", "merge")
+    day = 86_400_000
+    run.start("fetch", day - 2_000)
+    run.succeed("fetch", day - 1_000)
+    run.start("merge", day)
+    run.succeed("merge", day + 60_000)
+
+    assert [line.split("  ")[0] for line in stream.getvalue().splitlines()] == [
+        "23:59:58",
+        "23:59:59",
+        "1970-01-02 00:00:00",
+        "1970-01-02 00:01:00",
+    ]
+
+
 def test_a_stream_of_ascii_gets_ascii() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
