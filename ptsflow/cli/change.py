@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ptsflow.cli import complete
 from ptsflow.cli import next_command as commands
 from ptsflow.cli.common import Common, common_options, pass_common
 from ptsflow.cli.shared import (
@@ -26,9 +27,14 @@ from ptsflow.display import format as fmt
 from ptsflow.errors import UsageError
 
 
-@click.command()
-@click.argument("name")
-@click.option("--step", metavar="STEP", help="Only this step, or this one task.")
+@click.command(cls=complete.Command)
+@click.argument("name", shell_complete=complete.containers)
+@click.option(
+    "--step",
+    metavar="STEP",
+    help="Only this step, or this one task.",
+    shell_complete=complete.steps,
+)
 @click.option(
     "--downstream", is_flag=True, help="With --step: also all that waits for it."
 )
@@ -80,7 +86,7 @@ def _ask() -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete.containers)
 @common_options
 @pass_common
 def retry(common: Common, name: str) -> None:
@@ -102,8 +108,8 @@ def retry(common: Common, name: str) -> None:
 
 
 @click.command()
-@click.argument("name")
-@click.argument("task")
+@click.argument("name", shell_complete=complete.containers)
+@click.argument("task", shell_complete=complete.tasks)
 @click.argument("status", type=click.Choice(["done", "pending"]))
 @common_options
 @pass_common
@@ -123,7 +129,7 @@ def mark(common: Common, name: str, task: str, status: str) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete.containers)
 @click.option("--now", is_flag=True, help="Do not wait for what runs.")
 @common_options
 @pass_common

@@ -31,12 +31,20 @@ def _note(context: click.Context, parameter: click.Parameter, value: Any) -> Non
         setattr(context.ensure_object(Common), parameter.name or "", value)
 
 
+def _stores(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    known = ["sqlite:///", "mongodb://"]
+    return [each for each in known if each.startswith(incomplete)]
+
+
 def common_options(function: F) -> F:
     """Add --store, --json and -v to a command; their values are in its `Common`."""
     for option in (
         click.option(
             "--store",
             metavar="URL",
+            shell_complete=_stores,
             expose_value=False,
             callback=_note,
             help="Where containers are kept: sqlite:///FILE or mongodb://HOST/DATABASE. "

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import click
 
-from ptsflow.cli import streams
+from ptsflow.cli import complete, streams
 from ptsflow.cli.shared import is_live, show, show_text
 from ptsflow.core.names import listed, similar
 from ptsflow.display.format import Line, Piece
 from ptsflow.errors import UsageError
 
-_MANUAL = Path(__file__).parent.parent / "manual"
+MANUAL = Path(__file__).parent.parent / "manual"
 
 
 @click.command("help")
-@click.argument("topic", required=False)
+@click.argument("topic", required=False, shell_complete=complete.topics)
 def help_topic(topic: str | None) -> None:
     """Show a TOPIC of the manual; without one, what topics there are."""
-    topics = {path.stem: path for path in sorted(_MANUAL.glob("*.md"))}
+    topics = {path.stem: path for path in sorted(MANUAL.glob("*.md"))}
     if topic is None:
         show(_contents(topics))
         return

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from ptsflow.cli import streams
+from ptsflow.cli import complete, streams
 from ptsflow.cli.common import Common, common_options, pass_common
 from ptsflow.cli.shared import (
     chosen,
@@ -36,8 +36,8 @@ Entry = tuple[str, int, LogLine]
 
 
 @click.command()
-@click.argument("name")
-@click.argument("task", required=False)
+@click.argument("name", shell_complete=complete.containers)
+@click.argument("task", required=False, shell_complete=complete.tasks)
 @click.option("-f", "--follow", is_flag=True, help="Go on while it runs.")
 @click.option(
     "--attempt",

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import click
 
 from ptsflow import __version__
-from ptsflow.cli import streams
+from ptsflow.cli import complete, streams
 from ptsflow.cli.change import cancel, mark, reset, retry
 from ptsflow.cli.common import Common, common_options
 from ptsflow.cli.help import help_topic
@@ -66,6 +66,7 @@ for _command in _COMMANDS:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and end the process."""
     open_standard_streams()
+    complete.prepare()
     # Signal handlers can be set in the main thread alone.
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGTERM, _terminate)

@@ -10,8 +10,8 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
+from ptsflow.cli import complete, streams
 from ptsflow.cli import next_command as commands
-from ptsflow.cli import streams
 from ptsflow.cli.common import Common, common_options, pass_common
 from ptsflow.cli.listeners import configured_listeners
 from ptsflow.cli.next_command import command
@@ -26,6 +26,7 @@ from ptsflow.cli.shared import (
     show_json,
 )
 from ptsflow.cli.show import status_object
+from ptsflow.cli.target_help import TargetCommand
 from ptsflow.client import Client
 from ptsflow.core.forecast import foresee
 from ptsflow.core.model import ContainerRecord, TaskRecord
@@ -52,18 +53,28 @@ _FAILED = 1
 _TIMED_OUT = 124
 
 
-@click.command()
-@click.argument("target")
+@click.command(cls=TargetCommand)
+@click.argument("target", shell_complete=complete.targets)
 @click.option(
-    "-p", "param", metavar="K=V", multiple=True, help="A parameter; again for a list."
+    "-p",
+    "param",
+    metavar="K=V",
+    multiple=True,
+    help="A parameter; again for a list.",
+    shell_complete=complete.parameters,
 )
 @click.option(
-    "-c", "--container", metavar="NAME", help="Instead of the workflow's own name."
+    "-c",
+    "--container",
+    metavar="NAME",
+    help="Instead of the workflow's own name.",
+    shell_complete=complete.containers,
 )
 @click.option("-j", "--jobs", type=int, metavar="N", help="So many bodies at a time.")
 @click.option(
     "--executor",
     metavar="WHERE",
+    shell_complete=complete.executors,
     help="Where bodies run whose step does not say it: thread, process, dask or "
     "dask://HOST:PORT.",
 )
@@ -75,10 +86,15 @@ _TIMED_OUT = 124
     "--from",
     "from_step",
     metavar="STEP",
+    shell_complete=complete.target_steps,
     help="Run this step, or this item of one, again, and all that waits for it.",
 )
 @click.option(
-    "--only", multiple=True, metavar="STEP", help="Run these steps or items alone."
+    "--only",
+    multiple=True,
+    metavar="STEP",
+    help="Run these steps or items alone.",
+    shell_complete=complete.target_steps,
 )
 @click.option(
     "--changed",

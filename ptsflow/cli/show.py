@@ -9,8 +9,8 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
+from ptsflow.cli import complete, streams
 from ptsflow.cli import next_command as commands
-from ptsflow.cli import streams
 from ptsflow.cli.common import Common, common_options, pass_common
 from ptsflow.cli.next_command import command
 from ptsflow.cli.shared import (
@@ -73,7 +73,7 @@ def status_object(store: Store, record: ContainerRecord) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete.containers)
 @common_options
 @pass_common
 @uncollected()
@@ -202,8 +202,8 @@ def list_containers(common: Common) -> None:
 
 
 @click.command()
-@click.argument("name")
-@click.argument("task", required=False)
+@click.argument("name", shell_complete=complete.containers)
+@click.argument("task", required=False, shell_complete=complete.tasks)
 @common_options
 @pass_common
 @uncollected()
@@ -258,7 +258,7 @@ def _show_task(
 
 
 @click.command()
-@click.argument("target")
+@click.argument("target", shell_complete=complete.targets)
 @click.option(
     "--format",
     "form",

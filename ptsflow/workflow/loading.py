@@ -106,12 +106,29 @@ def load(target: str, base: type) -> type:
             f"{target!r} names no module; TARGET is package.module:Class or "
             "path/file.py:Class"
         )
-    module = (
-        _load_file(place)
-        if place.endswith(".py") or "/" in place
-        else _load_module(place, target)
-    )
-    return _pick(module, name, base, place)
+    return _pick(_load(place, target), name, base, place)
+
+
+def workflows_of(place: str, base: type) -> list[str]:
+    """Return the names of the workflows of a file or a module.
+
+    Raises:
+        LoadError: there is no such file or module, or importing it failed.
+    """
+    return list(_found_in(_load(place, place), base))
+
+
+def _load(place: str, target: str) -> ModuleType:
+    is_file = place.endswith(".py") or "/" in place
+    return _load_file(place) if is_file else _load_module(place, target)
+
+
+def _found_in(module: ModuleType, base: type) -> dict[str, type]:
+    return {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, base) and value is not base
+    }
 
 
 def _load_file(place: str) -> ModuleType:
@@ -234,11 +251,7 @@ def _as_module(place: str) -> str:
 
 
 def _pick(module: ModuleType, name: str, base: type, place: str) -> type:
-    found = {
-        key: value
-        for key, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, base) and value is not base
-    }
+    found = _found_in(module, base)
     if name:
         if name in found:
             return found[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, time
@@ -169,12 +170,22 @@ def _reads_path(kind: type, value: Any) -> Any:
 def _unfit(label: str, hint: Any, value: object, error: Exception) -> str:
     found = repr(value).replace("\n", " ")
     reason = str(error).replace("\n", " ")
-    return f"{label}: expected {_noun(hint)}, found {found:.200} ({reason})"
+    return f"{label}: expected {spelling_of(hint)}, found {found:.200} ({reason})"
 
 
-def _noun(hint: Any) -> str:
+def spelling_of(hint: Any) -> str:
+    """Return an annotation as people read it."""
     if get_origin(hint) is Literal:
         return f"one of {', '.join(map(repr, get_args(hint)))}"
     if isinstance(hint, type) and issubclass(hint, Enum):
         return f"one of {', '.join(repr(member.value) for member in hint)}"
-    return hint.__name__ if isinstance(hint, type) else str(hint)
+    if isinstance(hint, type) and get_origin(hint) is None:
+        return hint.__name__
+    if choices := _choices(hint):
+        # The last of `Optional[X]` is None, however it is spelt.
+        return " | ".join(
+            "None" if choice is type(None) else spelling_of(choice)
+            for choice in choices
+        )
+    # A generic type is spelt with the modules of its parts.
+    return re.sub(r"\b(?:[A-Za-z_]\w*\.)+", "", str(hint))

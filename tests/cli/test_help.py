@@ -65,3 +65,79 @@ def test_the_wheel_has_the_manual(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {f"ptsflow/manual/{path.name}" for path in TOPICS} <= set(names)
+
+
+FLOW = """
+from datetime import date
+from enum import Enum
+from typing import Literal, Optional
+
+from ptsflow import Secret, Workflow, step
+
+print("printed at the import")
+
+class Mode(Enum):
+    FULL = "full"
+    DELTA = "delta"
+
+class Daily(Workflow):
+    \"\"\"Imports a day.
+
+    All of its tables.
+    \"\"\"
+
+    day: date
+    tables: list[str] = ["artists", "songs"]
+    mode: Mode = Mode.FULL
+    kind: Literal["a", "b"] = "a"
+    limit: Optional[int] = None
+    dry: bool = False
+    token: Secret[str] = Secret("s3cr3t")
+
+    @step
+    def check(self): pass
+"""
+
+
+def test_help_of_run_tells_of_the_workflow_that_is_named(place: Place) -> None:
+    (place.folder / "flow.py").write_text(FLOW)
+    ended = place.call("run", "flow.py", "-p", "day=2011-09-30", "--help")
+
+    assert (ended.stderr, ended.returncode) == ("printed at the import\n", 0)
+    assert (
+        """
+Daily:
+  Imports a day.
+
+  All of its tables.
+
+Parameters of Daily:
+  -p day=     date; must be given
+  -p tables=  list[str]; default artists,songs
+  -p mode=    one of 'full', 'delta'; default full
+  -p kind=    one of 'a', 'b'; default a
+  -p limit=   int | None; default none
+  -p dry=     bool; default no
+  -p token=   Secret[str]; env:VARIABLE or file:PATH; default ***
+
+Options:
+"""
+        in ended.stdout
+    )
+
+
+def test_help_of_run_is_there_without_a_workflow_too(place: Place) -> None:
+    (place.folder / "plain.py").write_text(
+        "from ptsflow import Workflow, step\n"
+        "class Plain(Workflow):\n"
+        "    @step\n"
+        "    def check(self): pass\n"
+    )
+    bare = place.call("run", "--help")
+    absent = place.call("run", "absent.py", "-h")
+    plain = place.call("run", "plain.py", "--help")
+
+    assert bare.stdout == plain.stdout
+    assert "TARGET: absent.py: no such file" in absent.stdout
+    for ended in (bare, absent, plain):
+        assert (ended.stderr, ended.returncode) == ("", 0)
