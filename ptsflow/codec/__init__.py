@@ -19,6 +19,7 @@ import math
 from typing import Any
 
 from ptsflow.codec.classes import NOUNS
+from ptsflow.codec.copies import copies_of
 from ptsflow.codec.hints import Unresolved, hints_of
 from ptsflow.codec.misfit import TOO_DEEP, Misfit, Tree, Value, quote
 from ptsflow.codec.places import place_of
@@ -29,6 +30,7 @@ from ptsflow.errors import NotStorable, StoredValueError, TooLarge
 __all__ = [
     "LIMIT",
     "Unresolved",
+    "copies_of",
     "decode",
     "elements",
     "encode",

@@ -204,5 +204,7 @@ _READERS: dict[str, Callable[[dict[str, Any]], object]] = {
     "path": lambda tree: Path(tree["v"]),
 }
 
+#: The types of scalars; nobody can change a value of theirs.
+FIXED = frozenset({type(None), bool, float, str, *_WRITERS})
 #: The tags that `read` knows.
 SCALARS = frozenset(_READERS)

@@ -41,46 +41,10 @@ from ptsflow.errors import (
     StoredValueError,
     TimedOut,
 )
+from ptsflow.executors.values import Argument, Value
 from ptsflow.host.clock import Clock
 from ptsflow.workflow.handle import TaskHandle
 from ptsflow.workflow.workflow import Workflow, concealer_of
-
-
-class Value(Struct, frozen=True):
-    """A stored value, and the annotation by which it is read."""
-
-    text: str | None
-    hint: Any
-
-    def read(self) -> Any:
-        """Return a new object of the value."""
-        return None if self.text is None else codec.decode(self.text, self.hint)
-
-
-class Values(Struct, frozen=True):
-    """The stored results of the done items of a joined fan-out, in order."""
-
-    texts: list[str]
-    hint: Any
-
-    def read(self) -> Any:
-        """Return a new list of the values."""
-        return [codec.decode(text, self.hint) for text in self.texts]
-
-
-class Element(Struct, frozen=True):
-    """One element of a stored list, as parsed JSON."""
-
-    tree: Any
-    hint: Any
-
-    def read(self) -> Any:
-        """Return a new object of the element: attempts share no objects."""
-        return codec.from_tree(self.tree, self.hint)
-
-
-#: What one parameter of a body receives, before it is read.
-Argument = Value | Values | Element | TaskHandle
 
 
 class Call(Struct, frozen=True):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from ptsflow import codec
 from ptsflow.core.model import Status, TaskRecord
@@ -18,8 +19,13 @@ from ptsflow.core.scheduler import Schedule
 from ptsflow.core.sources import combined, given_by, misfit
 from ptsflow.core.texts import hash_of
 from ptsflow.errors import StoredValueError
-from ptsflow.executors.attempt import Argument, Element, Value, Values
+from ptsflow.executors.values import Argument, Element, Shared, Value, Values
 from ptsflow.workflow.handle import TaskHandle
+
+#: The least size of a result that is kept for further bodies, and the most that all kept
+#: ones have, in characters.
+_KEPT_FROM = 512
+_KEPT_CHARS = 16 * 1024 * 1024
 
 
 class Arguments:
@@ -54,6 +60,9 @@ class Arguments:
         self._sources_of: dict[str, list[tuple[Binding, PlanStep]]] = {}
         #: By fan-out step whose results are joined, the hash of all of them.
         self._joined: dict[str, int] = {}
+        #: By step, its result as all items of the steps that receive it whole are given it.
+        self._kept: dict[str, Value | Values] = {}
+        self._kept_chars = 0
         #: The tasks that the last query returned, by name.
         self._loaded: dict[str, TaskRecord] = {}
 
@@ -122,6 +131,7 @@ class Arguments:
 
     def load(self, names: Sequence[str]) -> None:
         """Read all payloads that the tasks `names` need and that are not in memory."""
+        self._forget_kept()
         wanted = [name for name in names if self._tasks[name].processing_data is UNSET]
         for name in names:
             wanted += self._missing(self._sources(name))
@@ -145,7 +155,8 @@ class Arguments:
                 arguments[binding.parameter] = self._item(step, index)
             else:
                 source = self._plan.by_name[binding.step]
-                arguments[binding.parameter] = self._whole(source)
+                whole = self._whole if step.each is None else self._kept_whole
+                arguments[binding.parameter] = whole(source)
         return arguments
 
     def _item(self, step: PlanStep, index: int) -> Value | Element:
@@ -162,12 +173,33 @@ class Arguments:
         names = self._schedule.done_items(source.name)
         return Values([self._result(name) or "null" for name in names], source.returns)
 
+    def _kept_whole(self, source: PlanStep) -> Value | Values:
+        """Return the result of a settled step for one of many bodies that are given it."""
+        if source.name in self._kept:
+            # The one that was wanted last is the last.
+            kept = self._kept[source.name] = self._kept.pop(source.name)
+            return kept
+        found = self._whole(source)
+        size = found.size()
+        if _KEPT_FROM <= size <= _KEPT_CHARS:
+            found = self._kept[source.name] = replace(found, shared=Shared())
+            self._kept_chars += size
+        return found
+
+    def _forget_kept(self) -> None:
+        """Forget the results that were not wanted for longest, if all are too large."""
+        while self._kept_chars > _KEPT_CHARS:
+            kept = self._kept.pop(next(iter(self._kept)))
+            self._kept_chars -= kept.size()
+
     def _sources(self, name: str) -> Iterable[str]:
         """Yield the tasks whose results a task receives."""
         step, index = self._schedule.source_of(name)
         for binding in step.bindings:
             if binding.kind == "result":
                 source = self._plan.by_name[binding.step]
+                if step.each is not None and source.name in self._kept:
+                    continue
                 if source.each is None:
                     yield source.name
                 else:

@@ -31,7 +31,7 @@ import pytest
 
 from ptsflow import codec
 from ptsflow.codec import reading
-from ptsflow.executors import attempt
+from ptsflow.executors import values
 from tests.api.runs import test_run_values
 from tests.crash import test_owners, test_store_away
 from tests.crash.mutants import MUTANTS
@@ -151,11 +151,19 @@ def _import(_tag: str, name: str, _place: object) -> object:
 #: By the name of a mutant: where it is put in, what is put there, and what notices.
 IN_PROCESS: dict[str, tuple[object, str, object, Callable[[], None]]] = {
     "shared_values": (
-        attempt.Value,
+        values.Value,
         "read",
-        functools.cache(attempt.Value.read),
+        functools.cache(values.Value.read),
         lambda: test_run_values.test_what_one_body_does_to_a_value_no_other_body_sees(
             "memory:"
+        ),
+    ),
+    "shared_copies": (
+        codec,
+        "copies_of",
+        lambda value: lambda: value,
+        lambda: test_run_values.test_what_an_item_does_to_a_value_no_other_item_sees(
+            "memory:", "thread"
         ),
     ),
     "plain_values": (

@@ -23,7 +23,8 @@ from ptsflow.core.outcome import (
     Skipped,
 )
 from ptsflow.core.retry import LONGEST_WAIT
-from ptsflow.executors.attempt import Call, Element, Value, Values, run
+from ptsflow.executors.attempt import Call, run
+from ptsflow.executors.values import Element, Value, Values
 from ptsflow.workflow.compile import plan_of
 from tests.support.reports import Reports, handle_of
 from tests.support.wording import THEIRS, Message

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from pathlib import Path
@@ -252,6 +253,36 @@ def test_a_tree_shares_nothing_with_the_values_made_of_it() -> None:
 
     assert second == {"a": [1, {"b": []}], "t": ([],)}
     assert codec.from_tree(tree) == second
+
+
+def _changeable(value: Any) -> Iterator[Any]:
+    """Yield every list, dict and set in a value."""
+    if isinstance(value, (list, dict, set)):
+        yield value
+    if isinstance(value, (list, tuple, set, frozenset, dict)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _changeable(part)
+
+
+@given(_VALUES)
+def test_a_copy_is_equal_and_shares_nothing_that_can_be_changed(value: Any) -> None:
+    text = codec.encode(value)
+    kept = codec.decode(text)
+    make = codec.copies_of(kept)
+    assert make is not None
+    first, second = make(), make()
+
+    assert codec.encode(first) == codec.encode(second) == text
+    found = [id(each) for made in (kept, first, second) for each in _changeable(made)]
+    assert len(found) == len(set(found))
+
+
+def test_of_an_instance_of_a_class_there_is_no_copy() -> None:
+    @dataclass(frozen=True)
+    class Row:
+        size: int
+
+    assert codec.copies_of([{"rows": (Row(1),)}]) is None
 
 
 def test_a_tree_shares_nothing_with_the_value_it_was_made_of() -> None:

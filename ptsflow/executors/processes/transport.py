@@ -9,12 +9,13 @@ from msgspec.json import encode
 
 from ptsflow.core.model import TaskRecord
 from ptsflow.errors import LeaseLost
-from ptsflow.executors.attempt import Call, Element, Value, Values
+from ptsflow.executors.attempt import Call
 from ptsflow.executors.processes.messages import (
     Assignment,
     Checkpoint,
     CheckpointAnswer,
 )
+from ptsflow.executors.values import Element, Shared, Value, Values
 from ptsflow.host.clock import boot_millis
 from ptsflow.workflow.handle import Reporter, TaskHandle, Watch
 
@@ -67,9 +68,13 @@ def began_at(given: Assignment) -> int:
     return boot_millis() - round(given.elapsed * 1000)
 
 
-def value_of(text: str | list[str] | None, hint: Any) -> Value | Values:
+def value_of(
+    text: str | list[str] | None, hint: Any, shared: Shared | None = None
+) -> Value | Values:
     """Return a received argument, to be read with the annotation `hint`."""
-    return Values(text, hint) if isinstance(text, list) else Value(text, hint)
+    if isinstance(text, list):
+        return Values(text, hint, shared)
+    return Value(text, hint, shared)
 
 
 def save(handle: TaskHandle, checkpoint: Checkpoint) -> CheckpointAnswer:

@@ -8,6 +8,7 @@ import resource
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from io import TextIOWrapper
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from ptsflow.core.outcome import Outcome
 from ptsflow.core.plan import Binding, Plan, PlanStep
 from ptsflow.errors import LeaseLost
 from ptsflow.executors import attempt, capture, fork_guard
-from ptsflow.executors.attempt import Call, Element, Value, Values
+from ptsflow.executors.attempt import Call
 from ptsflow.executors.log_hook import LogHook, conceal, in_log_handler, lines_of
 from ptsflow.executors.processes.leftovers import Leftovers
 from ptsflow.executors.processes.messages import (
@@ -37,6 +38,7 @@ from ptsflow.executors.processes.messages import (
 )
 from ptsflow.executors.processes.output import frame
 from ptsflow.executors.processes.transport import began_at, handle_of, value_of
+from ptsflow.executors.values import Element, Shared, Value, Values
 from ptsflow.host.clock import boot_millis, since_boot
 from ptsflow.workflow.compile import plan_of
 from ptsflow.workflow.handle import TaskHandle
@@ -99,6 +101,10 @@ def serve(workflow: type[Workflow], connection: int, output: int) -> None:
     worker.serve()
 
 
+#: How many results, besides the last one, are kept for the next items of a step.
+_MOST_RESULTS = 7
+
+
 class Worker:
     """The worker process's side of the connection; its main thread runs the bodies."""
 
@@ -115,6 +121,9 @@ class Worker:
         self._setting = setting
         self._workflow = workflow.from_encoded(setting.parameters)
         self._hide = hiding(self._workflow)
+        #: The results that the last items of a step were given, with their texts.
+        self._results_of = ""
+        self._results: list[tuple[str | list[str] | None, Value | Values]] = []
         #: The memory limits of this process for steps without `memory=`.
         self._usual_memory = resource.getrlimit(resource.RLIMIT_DATA)
         self._pid = os.getpid()
@@ -279,8 +288,24 @@ class Worker:
             else:
                 text = texts[binding.parameter]
                 hint = self._hint(step, binding)
-                arguments[binding.parameter] = value_of(text, hint)
+                # What is kept would count in the memory of a limited body.
+                is_kept = binding.kind == "result" and step.each and not step.memory
+                give = partial(self._kept, step.name) if is_kept else value_of
+                arguments[binding.parameter] = give(text, hint)
         return arguments
+
+    def _kept(
+        self, step: str, text: str | list[str] | None, hint: Any
+    ) -> Value | Values:
+        """Return a result that further items of a step are given as well."""
+        if self._results_of != step:
+            self._results_of, self._results = step, []
+        for before, found in self._results:
+            if before == text and found.hint is hint:
+                return found
+        found = value_of(text, hint, Shared())
+        self._results = [*self._results[-_MOST_RESULTS:], (text, found)]
+        return found
 
     def _hint(self, step: PlanStep, binding: Binding) -> Any:
         if binding.kind == "result":

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import ptsflow
-from ptsflow import Status, TaskHandle, Workflow, step
+from ptsflow import Status, TaskHandle, Workflow, codec, step
 from ptsflow.errors import DeclarationError, FrozenWorkflow
 from tests.api.conftest import main_stores
 from tests.api.runs.flows import Base, Derived, FeedFile
@@ -81,6 +81,98 @@ def test_what_one_body_does_to_a_value_no_other_body_sees(url: str) -> None:
     assert report.ok
     assert seen == [[1], [1]]
     assert report.result("value") == {"list": [1]}
+
+
+#: A value of each kind that a body can change.
+CHANGEABLE: Any = {
+    "flat": list(range(1_000)),
+    "deep": {"list": [[1], ({"a": {2}},)], "again": [{"b": []}]},
+}
+
+
+class Spoiling(Workflow):
+    """Items that change whatever they are given, and tell what they were given."""
+
+    @step
+    def table(self) -> dict[str, Any]:
+        return dict(CHANGEABLE)
+
+    @step
+    def files(self) -> list[FeedFile]:
+        return [FeedFile(f"a file of a long name {n}", n, {"x"}) for n in range(50)]
+
+    @step
+    def numbers(self) -> list[int]:
+        return list(range(9))
+
+    @step(each=numbers)
+    def part(self, number: int) -> list[str]:
+        return [f"{number} of a part", "more" * 50]
+
+    @step(each=part)
+    def spoil(
+        self,
+        own: list[str],
+        table: dict[str, Any],
+        files: list[FeedFile],
+        part: list[list[str]],
+    ) -> str:
+        seen = repr((table, files, part))
+        table["flat"].append("spoilt")
+        table["deep"]["list"][0].append("spoilt")
+        table["deep"]["list"][1][0]["a"].add("spoilt")
+        table["deep"]["again"][0]["b"].append("spoilt")
+        table["more"] = own
+        files[0].tags.add("spoilt")
+        files[1].size = -1
+        files.pop()
+        part[0].append("spoilt")
+        part.pop()
+        return seen
+
+
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_what_an_item_does_to_a_value_no_other_item_sees(
+    url: str, executor: str
+) -> None:
+    report = ptsflow.run(Spoiling(), url, jobs=2, executor=executor)
+    files = report.result("files")
+    given = (CHANGEABLE, files, report.result("part"))
+
+    assert report.ok
+    assert report.result("spoil") == [repr(given)] * 9
+
+
+def test_a_value_for_many_items_is_read_twice_at_the_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    large = {f"key {number}": number for number in range(1_000)}
+    read: list[str] = []
+    decode = codec.decode
+
+    def counting(text: str, hint: object = Any) -> Any:
+        read.append(text)
+        return decode(text, hint)
+
+    class Joining(Workflow):
+        @step
+        def table(self) -> dict[str, int]:
+            return large
+
+        @step
+        def items(self) -> list[int]:
+            return list(range(20))
+
+        @step(each=items)
+        def use(self, item: int, table: dict[str, int]) -> int:
+            return table[f"key {item}"]
+
+    monkeypatch.setattr(codec, "decode", counting)
+    report = ptsflow.run(Joining(), "memory:")
+    monkeypatch.undo()
+
+    assert report.result("use") == list(range(20))
+    assert read.count(codec.encode(large)) == 2
 
 
 def test_a_step_sees_what_a_resumed_run_would_show_it(url: str) -> None:

@@ -7,7 +7,8 @@ import time
 from importlib import import_module
 from typing import Any
 
-from ptsflow import Workflow
+import ptsflow
+from ptsflow import Workflow, step
 from ptsflow.errors import DeclarationError
 from ptsflow.workflow.compile import plan_of
 from tests.bench.scale_cases import Case, Place
@@ -63,6 +64,28 @@ def _typo(_place: Place) -> float:
     raise AssertionError
 
 
+class Table(Workflow):
+    """A thousand items that are all given one large table."""
+
+    @step
+    def table(self) -> dict[str, int]:
+        return {f"key {number:05}": number for number in range(50_000)}
+
+    @step
+    def items(self) -> list[int]:
+        return list(range(1_000))
+
+    @step(each=items)
+    def look_up(self, item: int, table: dict[str, int]) -> int:
+        return table[f"key {item:05}"]
+
+
+def _one_table(place: Place) -> float:
+    began = time.process_time()
+    assert ptsflow.run(Table(), store=place.sqlite()).ok
+    return time.process_time() - began
+
+
 CASES = [
     Case(
         *("class-20000", "a class of 20,000 steps is made and planned", "s", 0.4),
@@ -71,6 +94,10 @@ CASES = [
     Case(
         *("code-hashes", "the code hashes of 20,000 steps", "s", 2),
         _code_hashes,
+    ),
+    Case(
+        *("one-table", "a dict of 50,000 keys is given to each of 1,000 items", "s", 1),
+        _one_table,
     ),
     Case(
         *("typo", "the line for a typo in a class of 2,000 steps", "characters", 300),
