@@ -24,7 +24,7 @@ from ptsflow.runner.arguments import Arguments
 from ptsflow.runner.unit_of_work import UnitOfWork
 
 #: How many items are inserted in one turn.
-_BITE = 2_000
+_BITE = 1_000
 
 
 class _Insertion:

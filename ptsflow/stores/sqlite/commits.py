@@ -19,7 +19,7 @@ from ptsflow.stores.sqlite.database import Database
 from ptsflow.stores.sqlite.tasks import SqliteTasks
 
 #: How many changes of a runner are one transaction; others may write between two.
-_LONGEST_PART = 2_000
+_LONGEST_PART = 1_000
 #: For how long other processes may take the file between two parts, in seconds.
 _PAUSE = 0.005
 
