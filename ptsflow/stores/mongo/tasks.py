@@ -8,7 +8,6 @@ remains until the container is deleted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from operator import attrgetter
 
 from bson import ObjectId
@@ -35,6 +34,7 @@ from ptsflow.stores.mongo.changes import (
 )
 from ptsflow.stores.mongo.connection import Connection
 from ptsflow.stores.mongo.documents import PayloadDocument, Raw, TaskDocument
+from ptsflow.stores.mongo.parts import bounds_of, parts_of
 from ptsflow.stores.mongo.records import (
     WITHOUT_PAYLOADS,
     check_payloads,
@@ -47,6 +47,7 @@ from ptsflow.stores.mongo.records import (
 )
 from ptsflow.stores.mongo.requests import Request
 from ptsflow.stores.mongo.sending import Sender
+from ptsflow.stores.mongo.tallies import groups_of
 from ptsflow.stores.rules import ledger_of
 
 _WITHOUT_LEDGER = {"ledger": False}
@@ -128,16 +129,7 @@ class MongoTasks:
 
     def tallies(self, containers: Mapping[str, ObjectId]) -> dict[str, list[Tally]]:
         """Return the tasks of containers counted by step and status."""
-        group = {
-            "_id": {"container": "$container", "step": "$step", "status": "$status"},
-            "count": {"$sum": 1},
-            "percentage": {"$sum": "$percentage_complete"},
-            "first": {"$min": "$position"},
-        }
-        match = {"container": {"$in": list(containers.values())}}
-        stages: list[Raw] = [{"$match": match}, {"$group": group}]
-        with self._link.call():
-            rows = list(self._tasks.aggregate([*stages, {"$sort": {"first": 1}}]))
+        rows = groups_of(self._link, self._tasks, list(containers.values()))
         found: dict[ObjectId, list[Tally]] = {}
         for row in rows:
             container = row["_id"]["container"]
@@ -282,28 +274,18 @@ class MongoTasks:
         """
         open_ones: Raw = {"container": container, "open": True}
         while True:
-            bounds = self._bounds(open_ones)
+            bounds = bounds_of(
+                self._link, self._tasks, open_ones, "position", self._link.at_once
+            )
             stamped = 0
-            for after, till in pairwise([None, *bounds, None]):
-                part = open_ones | {"held": old} | _between(after, till)
+            for part in parts_of(open_ones, "position", bounds):
+                old_ones = part | {"held": old}
                 with self._link.call():
-                    done = self._tasks.update_many(part, {"$set": {"held": new}})
+                    done = self._tasks.update_many(old_ones, {"$set": {"held": new}})
                 stamped += done.modified_count
                 yield
             if not bounds or not stamped:
                 return
-
-    def _bounds(self, query: Raw) -> list[int]:
-        """Return the positions of every so many tasks: where parts end."""
-        bounds: list[int] = []
-        while True:
-            rest = query | _between(bounds[-1] if bounds else None, None)
-            last = self._tasks.find(rest, {"position": True}).sort("position")
-            with self._link.call():
-                found = list(last.skip(self._link.at_once - 1).limit(1))
-            if not found:
-                return bounds
-            bounds.append(found[0]["position"])
 
     def withdraw(self, container: ObjectId, write: ObjectId) -> None:
         """Delete what a client's commit inserted."""
@@ -321,13 +303,6 @@ class MongoTasks:
         shown = dict.fromkeys(PAYLOADS, True)
         raws = self._find_named(container, names, shown, **{"$or": are_large})
         return {ref for raw in raws for _, ref in references(raw)}
-
-
-def _between(after: int | None, till: int | None) -> Raw:
-    """Return the condition for positions that are > `after` and ≤ `till`."""
-    bounds = {"$gt": after, "$lte": till}
-    given = {name: bound for name, bound in bounds.items() if bound is not None}
-    return {"position": given} if given else {}
 
 
 #: How many times tasks are read again that change before their payloads are read.

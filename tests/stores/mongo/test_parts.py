@@ -10,13 +10,32 @@ from bson import ObjectId
 from pymongo.collection import Collection
 from pymongo.database import Database
 
+from ptsflow.core.model import Status
 from ptsflow.errors import LeaseLost, StoreUnavailable
+from ptsflow.stores.mongo import tallies
 from ptsflow.stores.mongo.connection import Connection
 from ptsflow.stores.mongo.containers import MongoContainers
 from ptsflow.stores.mongo.store import MongoStore
 from ptsflow.stores.mongo.tasks import MongoTasks
-from tests.stores.making import LEASE, chunk, drop, filled, held, names, owner, swap
-from tests.support.databases import Ear, Raw, listening
+from tests.stores.making import (
+    LEASE,
+    chunk,
+    drop,
+    filled,
+    held,
+    names,
+    new,
+    owner,
+    swap,
+)
+from tests.support.databases import (
+    Ear,
+    Raw,
+    listening,
+    new_database_url,
+    raw_database,
+)
+from tests.support.mongod import Mongod
 
 pytestmark = pytest.mark.mongod
 
@@ -266,3 +285,38 @@ def _kill_at(patch: pytest.MonkeyPatch, step: str) -> None:
 
 def _raise_killed(*_: object) -> None:
     raise _Killed
+
+
+def test_tasks_that_cannot_be_counted_within_a_deadline_are_counted_in_parts(
+    mongod: Mongod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tallies, "_PARTS", 1)
+    url = new_database_url(mongod.url)
+    with raw_database(url):
+        store = MongoStore(url)
+        uids = [store.create(name)[0].uid for name in ("one", "other", "empty")]
+        for uid, last in zip(uids, (Status.DONE, Status.FAILED), strict=False):
+            added = [
+                new(f"{step}[{n}]", step=step, percentage_complete=1.0, status=status)
+                for n, status in enumerate([*[Status.PENDING] * _TASKS, last])
+                for step in ("load", "unpack", "a")
+            ]
+            # Of the step that comes first, the last name was added last.
+            store.commit(uid, [*added, new("load[z]", step="load")], fence=None)
+        at_once = store.tallies(uids)
+        with mongod.fail("aggregate", errorCode=50):
+            in_parts = store.tallies(uids)
+        with (
+            mongod.fail("aggregate", errorCode=46),
+            pytest.raises(StoreUnavailable),
+        ):
+            store.tallies(uids)
+        store.close()
+
+    assert in_parts == at_once
+    assert [(tally.step, tally.count) for tally in in_parts[uids[0]]][:3] == [
+        ("load", _TASKS + 1),
+        ("unpack", _TASKS),
+        ("a", _TASKS),
+    ]
+    assert in_parts[uids[2]] == []
