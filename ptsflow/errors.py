@@ -283,7 +283,10 @@ class Fail(Signal):
 
 
 class RetryLater(Signal):
-    """Not now: try again in some seconds. Does not count as an attempt."""
+    """Not now: try again in some seconds. Does not count as an attempt.
+
+    The step's `timeout=` limits for how long, from the first time on.
+    """
 
     def __init__(self, seconds: float, why: str = "") -> None:
         super().__init__(why)

@@ -11,6 +11,9 @@ from __future__ import annotations
 from enum import StrEnum
 
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
+
+from ptsflow.core.texts import TEXT_LIMIT, cut
 
 #: The number of the layout of what stores keep. A store refuses newer ones.
 SCHEMA = 3
@@ -210,6 +213,8 @@ class TaskRecord(Struct, frozen=True, kw_only=True, gc=False):
     #: The hash of the results that it was made from; 0 if there are none, or not known.
     #: Below zero since a person reset one of them: then it is in doubt.
     made_from: int = 0
+    #: When an attempt of the present budget was first put off by `RetryLater`.
+    postponed_at: int | None = None
     task_data: str | UnsetType | None = UNSET
     processing_data: str | UnsetType | None = UNSET
     result: str | UnsetType | None = UNSET
@@ -232,6 +237,18 @@ class TaskRecord(Struct, frozen=True, kw_only=True, gc=False):
 
 #: The fields of a record that hold JSON text and may be UNSET.
 PAYLOADS = ("task_data", "processing_data", "result")
+
+
+def without_payloads(task: TaskRecord) -> TaskRecord:
+    """The same record as `Store.tasks` returns it: small, whatever its results are."""
+    return replace(task, task_data=UNSET, processing_data=UNSET, result=UNSET)
+
+
+def progressed(task: TaskRecord, percentage: float, text: str) -> TaskRecord:
+    """The task made progress; its version stays, as progress is no decision."""
+    return replace(
+        task, percentage_complete=percentage, status_text=cut(text, TEXT_LIMIT)
+    )
 
 
 class Attempt(Struct, frozen=True, kw_only=True):

@@ -56,6 +56,22 @@ class Interrupted(Struct, frozen=True, tag=True, array_like=True):
 Outcome = Returned | Raised | Skipped | Postponed | Finished | Interrupted
 
 
+def in_time(outcome: Outcome, task: TaskRecord, step: PlanStep, *, now: int) -> Outcome:
+    """Return an outcome within the step's `timeout=`, which also limits `RetryLater`.
+
+    It counts from the first time that an attempt of the present budget was put off. The
+    last attempt begins no later than at its end; if that asks for another one, it fails.
+    """
+    if not isinstance(outcome, Postponed) or step.timeout is None:
+        return outcome
+    since = now if task.postponed_at is None else task.postponed_at
+    left = since / 1000 + step.timeout - now / 1000
+    if left > 0:
+        return Postponed(min(outcome.seconds, left), outcome.why)
+    error = f"put off for longer than timeout={step.timeout:g}: {outcome.why}"
+    return Raised(error, None, "TimedOut")
+
+
 def apply_outcome(
     task: TaskRecord,
     outcome: Outcome,

@@ -236,7 +236,7 @@ class _Before:
             now=self._now,
             fence=self._fence,
             max_retries=max_retries,
-            error=f"the runner died while it ran (attempt {task.attempt})",
+            error=f"the runner died while it ran (attempt {max(1, task.attempt)})",
         )
 
     def _is_needed_again(self, task: TaskRecord) -> bool:

@@ -58,6 +58,8 @@ class Retry:
         stop: a tenacity stop strategy, instead of `max_retries`.
         wait: a tenacity wait strategy, instead of the delays.
         retry: a tenacity retry strategy, instead of `on` and `give_up_on`.
+        renew_on_checkpoint: an attempt that saved something else by `task.checkpoint`
+            than the attempt before it uses up none of these attempts.
 
     Raises:
         DeclarationError: a value is out of its range, or contradicts another.
@@ -76,6 +78,7 @@ class Retry:
         stop: Strategy | None = None,
         wait: Strategy | None = None,
         retry: Strategy | None = None,
+        renew_on_checkpoint: bool = False,
         **unknown: Never,
     ) -> None:
         if unknown:
@@ -98,6 +101,11 @@ class Retry:
                 "Retry(): retry= decides alone which errors are tried again; "
                 "leave out on= and give_up_on="
             )
+        if not isinstance(renew_on_checkpoint, bool):
+            raise DeclarationError(
+                "Retry(renew_on_checkpoint=): expected True or False, "
+                f"found {renew_on_checkpoint!r}"
+            )
         self.has_strategy = not (stop is wait is retry is None)
         if self.has_strategy:
             import tenacity  # noqa: F401, PLC0415 - 25 ms; too late once an attempt failed
@@ -108,6 +116,7 @@ class Retry:
         self.jitter = float(jitter)
         self.on = on
         self.give_up_on = give_up_on
+        self.renew_on_checkpoint = renew_on_checkpoint
         self.stop = stop
         self.wait = wait
         self.retry = retry
@@ -147,7 +156,7 @@ def decide(
 
     Args:
         policy: the step's.
-        attempt: attempts made so far in this budget.
+        attempt: attempts made so far in this budget; 0 if the last one renewed it.
         error: what the last one raised.
         elapsed: seconds since the first attempt of this budget began.
         chance: a random number from 0 to 1; where in the range of `jitter` the wait is.
@@ -168,7 +177,7 @@ def decide(
     # Before stop is asked, as in tenacity: stop_before_delay looks at it.
     state.upcoming_sleep = wait
     stop = policy.stop
-    if stop(state) if stop is not None else attempt > policy.max_retries:
+    if attempt and (stop(state) if stop is not None else attempt > policy.max_retries):
         return GiveUp()
     return RetryIn(wait)
 
@@ -212,7 +221,8 @@ def _is_retryable_leaf(policy: Retry, error: BaseException) -> bool:
 def _own_wait(policy: Retry, attempt: int, chance: float) -> float:
     """Return the delay of `Retry`'s own numbers, in seconds."""
     try:
-        wait = min(policy.delay * policy.backoff ** (attempt - 1), policy.max_delay)
+        longer = policy.backoff ** max(0, attempt - 1)
+        wait = min(policy.delay * longer, policy.max_delay)
     except OverflowError:
         wait = policy.max_delay if policy.delay else 0.0
     # So that many tasks that failed together do not come back together.

@@ -27,7 +27,6 @@ asked for a change that the table does not have.
 
 from __future__ import annotations
 
-from msgspec import UNSET
 from msgspec.structs import replace
 
 from ptsflow.core.model import Cause, Status, TaskRecord
@@ -52,7 +51,7 @@ def start(
         fence=fence,
         attempt=task.attempt + 1,
         invoke_count=task.invoke_count + 1,
-        began_at=now if task.began_at is None else task.began_at,
+        began_at=task.began_at if task.attempt else now,
         last_invoked_at=now,
         ran_by=ran_by,
         made_from=made_from,
@@ -124,7 +123,7 @@ def give_up(task: TaskRecord, *, now: int, error: str) -> TaskRecord:
 
 
 def postpone(task: TaskRecord, *, now: int, due: int, why: str) -> TaskRecord:
-    """The body asked for another time, which is not a failure."""
+    """The body asked for another time, which is not a failure; the first time is kept."""
     _expect(task, "postpone", Status.RUNNING)
     return _ended(
         task,
@@ -132,6 +131,7 @@ def postpone(task: TaskRecord, *, now: int, due: int, why: str) -> TaskRecord:
         now,
         due=due,
         **_uncounted(task),
+        postponed_at=now if task.postponed_at is None else task.postponed_at,
         status_text=cut(why, TEXT_LIMIT),
     )
 
@@ -209,10 +209,17 @@ def settle(task: TaskRecord, *, now: int, fence: int) -> TaskRecord:
     )
 
 
-def save(task: TaskRecord, *, processing_data: str) -> TaskRecord:
-    """The body saved how far it is."""
+def save(task: TaskRecord, *, processing_data: str, attempt: int) -> TaskRecord:
+    """The body saved how far it is; its attempt counts as `attempt` from now on."""
     _expect(task, "save", Status.RUNNING)
-    return replace(task, version=task.version + 1, processing_data=processing_data)
+    return replace(
+        task,
+        version=task.version + 1,
+        processing_data=processing_data,
+        attempt=attempt,
+        # Who gets on is waited for anew.
+        postponed_at=task.postponed_at if attempt else None,
+    )
 
 
 def check_out(task: TaskRecord, *, now: int, lease_ms: int) -> TaskRecord:
@@ -261,6 +268,7 @@ def reopen(task: TaskRecord, *, fence: int) -> TaskRecord:
         fence=fence,
         attempt=0,
         began_at=None,
+        postponed_at=None,
         due=None,
         cause=Cause.NONE,
         percentage_complete=(
@@ -284,6 +292,7 @@ def reset(task: TaskRecord, *, fence: int) -> TaskRecord:
         fence=fence,
         attempt=0,
         began_at=None,
+        postponed_at=None,
         percentage_complete=0.0,
         status_text="",
         due=None,
@@ -301,22 +310,10 @@ def reset(task: TaskRecord, *, fence: int) -> TaskRecord:
     )
 
 
-def progressed(task: TaskRecord, percentage: float, text: str) -> TaskRecord:
-    """The task made progress; its version stays, as progress is no decision."""
-    return replace(
-        task, percentage_complete=percentage, status_text=cut(text, TEXT_LIMIT)
-    )
-
-
 def carry_on(task: TaskRecord, *, fence: int) -> TaskRecord:
     """A person wants the rest of the workflow to run although this step finished it."""
     _expect(task, "carry_on", Status.DONE)
     return replace(task, version=task.version + 1, fence=fence, cause=Cause.NONE)
-
-
-def without_payloads(task: TaskRecord) -> TaskRecord:
-    """The same record as `Store.tasks` returns it: small, whatever its results are."""
-    return replace(task, task_data=UNSET, processing_data=UNSET, result=UNSET)
 
 
 def _ended(task: TaskRecord, status: Status, now: int, **fields: object) -> TaskRecord:

@@ -19,9 +19,10 @@ from ptsflow.core.model import (
     StepSummary,
     Tally,
     TaskRecord,
+    progressed,
+    without_payloads,
 )
 from ptsflow.core.plan import awaited
-from ptsflow.core.transitions import progressed, without_payloads
 from ptsflow.display import format as fmt
 from ptsflow.events import (
     Event,

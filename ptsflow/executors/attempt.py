@@ -190,10 +190,12 @@ def failed(call: Call, error: BaseException) -> Outcome:
     """Return the outcome of an attempt that ended by `error`."""
     text = describe(error, call.step)
     elapsed = max(0, call.clock() - call.began_at) / 1000
+    retry = call.step.retry
+    is_renewed = retry.renew_on_checkpoint and call.handle.has_advanced
     try:
         decision = decide(
-            call.step.retry,
-            attempt=call.attempt,
+            retry,
+            attempt=0 if is_renewed else call.attempt,
             error=error,
             elapsed=elapsed,
             chance=random(),  # noqa: S311 - not for secrecy

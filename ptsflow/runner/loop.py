@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from ptsflow.core import attempt_ledger, transitions
 from ptsflow.core.model import Cause, ContainerRecord, Ending, Status, TaskRecord
-from ptsflow.core.outcome import apply_outcome, interrupted, ledger_entry
+from ptsflow.core.outcome import apply_outcome, in_time, interrupted, ledger_entry
 from ptsflow.core.plan import Plan, PlanStep
 from ptsflow.core.resume import finisher
 from ptsflow.core.scheduler import Schedule
@@ -220,6 +220,8 @@ class Loop:
             watch=_watch(step),
             folder=lambda: self.work.workdirs.path_of(task),
         )
+        if step.retry.renew_on_checkpoint:
+            self.work.renewable[name] = (task.attempt, handle.saved)
         return Call(
             workflow=self._copy_of_workflow(),
             step=step,
@@ -253,6 +255,7 @@ class Loop:
             task_duration_ms=message.took_ms,
         )
         step = self.plan.by_name[task.step]
+        outcome = in_time(outcome, task, step, now=now)
         after = apply_outcome(
             task,
             outcome,
@@ -261,6 +264,7 @@ class Loop:
             workflow_finished=self.schedule.is_finished and not step.always,
         )
         self.work.stage(running, after, ledger_entry(task, outcome, now=now))
+        self.work.renewable.pop(task.name, None)
         if after.status is Status.WAITING:
             self.schedule.wait(task.name, after.due or now)
             return

@@ -17,6 +17,8 @@ from ptsflow.core.model import (
     ContainerRecord,
     Progress,
     TaskRecord,
+    progressed,
+    without_payloads,
 )
 from ptsflow.core.resume import Resumption
 from ptsflow.errors import LeaseLost, StoreFull
@@ -67,6 +69,9 @@ class UnitOfWork:
         self.workdirs = workdirs
         self.clock = clock
         self.bus = bus
+        #: The attempts of steps whose checkpoints renew their budget: the number of each,
+        #: and the processing data that it began with.
+        self.renewable: dict[str, tuple[int, str | None]] = {}
         self._mailbox = mailbox
         self._changes: list[Change] = list(resumption.changes)
         #: The checkpoints among the changes; bodies wait for them.
@@ -116,7 +121,11 @@ class UnitOfWork:
     def save(self, request: CheckpointRequest, task: TaskRecord) -> None:
         """Have the next commit save the processing data of a running task."""
         self._checkpoints.append(request)
-        self.stage(task, transitions.save(task, processing_data=request.text))
+        attempt, before = self.renewable.get(task.name, (task.attempt, None))
+        if task.name in self.renewable and request.text != before:
+            attempt = 0
+        after = transitions.save(task, processing_data=request.text, attempt=attempt)
+        self.stage(task, after)
 
     def commit(self) -> None:
         """Write the staged changes, in one durable commit.
@@ -150,7 +159,7 @@ class UnitOfWork:
             after = change.after
             if after is not None and _is_large(after):
                 current = self.tasks[after.name]
-                self.tasks[after.name] = transitions.without_payloads(current)
+                self.tasks[after.name] = without_payloads(current)
         if self.bus:
             tell_changes(self.bus, self.container, changes, self.clock())
 
@@ -205,7 +214,7 @@ class UnitOfWork:
 
 
 def _with(task: TaskRecord, entry: Progress) -> TaskRecord:
-    return transitions.progressed(task, entry.percentage, entry.text)
+    return progressed(task, entry.percentage, entry.text)
 
 
 def _is_large(task: TaskRecord) -> bool:

@@ -128,6 +128,7 @@ class TaskHandle:
         self.fence = task.fence
         #: What `checkpoint` saved last, as JSON text.
         self.saved = saved
+        self._saved_before = saved
         self.reporter = reporter
         self.watch = UNWATCHED if watch is None else watch
         #: Takes the values of secret parameters out of texts.
@@ -175,6 +176,11 @@ class TaskHandle:
     def is_stopping(self) -> bool:
         """Whether the run is being stopped."""
         return self._cancelled()
+
+    @property
+    def has_advanced(self) -> bool:
+        """Whether something else was saved than what the attempt began with."""
+        return self.saved != self._saved_before
 
     @property
     def processing_data(self) -> object:

@@ -159,7 +159,8 @@ def step(function: Any = None, /, **given: Any) -> Any:
         at_most_once: a task found running after a crash is not repeated: a person says
             with `ptsflow mark` whether it did its work.
         executor: where its bodies run: "thread", "process" or "dask".
-        timeout: the longest that an attempt may take, in seconds or as "2h".
+        timeout: the longest that an attempt may take, in seconds or as "2h"; and how long
+            after its first `RetryLater` the step may be put off.
         stall: the longest that an attempt may go on without reporting progress.
         memory: the most memory that an attempt in a process may ask for, as "2GB".
         uses: what it takes of the class's `limits` while it runs: `{"db": 2}`, or "db"

@@ -18,7 +18,13 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from ptsflow.core import transitions
-from ptsflow.core.model import Cause, Status, TaskRecord
+from ptsflow.core.model import (
+    Cause,
+    Status,
+    TaskRecord,
+    progressed,
+    without_payloads,
+)
 from ptsflow.core.texts import ERROR_LIMIT, TEXT_LIMIT, cut
 
 NOW = 1_000_000
@@ -46,7 +52,9 @@ EVENTS: dict[str, Callable[[TaskRecord], TaskRecord]] = {
         task, now=NOW, fence=FENCE, code_version="2", error="unknown"
     ),
     "settle": lambda task: transitions.settle(task, now=NOW, fence=FENCE),
-    "save": lambda task: transitions.save(task, processing_data="[3]"),
+    "save": lambda task: transitions.save(
+        task, processing_data="[3]", attempt=task.attempt
+    ),
     "skip": lambda task: transitions.skip(
         task, now=NOW, fence=FENCE, cause=Cause.BODY, why="nothing new"
     ),
@@ -331,14 +339,14 @@ def test_carry_on_takes_the_mark_of_finish_off_and_keeps_the_rest() -> None:
 
 
 def test_progress_moves_no_version() -> None:
-    after = transitions.progressed(task_in(Status.RUNNING), 55.0, "x" * 5_000)
+    after = progressed(task_in(Status.RUNNING), 55.0, "x" * 5_000)
 
     assert (after.version, after.percentage_complete) == (5, 55.0)
     assert len(after.status_text) <= TEXT_LIMIT
 
 
 def test_a_task_without_payloads_has_none_loaded() -> None:
-    after = transitions.without_payloads(task_in(Status.DONE))
+    after = without_payloads(task_in(Status.DONE))
 
     assert (after.task_data, after.processing_data, after.result) == (
         UNSET,
@@ -443,7 +451,7 @@ class TaskMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.task.status is Status.RUNNING)
     @rule(percentage=st.floats(0, 100), text=st.text(max_size=5))
     def progress(self, percentage: float, text: str) -> None:
-        self.task = transitions.progressed(self.task, percentage, text)
+        self.task = progressed(self.task, percentage, text)
 
     @rule(event=PLAIN.filter(lambda event: event not in ("retry", "give_up")))
     def anything_else(self, event: str) -> None:

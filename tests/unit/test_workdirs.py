@@ -149,7 +149,7 @@ def test_the_longest_step_has_room(tmp_path: Path) -> None:
 
 RUNNING = replace(TASK, status=Status.RUNNING, version=2, attempt=1, invoke_count=1)
 DONE = transitions.succeed(RUNNING, now=5, result="1")
-SAVED = transitions.save(RUNNING, processing_data="5")
+SAVED = transitions.save(RUNNING, processing_data="5", attempt=1)
 FAILED = transitions.give_up(RUNNING, now=5, error="no")
 NEW = replace(TASK, processing_data=None)
 BY_ITSELF = transitions.skip(RUNNING, now=5, fence=1, cause=Cause.BODY, why="")

@@ -83,6 +83,7 @@ def save(handle: TaskHandle, checkpoint: Checkpoint) -> CheckpointAnswer:
         handle.reporter.save(handle.name, checkpoint.text)
     except LeaseLost:
         return CheckpointAnswer(is_saved=False)
+    handle.saved = checkpoint.text
     return CheckpointAnswer(is_saved=True)
 
 

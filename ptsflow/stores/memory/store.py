@@ -14,8 +14,8 @@ from ptsflow.core.model import (
     Stop,
     Tally,
     TaskRecord,
+    without_payloads,
 )
-from ptsflow.core.transitions import without_payloads
 from ptsflow.host.clock import Clock, system_clock
 from ptsflow.stores.leasing import Decide, Leasing
 from ptsflow.stores.memory.logs import MemoryLogs, SharedLines

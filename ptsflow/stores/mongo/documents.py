@@ -145,6 +145,7 @@ class TaskDocument(StoreDocument):
     ran_by = StringField()
     result_hash = IntField()
     made_from = IntField()
+    postponed_at = IntField()
     #: JSON text, or the `_id` of a `PayloadDocument`.
     task_data = BaseField()
     processing_data = BaseField()

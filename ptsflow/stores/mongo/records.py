@@ -50,7 +50,8 @@ WITHOUT_PAYLOADS: Raw = {"_id": False} | {
 }
 #: What every task has since layout 2; what later layouts added has its default in older
 #: documents.
-_REQUIRED = frozenset(_TASK_FIELDS) - _PAYLOADS - {"result_hash", "made_from"}
+_LATER = {"result_hash", "made_from", "postponed_at"}
+_REQUIRED = frozenset(_TASK_FIELDS) - _PAYLOADS - _LATER
 _REQUIRED_OF_CONTAINERS = frozenset({"name", "status", "fence", "created_at"})
 _SAVED = tuple(
     name for name in ContainerRecord.__struct_fields__ if name not in NOT_SAVED

@@ -82,6 +82,7 @@ TABLES = (
     ran_by TEXT NOT NULL,
     result_hash INTEGER NOT NULL DEFAULT 0,
     made_from INTEGER NOT NULL DEFAULT 0,
+    postponed_at INTEGER,
     checksum INTEGER NOT NULL,
     task_data_check INTEGER,
     processing_data_check INTEGER,

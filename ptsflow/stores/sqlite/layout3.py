@@ -44,6 +44,7 @@ _COLUMNS = (
     "ALTER TABLE containers ADD COLUMN task_count INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE tasks ADD COLUMN result_hash INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE tasks ADD COLUMN made_from INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE tasks ADD COLUMN postponed_at INTEGER",
     "ALTER TABLE tasks ADD COLUMN task_data_check INTEGER",
     "ALTER TABLE tasks ADD COLUMN processing_data_check INTEGER",
     "ALTER TABLE tasks ADD COLUMN result_check INTEGER",
