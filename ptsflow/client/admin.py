@@ -25,6 +25,8 @@ from ptsflow.stores.base import Store
 
 #: The lease of an operation on a container, in milliseconds.
 _LEASE_MS = 30_000
+#: How many changes are committed before the lease is renewed.
+_AT_ONCE = 10_000
 
 
 def reset(
@@ -244,7 +246,10 @@ def _changing(
     try:
         yield held, changes
         if changes:
-            store.commit(held.uid, changes, fence=held.fence)
+            for start in range(0, len(changes), _AT_ONCE):
+                part = changes[start : start + _AT_ONCE]
+                store.commit(held.uid, part, fence=held.fence)
+                store.renew(held.uid, held.fence, _LEASE_MS)
             folders.settle(changes)
             pending = {
                 "status": Status.PENDING,

@@ -81,15 +81,18 @@ def resume(
         for name, task in after.items()
         if (before := stored.get(name)) is not task
     ]
+    steps = {task.step for task in after.values() if task is not None and task.step}
+    for name, task in after.items():
+        if task is None:
+            del stored[name]
+        else:
+            stored[name] = task
     return Resumption(
         # Dependents come first: if a store writes only a part of the batch, the task that
         # causes the other changes is still there, and the next run makes them.
         changes=changes[::-1],
-        tasks={n: task for n, task in (stored | after).items() if task is not None},
-        removed=sorted(
-            {task.step for task in after.values() if task is not None and task.step}
-            - plan.by_name.keys()
-        ),
+        tasks=stored,
+        removed=sorted(steps - plan.by_name.keys()),
         has_work=has_work,
     )
 
@@ -151,7 +154,12 @@ class _Before:
         again: Iterable[str],
     ) -> None:
         self._plan = plan
-        self._stored = {name: _own(plan, task) for name, task in stored.items()}
+        adopted = {
+            task.name: own
+            for task in stored.values()
+            if (own := _own(plan, task)) is not task
+        }
+        self._stored = {**stored, **adopted} if adopted else stored
         self._given = stored
         self._fence = container.fence
         self._now = now

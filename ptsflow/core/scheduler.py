@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ptsflow.core.barriers import Barriers
 from ptsflow.core.counts import is_accepted
@@ -72,7 +72,7 @@ class Schedule:
     ) -> None:
         """Begin with what earlier runs completed or began, and what waits until when."""
         self._begun = frozenset(begun)
-        self.complete.update(complete)
+        self.complete = complete
         self._waits.update(waiting)
         self._open(self._barriers.at_start())
         for name, state in self.steps.items():
@@ -81,13 +81,22 @@ class Schedule:
 
     # -- what happens ---------------------------------------------------------
 
-    def expand(self, name: str, keys: Sequence[str]) -> None:
-        """Take in the items of a fan-out step, and of those chained behind it."""
+    def expand(
+        self, name: str, keys: Sequence[str], kept: Callable[[str], str] = str
+    ) -> None:
+        """Take in the items of a fan-out step, and of those chained behind it.
+
+        Args:
+            name: the step.
+            keys: of its items, in order.
+            kept: returns the object that is kept of an equal name of a task.
+        """
         state = self.steps[name]
-        state.items = items = [item_name(name, key) for key in keys]
+        state.items = items = [kept(item_name(name, key)) for key in keys]
         state.unsettled = len(items)
-        self._owner_of.update(dict.fromkeys(items, state))
-        complete = self.complete
+        owner_of, complete = self._owner_of, self.complete
+        for item in items:
+            owner_of[item] = state
         for place, item in enumerate(items):
             if item in complete:
                 self._count(state, item, complete[item])
@@ -97,7 +106,7 @@ class Schedule:
             self._settle_step(state)
         # Only now: what is chained behind looks at what became of the items above.
         for follower in state.followers:
-            self.expand(follower.step.name, keys)
+            self.expand(follower.step.name, keys, kept)
 
     def refuse(self, name: str) -> None:
         """A fan-out step's list cannot be used: the step has failed."""

@@ -94,9 +94,13 @@ class Expansion:
                     return
             self._insertion = None
             queue.popleft()
-            self._schedule.expand(step.name, begun.keys)
+            self._schedule.expand(step.name, begun.keys, self._name_of)
 
-    def _inserted(self, step: PlanStep, keys: Sequence[str]) -> Iterator[None]:
+    def _name_of(self, item: str) -> str:
+        """Return the name in the record of an item: a million of them are kept once."""
+        return self._work.tasks[item].name
+
+    def _inserted(self, step: PlanStep, keys: list[str]) -> Iterator[None]:
         """Stage the items of a step, and of those chained behind it, one after the other."""
         return chain(
             self._staged(step, keys),
@@ -107,7 +111,7 @@ class Expansion:
             ),
         )
 
-    def _staged(self, step: PlanStep, keys: Sequence[str]) -> Iterator[None]:
+    def _staged(self, step: PlanStep, keys: list[str]) -> Iterator[None]:
         work, arguments = self._work, self._arguments
         is_of_element = step.name in arguments.of_elements
         fence, holder = work.container.fence, work.container.owner
@@ -115,6 +119,8 @@ class Expansion:
         tasks = work.tasks
         for index, key in enumerate(keys):
             task = tasks.get(item_name(step.name, key))
+            if task is not None and task.key is not None:
+                keys[index] = task.key  # One object of the two equal ones is kept.
             if task is not None and task.is_complete and is_in_place(task, step, index):
                 continue
             made_from = arguments.element_hash(step, index) if is_of_element else 0

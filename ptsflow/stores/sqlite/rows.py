@@ -90,6 +90,8 @@ def container_of(row: Row) -> ContainerRecord:
 
 #: Columns with few different texts; a million tasks share them.
 _ALIKE = ("step", "code_version", "code_hash", "ran_by")
+#: Times that are often the same as another one; then the two share one object.
+_OFTEN_EQUAL = {"last_invoked_at": "began_at", "task_ended_at": "last_invoked_at"}
 _STATUSES = {status.value: status for status in Status}
 _ENUMS = {
     "status": _STATUSES,
@@ -125,6 +127,9 @@ def _compiled_task_of() -> Callable[[Row, Row], TaskRecord]:
     cells |= {name: f"enums[{name!r}][{cells[name]}]" for name in _ENUMS}
     cells |= {name: f"intern({cells[name]})" for name in _ALIKE}
     cells |= {name: f"usual({cells[name]}, {cells[name]})" for name in FIGURES}
+    for name, before in _OFTEN_EQUAL.items():
+        one, other = cells[name], cells[before]
+        cells[name] = f"({other} if {one} == {other} else {one})"
     cells |= {name: f"payloads[{place}]" for place, name in enumerate(PAYLOADS)}
     fields = ", ".join(f"{name}={cell}" for name, cell in cells.items())
     return _compiled("row, payloads", f"TaskRecord({fields})")

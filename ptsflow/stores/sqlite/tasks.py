@@ -7,6 +7,7 @@ would run again. So what a query does not find is counted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from operator import attrgetter
 from typing import Never
 
@@ -23,7 +24,7 @@ from ptsflow.stores.sqlite import rows, statements
 from ptsflow.stores.sqlite.containers import SqliteContainers
 from ptsflow.stores.sqlite.database import Database
 
-_PLACE = attrgetter("position", "name")
+_PLACE, _POSITION = attrgetter("position", "name"), attrgetter("position")
 _NAME = attrgetter("name")
 _CHECKED_ROWS = 10_000
 
@@ -61,7 +62,9 @@ class SqliteTasks:
             found = self._read(query + statements.OF_NAMES, args)
             if {task.name for task in found} != listed:
                 self._check_indexes(number)
-        if len(found) > 1:
+        # A pair for each task would take as much memory as the tasks' names.
+        found.sort(key=_POSITION)
+        if any(a.position == b.position for a, b in pairwise(found)):
             found.sort(key=_PLACE)
         return found
 
