@@ -159,6 +159,10 @@ def test_an_item_in_doubt_that_is_not_asked_for_is_left(client: Client) -> None:
 
     assert doubted == left == {"index[a]", "verify"}
     assert ran == ["load[a]"]
+    # What was not asked for counts as it is: its result holds nothing up.
+    run(client, only=["verify"])
+    tasks = client.store.tasks(record.uid)
+    assert {task.name for task in tasks if task.is_in_doubt} == {"index[a]"}
     assert run(client)[1] == []  # It came out the same.
 
 

@@ -15,8 +15,10 @@ import pytest
 import ptsflow
 from ptsflow import Secret, Workflow, step
 from ptsflow.errors import DeclarationError, ParameterError
+from ptsflow.executors.cluster.messages import RunDescription
 from ptsflow.executors.processes.messages import Setting
 from ptsflow.testing import run_inline
+from ptsflow.workflow.loading import Reference
 from ptsflow.workflow.parameters import parse
 from tests.cli.calling import Place
 
@@ -27,13 +29,16 @@ MARK = "s3cr3t"
 
 FLOW = '''
 import logging
+import os
 import sys
 import time
 from urllib.parse import quote
 
 from ptsflow import Fail, Finish, RetryLater, Secret, Skip, Workflow, step
 
-logging.basicConfig(level=logging.DEBUG)
+if "LOGS" in os.environ:  # The process of the tests may import this file as well.
+    logging.basicConfig(level=logging.DEBUG)
+    logging.getLogger().addHandler(logging.FileHandler("theirs.log"))
 
 
 class Leaky(Workflow):
@@ -102,7 +107,7 @@ class Leaky(Workflow):
 def place(tmp_path: Path) -> Place:
     (tmp_path / "flow.py").write_text(FLOW)
     place = Place(tmp_path)
-    place.env["TOKEN"] = VALUE
+    place.env |= {"TOKEN": VALUE, "LOGS": "1"}
     return place
 
 
@@ -125,6 +130,7 @@ def test_no_byte_of_store_logs_and_screens_has_the_value(place: Place) -> None:
     for ended in shown:
         assert MARK not in ended.stdout + ended.stderr
     assert list(files_with(place.folder, MARK)) == []
+    assert "warned ['***']" in (place.folder / "theirs.log").read_text()
     assert shown[0].returncode == 1
     assert "printed ***" in shown[0].stderr
     assert "WARNING:theirs:warned ['***']" in shown[0].stderr
@@ -221,11 +227,31 @@ def test_a_secret_is_given_from_python_as_a_text_or_a_secret(tmp_path: Path) -> 
     assert list(files_with(tmp_path, MARK)) == []
 
 
+class Prints(Workflow):
+    """Prints its secret in a thread of the caller's process."""
+
+    token: Secret[str]
+
+    @step
+    def show(self) -> None:
+        print("shown:", self.token.get_secret_value())  # noqa: T201
+
+
+def test_what_a_body_prints_in_the_caller_s_process_is_without_the_value(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert ptsflow.run(Prints(token=VALUE), store="memory:").ok
+
+    assert capsys.readouterr().out == "shown: ***\n"
+
+
 def test_no_text_of_a_secret_or_of_what_holds_it_has_the_value() -> None:
     secret = Secret(VALUE)
     work = Holds(names=[], token=secret)
     setting = Setting("c", {"token": VALUE})
+    described = RunDescription("1", Reference("m", None, "C"), setting, [])
     for text in (
+        repr(described),
         *(repr(secret), str(secret), f"{secret:>20}", "%s" % secret),  # noqa: UP031
         *(repr(work), str(work.parameters), repr(setting)),
     ):
