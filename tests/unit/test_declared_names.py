@@ -126,10 +126,8 @@ def test_an_unknown_option_of_retry_names_what_was_meant(name: str, meant: str) 
     assert said.startswith(
         f"Retry(): unknown option {name!r} (did you mean {meant!r}?); "
     )
-    assert said.endswith(
-        "there are max_retries, delay, backoff, max_delay, jitter, on, give_up_on, stop, "
-        "wait, retry"
-    )
+    assert "; there are max_retries, delay, backoff, " in said
+    assert "unknown," not in said.partition("; there are ")[2]
 
 
 def test_an_unknown_option_of_a_step_names_what_was_meant() -> None:
