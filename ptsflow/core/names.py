@@ -21,7 +21,12 @@ _COMPARED = 200
 def similar(name: str, known: Iterable[str]) -> str:
     """Return ` (did you mean 'x'?)` where something known is near `name`, else ""."""
     near = _nearest(name, known, 1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    return perhaps(repr(near[0])) if near else ""
+
+
+def perhaps(meant: str) -> str:
+    """Return the question whether that was meant, as a part of a sentence."""
+    return f" (did you mean {meant}?)"
 
 
 def listed(names: Collection[str], near: str = "") -> str:

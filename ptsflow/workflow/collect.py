@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from ptsflow import codec
 from ptsflow.core.model import NAME_LIMIT
-from ptsflow.core.names import unusable
+from ptsflow.core.names import perhaps, unusable
 from ptsflow.errors import DeclarationError, ParameterError
 from ptsflow.workflow.parameters import convert, has_secret, is_secret
 from ptsflow.workflow.step import DECLARED, Step
@@ -89,10 +89,10 @@ def _instead_of_init(cls: type) -> str:
         .replace("typing.", "")
         .replace("'", "")
     )
+    meant = meant or "hour: datetime"
     return (
         f"{cls.__name__}.__init__: the parameters of a workflow are the annotated "
-        f"attributes of its class (did you mean {meant or 'hour: datetime'} in the class "
-        "body?); leave __init__ out"
+        f"attributes of its class{perhaps(f'{meant} in the class body')}; leave __init__ out"
     )
 
 
@@ -105,7 +105,7 @@ def _check_name(cls: type, name: str, what: str) -> None:
             f"valid text without NUL, found {name!r:.80}: {why}"
         )
     if name in _RESERVED or name.startswith("__"):
-        meant = f" (did you mean {_MEANT[name]}?)" if name in _MEANT else ""
+        meant = perhaps(_MEANT[name]) if name in _MEANT else ""
         raise DeclarationError(
             f"{cls.__name__}.{name}: {name!r} has a meaning of its own in a "
             f"workflow{meant}; give the {what} another name"
