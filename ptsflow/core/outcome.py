@@ -52,11 +52,57 @@ class Interrupted(Struct, frozen=True, tag=True, array_like=True):
     """The run is being stopped, and the body had not begun or was ended for it."""
 
 
-#: How an attempt ended.
-Outcome = Returned | Raised | Skipped | Postponed | Finished | Interrupted
+#: How an attempt ended whose body did not return; how any attempt ended.
+Unreturned = Raised | Skipped | Postponed | Finished | Interrupted
+Outcome = Returned | Unreturned
 
 
-def in_time(outcome: Outcome, task: TaskRecord, step: PlanStep, *, now: int) -> Outcome:
+def settled(
+    task: TaskRecord,
+    outcome: Outcome,
+    step: PlanStep,
+    *,
+    now: int,
+    took_ms: int | None = None,
+    workflow_finished: bool = False,
+) -> tuple[TaskRecord, Attempt | None]:
+    """Return what an outcome makes of a running task, and what the ledger gets of it.
+
+    Args:
+        task: as it runs.
+        outcome: how its attempt ended.
+        step: its step.
+        now: the time.
+        took_ms: how long the attempt took, if that was measured.
+        workflow_finished: whether another step finished the workflow meanwhile, so
+            that no attempt follows.
+    """
+    if isinstance(outcome, Returned):
+        return _succeeded(task, step, now, outcome.result, took_ms), None
+    task = replace(task, task_duration_ms=took_ms)
+    outcome = _in_time(outcome, task, step, now=now)
+    after = _unreturned(
+        task, outcome, step, now=now, workflow_finished=workflow_finished
+    )
+    return after, _ledger_entry(task, outcome, now=now)
+
+
+def _succeeded(
+    task: TaskRecord, step: PlanStep, now: int, result: str, took_ms: int | None
+) -> TaskRecord:
+    return transitions.succeed(
+        task,
+        now=now,
+        result=result,
+        took_ms=took_ms,
+        code_version=step.version,
+        code_hash=step.code_hash,
+    )
+
+
+def _in_time(
+    outcome: Unreturned, task: TaskRecord, step: PlanStep, *, now: int
+) -> Unreturned:
     """Return an outcome within the step's `timeout=`, which also limits `RetryLater`.
 
     It counts from the first time that an attempt of the present budget was put off. The
@@ -72,31 +118,17 @@ def in_time(outcome: Outcome, task: TaskRecord, step: PlanStep, *, now: int) -> 
     return Raised(error, None, "TimedOut")
 
 
-def apply_outcome(
+def _unreturned(
     task: TaskRecord,
-    outcome: Outcome,
+    outcome: Unreturned,
     step: PlanStep,
     *,
     now: int,
-    workflow_finished: bool = False,
+    workflow_finished: bool,
 ) -> TaskRecord:
-    """Return what an outcome makes of a running task.
-
-    Args:
-        task: as it runs.
-        outcome: how its attempt ended.
-        step: its step.
-        now: the time.
-        workflow_finished: whether another step finished the workflow meanwhile, so
-            that no attempt follows.
-    """
     match outcome:
-        case Returned(result):
-            return transitions.succeed(task, now=now, result=result, **_code(step))
         case Finished(_) if step.always:  # No other step is left to finish.
-            return transitions.succeed(
-                task, now=now, result=transitions.NULL, **_code(step)
-            )
+            return _succeeded(task, step, now, transitions.NULL, None)
         case Finished(why):
             return transitions.finish(task, now=now, why=why, **_code(step))
         case Skipped(why):
@@ -134,7 +166,7 @@ def _code(step: PlanStep) -> dict[str, str]:
     return {"code_version": step.version, "code_hash": step.code_hash}
 
 
-def ledger_entry(task: TaskRecord, outcome: Outcome, *, now: int) -> Attempt | None:
+def _ledger_entry(task: TaskRecord, outcome: Unreturned, *, now: int) -> Attempt | None:
     """Return what the ledger gets of it; None where the task's record tells it all."""
     match outcome:
         case Raised():

@@ -68,6 +68,7 @@ def succeed(
     *,
     now: int,
     result: str,
+    took_ms: int | None = None,
     code_version: str = "",
     code_hash: str = "",
 ) -> TaskRecord:
@@ -83,7 +84,7 @@ def succeed(
         version=task.version + 1,
         percentage_complete=100.0,
         task_ended_at=now,
-        task_duration_ms=_duration(task, now),
+        task_duration_ms=_duration(task, now) if took_ms is None else took_ms,
         code_version=code_version,
         code_hash=code_hash,
         result=kept,

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from ptsflow.core import attempt_ledger, transitions
 from ptsflow.core.model import Cause, ContainerRecord, Ending, Status, TaskRecord
-from ptsflow.core.outcome import apply_outcome, in_time, interrupted, ledger_entry
+from ptsflow.core.outcome import interrupted, settled
 from ptsflow.core.plan import Plan, PlanStep
 from ptsflow.core.resume import finisher
 from ptsflow.core.scheduler import Schedule
@@ -248,23 +248,21 @@ class Loop:
                 message.is_settled.set()
 
     def _settle(self, running: TaskRecord, message: TaskOutcome, now: int) -> None:
-        outcome = message.outcome
-        task = replace(
-            running,
-            ran_by=message.ran_by or running.ran_by,
-            task_duration_ms=message.took_ms,
-        )
+        task, outcome = running, message.outcome
+        if message.ran_by:
+            task = replace(task, ran_by=message.ran_by)
         step = self.plan.by_name[task.step]
-        outcome = in_time(outcome, task, step, now=now)
-        after = apply_outcome(
+        after, ended = settled(
             task,
             outcome,
             step,
             now=now,
+            took_ms=message.took_ms,
             workflow_finished=self.schedule.is_finished and not step.always,
         )
-        self.work.stage(running, after, ledger_entry(task, outcome, now=now))
-        self.work.renewable.pop(task.name, None)
+        self.work.stage(running, after, ended)
+        if step.retry.renew_on_checkpoint:
+            self.work.renewable.pop(task.name, None)
         if after.status is Status.WAITING:
             self.schedule.wait(task.name, after.due or now)
             return
