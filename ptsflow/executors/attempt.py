@@ -142,6 +142,8 @@ def _ended_by(call: Call, error: BaseException) -> Outcome:
     match _said_by(error):
         case Skip(why=why):
             return Skipped(hide(_valid(why)))
+        case RetryLater(seconds=seconds) if seconds <= 0 and call.handle.is_stopping:
+            return Interrupted()  # The next run is to go on, and nothing else is meant.
         case RetryLater(why=why, seconds=seconds):
             return Postponed(min(max(0.0, seconds), LONGEST_WAIT), hide(_valid(why)))
         case Finish(why=why):

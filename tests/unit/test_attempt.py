@@ -439,6 +439,7 @@ STOPPING = handle_of(Reports(), TaskRecord(name="takes"), cancelled=lambda: True
         pytest.param("exits", Interrupted(), id="it exits"),
         pytest.param("returns_nothing", Returned("null"), id="it returns"),
         pytest.param("skips", Skipped("nothing new"), id="it skips"),
+        pytest.param("puts_off_backwards", Interrupted(), id="it waits for nothing"),
         pytest.param("puts_off", Postponed(600.0, "not posted yet"), id="it waits"),
     ],
 )
