@@ -152,6 +152,7 @@ def test_never_more_items_than_the_limit_run_at_once(url: str, limit: int) -> No
     running: list[int] = []
     most = 0
     failed: set[int] = set()
+    first_ones = threading.Barrier(limit)
 
     class Limited(Workflow):
         @step
@@ -164,6 +165,8 @@ def test_never_more_items_than_the_limit_run_at_once(url: str, limit: int) -> No
             with lock:
                 running.append(number)
                 most = max(most, len(running))
+            if number < limit and number not in failed:
+                first_ones.wait(PATIENCE)
             time.sleep(0.001)
             with lock:
                 running.remove(number)

@@ -25,9 +25,9 @@ def test_a_report_shows_tasks_as_a_client_does(url: str) -> None:
     assert (first.invoke_count, first.error) == (1, None)
     assert first.last_invoked_at is not None
     assert first.task_ended_at is not None
-    assert first.task_duration_ms == round(
-        (first.task_ended_at - first.last_invoked_at).total_seconds() * 1000
-    )
+    took = (first.task_ended_at - first.last_invoked_at).total_seconds() * 1000
+    assert first.task_duration_ms is not None
+    assert 0 <= first.task_duration_ms <= round(took)
     assert repr(report) == "<report of 'Base:greeting=hello': ok>"
 
 
