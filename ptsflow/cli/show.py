@@ -30,7 +30,13 @@ from ptsflow.cli.shared import (
 from ptsflow.client.lease import still_working
 from ptsflow.core import attempt_ledger, counts
 from ptsflow.core.changed_code import changed
-from ptsflow.core.model import Cause, ContainerRecord, Status, TaskRecord
+from ptsflow.core.model import (
+    Cause,
+    ContainerRecord,
+    Status,
+    TaskRecord,
+    without_payloads,
+)
 from ptsflow.core.names import listed
 from ptsflow.core.sources import OUTDATED, outdated
 from ptsflow.display import as_json, layout, tables
@@ -48,6 +54,11 @@ from ptsflow.workflow.workflow import Workflow
 
 #: The lease that is shown of a live runner whose lease has ended, in milliseconds.
 _MOMENT_MS = 1_000
+#: How many tasks are first read with their payloads at once, and at the most; fewer if the
+#: last ones had more than so many characters.
+_FIRST_BITE = 16
+_MOST_AT_ONCE = 2_048
+_BITE_CHARS = 8 * 1024 * 1024
 
 
 def seen(store: Store, record: ContainerRecord, now: int) -> ContainerRecord:
@@ -65,19 +76,43 @@ def seen(store: Store, record: ContainerRecord, now: int) -> ContainerRecord:
 
 
 def status_object(store: Store, record: ContainerRecord) -> dict[str, Any]:
-    """Return a container as `status --json` prints it."""
-    now = store.now()
-    tasks = store.tasks(record.uid, payloads=True)
-    eta = as_json.stored_eta_ms(record, tasks, now)
-    return as_json.whole(record, tasks, now=now, eta_ms=eta)
+    """Return a container as `status --json` prints it, long values left out."""
+    tasks, shown = _tasks_as_json(store, record, values=False)
+    return as_json.whole(record, tasks, shown, now=store.now())
+
+
+def _tasks_as_json(
+    store: Store, record: ContainerRecord, *, values: bool
+) -> tuple[list[TaskRecord], list[dict[str, Any]]]:
+    """Return all tasks without their payloads, and as JSON."""
+    names = [task.name for task in store.tasks(record.uid)]
+    tasks: list[TaskRecord] = []
+    shown: list[dict[str, Any]] = []
+    most = _FIRST_BITE
+    while names:
+        bite, names = names[:most], names[most:]
+        size = 0
+        for task in store.tasks(record.uid, bite, payloads=True):
+            shown.append(as_json.task(task, values=values))
+            tasks.append(without_payloads(task))
+            data = (task.task_data, task.processing_data, task.result)
+            size += sum(len(text) for text in data if isinstance(text, str))
+        most = max(1, most // 2) if size > _BITE_CHARS else min(2 * most, _MOST_AT_ONCE)
+    return tasks, shown
+
+
+_values_option = click.option(
+    "--values", is_flag=True, help="Also values over 64 KiB; else only their sizes."
+)
 
 
 @click.command()
 @click.argument("name", required=False, shell_complete=complete.containers)
+@_values_option
 @common_options
 @pass_common
 @uncollected()
-def status(common: Common, name: str | None) -> None:
+def status(common: Common, name: str | None, *, values: bool) -> None:
     """Show the status of a container: the one of that NAME, or the latest.
 
     NAME may be any unique part of a container's name.
@@ -86,7 +121,8 @@ def status(common: Common, name: str | None) -> None:
         now = store.now()
         record = seen(store, chosen(store, name), now)
         if common.json:
-            show_json(status_object(store, record))
+            found, shown = _tasks_as_json(store, record, values=values)
+            show_json(as_json.whole(record, found, shown, now=now))
             return
         tasks = store.tasks(record.uid)
         show_lines(_page(record, tasks, now))
@@ -204,10 +240,11 @@ def list_containers(common: Common) -> None:
 @click.command()
 @click.argument("name", shell_complete=complete.containers)
 @click.argument("task", required=False, shell_complete=complete.tasks)
+@_values_option
 @common_options
 @pass_common
 @uncollected()
-def show(common: Common, name: str, task: str | None) -> None:
+def show(common: Common, name: str, task: str | None, *, values: bool) -> None:
     """Show everything that is stored of a container, or of one TASK of it.
 
     NAME may be any unique part of a container's name.
@@ -216,14 +253,14 @@ def show(common: Common, name: str, task: str | None) -> None:
         now = store.now()
         record = seen(store, chosen(store, name), now)
         if task is not None:
-            _show_task(common, store, record, task)
+            _show_task(common, store, record, task, values=values)
         elif common.json:
             plan = [as_json.step(step) for step in record.plan]
-            tasks = store.tasks(record.uid)
+            tasks, shown = _tasks_as_json(store, record, values=values)
             stale = list(changed(record.plan, tasks))
             old = [task.name for task in outdated(record.plan, tasks)]
             more = {"plan": plan, "changed": stale, "outdated": old}
-            show_json(status_object(store, record) | more)
+            show_json(as_json.whole(record, tasks, shown, now=now) | more)
         else:
             tasks = store.tasks(record.uid)
             lines = tables.details(record, counts.tallies_of(tasks), now)
@@ -234,7 +271,7 @@ def show(common: Common, name: str, task: str | None) -> None:
 
 
 def _show_task(
-    common: Common, store: Store, record: ContainerRecord, name: str
+    common: Common, store: Store, record: ContainerRecord, name: str, *, values: bool
 ) -> None:
     found = store.tasks(record.uid, [name], payloads=True)
     if not found:
@@ -249,9 +286,10 @@ def _show_task(
     if common.json:
         head = {"schema": as_json.SCHEMA, "container": record.name}
         attempts = [as_json.attempt(attempt) for attempt in made]
-        show_json(head | as_json.task(found[0]) | {"attempts": attempts})
+        show_json(head | as_json.task(found[0], values=values) | {"attempts": attempts})
         return
-    lines = tables.fields(tables.seen_tasks(record, found, store.now())[0])
+    task = tables.seen_tasks(record, found, store.now())[0]
+    lines = tables.fields(task, whole=values)
     if made:
         lines += [[], *tables.attempts(made)]
     show_lines(lines, whole=True)

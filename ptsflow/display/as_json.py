@@ -35,6 +35,9 @@ from ptsflow.stores.url_mask import mask_in
 #: The version of these objects: one more when a field changes its meaning or is removed.
 SCHEMA = 1
 
+#: The longest stored value that is shown without being asked for, in bytes.
+LONGEST_VALUE = 64 * 1024
+
 Json = Any
 
 
@@ -70,14 +73,23 @@ def container(
 
 def whole(
     record: ContainerRecord,
-    tasks: Sequence[TaskRecord],
+    tasks: Iterable[TaskRecord],
+    shown: list[dict[str, Json]],
     *,
     now: int,
-    eta_ms: int | None = None,
 ) -> dict[str, Json]:
-    """Return a container with its tasks."""
-    head = container(record, counts.tallies_of(tasks), now=now, eta_ms=eta_ms)
-    return head | {"tasks": [task(entry) for entry in tasks]}
+    """Return a container with its tasks.
+
+    Args:
+        record: the container.
+        tasks: its tasks; no payloads are needed.
+        shown: what `task` made of each of them.
+        now: the time in milliseconds since the epoch.
+    """
+    tasks = list(tasks)
+    eta = stored_eta_ms(record, tasks, now)
+    head = container(record, counts.tallies_of(tasks), now=now, eta_ms=eta)
+    return head | {"tasks": shown}
 
 
 def owner(record: ContainerRecord) -> dict[str, Json]:
@@ -121,9 +133,16 @@ def step(summary: StepSummary) -> dict[str, Json]:
     }
 
 
-def task(record: TaskRecord) -> dict[str, Json]:
-    """Return a task: the fields that the client API has, and `step` and `key`."""
-    return {
+def task(record: TaskRecord, *, values: bool = True) -> dict[str, Json]:
+    """Return a task: the fields that the client API has, and `step` and `key`.
+
+    Without `values`, those over `LONGEST_VALUE` are None; `left_out` has their sizes.
+    """
+    data = {name: getattr(record, name) for name in ("task_data", "processing_data")}
+    data["result"] = record.result
+    left_out = {} if values else _too_long(data)
+    data |= dict.fromkeys(left_out)
+    fields = {
         "name": record.name,
         "step": record.step,
         "key": record.key,
@@ -131,8 +150,8 @@ def task(record: TaskRecord) -> dict[str, Json]:
         "has_failed": record.has_failed,
         "percentage_complete": round(record.percentage_complete, 3),
         "status_text": record.status_text,
-        "task_data": value(record.task_data),
-        "processing_data": value(record.processing_data),
+        "task_data": value(data["task_data"]),
+        "processing_data": value(data["processing_data"]),
         "invoke_count": record.invoke_count,
         "last_invoked_at": when(record.last_invoked_at),
         "task_ended_at": when(record.task_ended_at),
@@ -141,9 +160,21 @@ def task(record: TaskRecord) -> dict[str, Json]:
         "max_retries": record.max_retries,
         "delay_between_retries": record.delay_between_retries,
         "status": str(record.status),
-        "result": value(record.result),
+        "result": value(data["result"]),
         "error": record.error,
     }
+    return fields | ({"left_out": left_out} if left_out else {})
+
+
+def _too_long(data: Mapping[str, str | UnsetType | None]) -> dict[str, int]:
+    """Return the size in bytes of each stored value that is not shown unasked."""
+    sizes = {
+        name: len(text.encode())
+        for name, text in data.items()
+        # No character has more than four bytes.
+        if isinstance(text, str) and 4 * len(text) > LONGEST_VALUE
+    }
+    return {name: size for name, size in sizes.items() if size > LONGEST_VALUE}
 
 
 def attempt(entry: Attempt) -> dict[str, Json]:

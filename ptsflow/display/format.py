@@ -175,6 +175,13 @@ def duration(ms: float | None) -> str:
     return f"{whole // _DAY}d{whole % _DAY // _HOUR:02}h"
 
 
+def size(count: int) -> str:
+    """Return a number of bytes such as `7.0 MiB`."""
+    return (
+        f"{count / 1024:.0f} KiB" if count < 1024**2 else f"{count / 1024**2:.1f} MiB"
+    )
+
+
 def countdown(due: int | None, now: int) -> str:
     """Return how long it is until a due time, such as `in 12s`."""
     left = 0 if due is None else due - now

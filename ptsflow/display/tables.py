@@ -166,9 +166,14 @@ def tasks(records: Iterable[TaskRecord], now: int) -> list[Line]:
     return fmt.columns(rows)
 
 
-def fields(record: TaskRecord) -> list[Line]:
-    """Return every field of a task: how it stands first, its data last; local times."""
-    values = as_json.task(record)
+def fields(record: TaskRecord, *, whole: bool) -> list[Line]:
+    """Return every field of a task: how it stands first, its data last; local times.
+
+    Of a value that is long its size is shown, unless it is wanted `whole`.
+    """
+    values = as_json.task(record, values=whole)
+    for name, size in values.pop("left_out", {}).items():
+        values[name] = f"{fmt.size(size)}; --values shows it"
     values |= {name: fmt.date_time(getattr(record, name)) for name in _TIMES}
     first = {name: values.pop(name) for name in _FIRST}
     rows = [

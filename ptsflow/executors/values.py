@@ -80,10 +80,16 @@ class Values(Struct, frozen=True):
         return sum(map(len, self.texts))
 
     def read(self) -> Any:
-        """Return a new list of the values."""
-        if self.shared is None:
-            return self._read()
-        return self.shared.get(self._read, self._read_again)
+        """Return a new list of the values; texts that are not shared can be read once.
+
+        Each of them is freed when it is read: all texts and all values together may be
+        more than fits in memory.
+        """
+        if self.shared is not None:
+            return self.shared.get(self._read, self._read_again)
+        left = self.texts
+        left.reverse()
+        return [codec.decode(left.pop(), self.hint) for _ in range(len(left))]
 
     def _read(self) -> Any:
         return [codec.decode(text, self.hint) for text in self.texts]

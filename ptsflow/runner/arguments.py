@@ -137,6 +137,10 @@ class Arguments:
             wanted += self._missing(self._sources(name))
         self._fetch(wanted)
 
+    def release(self) -> None:
+        """Forget what `load` read: from now on it belongs to the bodies."""
+        self._loaded = {}
+
     def saved(self, name: str) -> str | None:
         """Return the processing data of a task, after `load`."""
         task = self._tasks[name]

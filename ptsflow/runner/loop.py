@@ -206,7 +206,9 @@ class Loop:
         if not names:
             return []
         self._arguments.load(names)
-        return [self._call(name) for name in names]
+        calls = [self._call(name) for name in names]
+        self._arguments.release()
+        return calls
 
     def _call(self, name: str) -> Call:
         task = self.tasks[name]

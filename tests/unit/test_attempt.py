@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import tracemalloc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -396,10 +398,24 @@ def test_what_one_attempt_does_to_a_value_another_does_not_see() -> None:
 
 
 def test_a_fan_out_is_joined_in_order() -> None:
-    values = Values(['"b"', "null", '"a"'], str)
+    texts = ['"b"', "null", '"a"']
+    values = Values(list(texts), str)
 
     assert values.read() == ["b", None, "a"]
-    assert attempted("joins", {"takes_an_item": values}) == Returned("3")
+    joined = attempted("joins", {"takes_an_item": Values(texts, str)})
+    assert joined == Returned("3")
+
+
+def test_a_joined_list_is_not_in_memory_twice() -> None:
+    size, count = 2**20, 30
+    tracemalloc.start()
+    values = Values([json.dumps(chr(97 + n) * size) for n in range(count)], str)
+    read = values.read()
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(read) == count
+    assert most < 1.2 * size * count
 
 
 def test_a_result_that_was_not_handed_on_is_none() -> None:
