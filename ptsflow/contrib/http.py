@@ -308,7 +308,7 @@ class _Download:
 
     def _save(self, file: BinaryIO) -> None:
         self._part.sync(file)
-        if self._checkpoint:
+        if self._checkpoint and file.tell() > self._start:
             self._task.checkpoint({"bytes": file.tell()})
 
     def _report(self, done: int, total: int | None) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ptsflow import Fail, RetryLater, TaskHandle, Workflow, step
+from ptsflow import Fail, Retry, RetryLater, TaskHandle, Workflow, step
 from ptsflow.contrib import http, partial_file
 from ptsflow.contrib.http import DownloadError, RequestRefused, WrongContent, download
 from ptsflow.testing import run_inline
@@ -407,6 +407,29 @@ def test_a_workflow_gets_its_file_from_a_server_that_fails_again_and_again(
     assert report.ok, report.tasks
     assert server.ranges() == [None, "bytes=100-", "bytes=100-", "bytes=1100-"]
     assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_an_attempt_that_brought_more_need_not_use_up_a_retry(
+    server: FileServer, tmp_path: Path
+) -> None:
+    url = server.url
+
+    class Fetch(Workflow):
+        @step(retry=Retry(1, renew_on_checkpoint=True))
+        def fetch(self, task: TaskHandle) -> Path:
+            return download(task, url, tmp_path / "file", checkpoint=True)
+
+    for _ in range(5):
+        cut(server, 1000)
+    report = run_inline(Fetch())
+
+    assert report.ok, report.tasks
+    assert server.ranges()[-1] == "bytes=5000-"
+    # One that brings nothing does.
+    for _ in range(5):
+        cut(server, 0)
+    assert not run_inline(Fetch()).ok
+    assert len(server.asked) == 6 + 2
 
 
 FLOW = """
