@@ -48,6 +48,13 @@ def collect_steps(cls: type) -> dict[str, Step[..., Any]]:
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
             if isinstance(value, Step):
+                is_mangled = value.name.startswith("__") and name != value.name
+                if is_mangled and name.endswith(value.name):
+                    raise DeclarationError(
+                        f"{base.__name__}.{value.name}: the name of a step cannot begin "
+                        f"with two underscores, as Python makes {name} of it; write "
+                        f"def {value.name.lstrip('_')}"
+                    )
                 if name != value.name:
                     raise DeclarationError(
                         f"{cls.__name__}.{name}: a step goes by its method's name, "

@@ -83,7 +83,13 @@ def find(reference: Reference) -> type:
         found = getattr(found, part, None)
     if isinstance(found, type):
         return found
-    raise LoadError(f"{reference.module}:{reference.name}: there is no such class")
+    why = "there is no such class"
+    if reference.module == "__main__":
+        why = (
+            "a class in the __main__ of a zip or a folder cannot be found by another "
+            "process; move it into a module beside it"
+        )
+    raise LoadError(f"{reference.module}:{reference.name}: {why}")
 
 
 def load(target: str, base: type) -> type:
@@ -141,6 +147,7 @@ def _load_file(place: str) -> ModuleType:
     # A dot in a module's name would mean a package.
     name = path.stem.replace(".", "_")
     other = f"ptsflow_target_{name}"
+    _refuse_hiding(name, path, place)
     for loaded in (sys.modules.get(name), sys.modules.get(other)):
         if loaded is not None and getattr(loaded, "__file__", None) == str(path):
             return loaded
@@ -159,6 +166,20 @@ def _load_file(place: str) -> ModuleType:
         sys.modules.pop(name, None)
         raise _import_failed(place, error) from error
     return module
+
+
+def _refuse_hiding(name: str, path: Path, place: str) -> None:
+    """Refuse a file that others will import instead of a module of Python.
+
+    Raises:
+        LoadError: it has the name of such a module, which is not loaded yet.
+    """
+    loaded = getattr(sys.modules.get(name), "__file__", str(path))
+    if name in sys.stdlib_module_names and loaded == str(path):
+        raise LoadError(
+            f"{place}: it is named like Python's own module {name}, and hides that from "
+            "all that import it; rename the file"
+        )
 
 
 def _load_module(place: str, target: str) -> ModuleType:
@@ -191,12 +212,41 @@ def _import_failed(place: str, error: BaseException) -> BaseException:
         return LoadError(f"{place}: {_as_module(place)}{where}")
     if isinstance(error, SyntaxError):
         text = error.msg
+    text += _hint(error)
     kind = type(error).__name__
     return LoadError(f"{place}: importing it failed: {kind}: {text}{where}")
 
 
 #: What Python says if a file that was loaded by its path imports relatively.
 _RELATIVE = "attempted relative import with no known parent package"
+
+
+def _hint(error: BaseException) -> str:
+    """Say which step is in the way of a class that cannot be made, or nothing."""
+    trace = error.__traceback__
+    if not isinstance(error, TypeError) or trace is None:
+        return ""
+    import builtins  # noqa: PLC0415 - only for a refusal
+    import linecache  # noqa: PLC0415 - only for a refusal
+
+    from ptsflow.workflow.step import Step  # noqa: PLC0415 - only for a refusal
+
+    hint = ""
+    while trace is not None:
+        code, line = trace.tb_frame.f_code, trace.tb_lineno
+        here, below = (
+            linecache.getline(code.co_filename, number).lstrip()
+            for number in (line, line + 1)
+        )
+        if here.startswith("@") and below.startswith("@step"):
+            hint = "; put @step above the other decorators"
+        for name, value in trace.tb_frame.f_locals.items():
+            if isinstance(value, Step) and hasattr(builtins, name) and name in here:
+                hint = (
+                    f"; {name} is the step named {name} here; name the step otherwise"
+                )
+        trace = trace.tb_next
+    return hint
 
 
 def _place_of(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ptsflow.errors import DeclarationError, LoadError
-from ptsflow.workflow.loading import Reference, load, refer
+from ptsflow.workflow.loading import Reference, find, load, refer
 from ptsflow.workflow.workflow import Workflow
 from tests.support.wording import THEIRS, Message
 
@@ -83,6 +83,29 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "    def check(self, other): pass\n"
         ),
         "json.py": ONE,
+        "this.py": ONE,
+        "named_list.py": (
+            "from ptsflow import Workflow, step\n"
+            "class Feed(Workflow):\n"
+            "    @step\n"
+            "    def list(self): return 1\n"
+            "    @step\n"
+            "    def more(self) -> list[int]: return [1]\n"
+        ),
+        "cached.py": (
+            "import functools\n"
+            "from ptsflow import Workflow, step\n"
+            "class Feed(Workflow):\n"
+            "    @functools.cache\n"
+            "    @step\n"
+            "    def load(self): return 1\n"
+        ),
+        "mangled.py": (
+            "from ptsflow import Workflow, step\n"
+            "class Feed(Workflow):\n"
+            "    @step\n"
+            "    def __load(self): return 1\n"
+        ),
         "reads_rubbish.py": "import json\n\njson.loads('{')\n",
         "needs_rubbish.py": "import reads_rubbish\n",
         "beside.py": "from . import one_feed\n",
@@ -359,3 +382,46 @@ def test_a_module_that_no_path_leads_to_is_found_again_by_its_file(
     reference = refer(module.Feed)
 
     assert reference == Reference("hidden_feed", str(file), "Feed")
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        pytest.param(
+            "this.py",
+            "this.py: it is named like Python's own module this, and hides that from "
+            "all that import it; rename the file",
+            id="a module of Python",
+        ),
+        pytest.param(
+            "named_list.py",
+            "; list is the step named list here; name the step otherwise "
+            "(named_list.py:6)",
+            id="a name of Python",
+        ),
+        pytest.param(
+            "cached.py",
+            "; put @step above the other decorators (cached.py:4)",
+            id="a decorator that takes functions alone",
+        ),
+        pytest.param(
+            "mangled.py",
+            "Feed.__load: the name of a step cannot begin with two underscores, as "
+            "Python makes _Feed__load of it; write def load (mangled.py:2)",
+            id="two underscores",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_a_class_that_cannot_be_made_says_what_is_in_its_way(
+    file: str, told: str
+) -> None:
+    with pytest.raises((LoadError, DeclarationError)) as raised:
+        load(file, Workflow)
+
+    assert str(raised.value).endswith(told)
+
+
+def test_a_class_in_the_main_module_of_a_zip_is_found_by_no_other_process() -> None:
+    with pytest.raises(LoadError, match="the __main__ of a zip or a folder"):
+        find(Reference("__main__", None, "Feed"))
