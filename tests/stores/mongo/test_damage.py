@@ -157,6 +157,22 @@ def test_a_field_of_a_task_that_is_gone_is_damage_and_not_its_default(
     )
 
 
+@pytest.mark.parametrize("name", ["status", "fence", "created_at"])
+def test_a_field_of_a_container_that_is_gone_is_damage_and_not_its_default(
+    store: MongoStore, database: Database[Raw], name: str
+) -> None:
+    filled(store, "one")
+    database["ptsflow_containers"].update_one({}, {"$unset": {name: ""}})
+
+    for look in (lambda: store.container("feed"), store.containers):
+        with pytest.raises(StoreDamaged) as caught:
+            look()
+        assert str(caught.value) == (
+            "expected container 'feed' in MongoDB as ptsflow writes it, found something "
+            f"else: no {name}; restore it from a backup"
+        )
+
+
 def test_a_large_payload_without_its_text_is_damage(
     store: MongoStore, database: Database[Raw]
 ) -> None:
