@@ -63,7 +63,7 @@ def test_after_a_failure_one_line_shows_where_and_one_goes_on(person: Person) ->
     assert "Traceback (most recent call last):" in shown
     assert person.pastes("next").returncode == 0
     assert "3 done" in person.said
-    assert person.pastes("next").stdout.startswith("container")
+    assert person.pastes("next").stdout.startswith("status     ✔ done")
 
 
 def test_a_step_that_may_run_once_is_marked_and_then_the_run_goes_on(
