@@ -42,7 +42,7 @@ def test_a_signal_lets_bodies_end_and_starts_no_more(
     assert {name: task.status.value for name, task in stopped.tasks.items()} == {
         "begin": "done",
         "patient": "done",
-        "obedient": "waiting",
+        "obedient": "pending",
         "end": "pending",
     }
     run_again(nest, spec)
