@@ -126,12 +126,22 @@ def status(common: Common, name: str | None, *, values: bool) -> None:
             return
         tasks = store.tasks(record.uid)
         show_lines(_page(record, tasks, now))
-        show_lines(_remarks(record, tasks, now), whole=True)
+        stale = list(changed(record.plan, tasks))
+        old = [task.name for task in outdated(record.plan, tasks)]
+        remarks = _remarks(record, tasks, now, stale=stale, old=old)
+        show_lines(remarks, whole=True)
         if not record.is_leased(now):
-            _next(common, record, tasks)
+            _next(common, record, tasks, stale=stale, old=old)
 
 
-def _next(common: Common, record: ContainerRecord, tasks: list[TaskRecord]) -> None:
+def _next(
+    common: Common,
+    record: ContainerRecord,
+    tasks: list[TaskRecord],
+    *,
+    stale: list[str],
+    old: list[str],
+) -> None:
     """Write the command to type next, and those that help beside it."""
     if record.workflow is None:
         return
@@ -141,10 +151,9 @@ def _next(common: Common, record: ContainerRecord, tasks: list[TaskRecord]) -> N
     is_done = record.status is Status.DONE
     if failed and not is_done:
         say(f"why: {command(common, commands.why(record, failed[0]))}")
-    old = outdated(record.plan, tasks)
     if old:
-        say_next(common, (commands.reset(record, old[0].name), None))
-    elif changed(record.plan, tasks):
+        say_next(common, (commands.reset(record, old[0]), None))
+    elif stale:
         say_next(common, rerun(["--changed"]))
     elif not is_done:
         say_next(common, commands.after(record, failed, rerun))
@@ -162,13 +171,28 @@ def _page(record: ContainerRecord, tasks: list[TaskRecord], now: int) -> list[Li
     )
 
 
-def _remarks(record: ContainerRecord, tasks: list[TaskRecord], now: int) -> list[Line]:
-    """Return further lines: who runs it, what changed, what to do."""
+def _remarks(
+    record: ContainerRecord,
+    tasks: list[TaskRecord],
+    now: int,
+    *,
+    stale: list[str],
+    old: list[str],
+) -> list[Line]:
+    """Return further lines: who runs it, what changed, what to do.
+
+    Args:
+        record: the container.
+        tasks: its tasks.
+        now: the time in milliseconds since the epoch.
+        stale: the steps whose code changed since they ran.
+        old: the tasks made from other results than their sources have now.
+    """
     status = counts.status_of(record, counts.tallies_of(tasks))
     said = (
         _unknown(tasks) or _remark(record, status, now),
-        _changed(record, tasks),
-        _outdated(record, tasks),
+        f"changed since it ran: {listed(stale)}; --changed runs it again" * bool(stale),
+        f"{OUTDATED}: {listed(old)}; reset it to run it again" * bool(old),
     )
     return [[Piece(f" {fmt.clean(text)}", "dim")] for text in said if text]
 
@@ -180,22 +204,6 @@ def _unknown(tasks: list[TaskRecord]) -> str:
         return ""
     more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
     return f"nobody knows what {names[0]} did{more}: mark it done, or pending to run it again"
-
-
-def _changed(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
-    """Say which steps' code has changed since they ran."""
-    steps = changed(record.plan, tasks)
-    if not steps:
-        return ""
-    return f"changed since it ran: {listed(list(steps))}; --changed runs it again"
-
-
-def _outdated(record: ContainerRecord, tasks: list[TaskRecord]) -> str:
-    """Say what was made from other results than its sources have now."""
-    found = [task.name for task in outdated(record.plan, tasks)]
-    if not found:
-        return ""
-    return f"{OUTDATED}: {listed(found)}; reset it to run it again"
 
 
 def _remark(record: ContainerRecord, stands: Status, now: int) -> str:
