@@ -238,14 +238,14 @@ MONGO = [
     (f"ptsflow.stores.mongo.{module}", function, change, fields, trip)
     for module, function, change, fields, trip in (
         (
-            "changes",
+            "requests",
             "new_task",
             _stores_fields,
             ("container", *TaskRecord.__struct_fields__, "open", "held"),
             round_trips.inserted_tasks,
         ),
         (
-            "changes",
+            "requests",
             "changed_fields",
             _stores_fields,
             (*TaskRecord.__struct_fields__, "open"),
@@ -273,7 +273,7 @@ MONGO = [
             round_trips.containers,
         ),
         (
-            "changes",
+            "requests",
             "ledger_entry",
             _stores_fields,
             Attempt.__struct_fields__,
