@@ -190,11 +190,11 @@ class Store(Protocol):
 
         Memory writes all changes or none. SQLite does so for a client and up to some
         thousand changes; of more it writes one part after the other, in order, so that
-        others can write. MongoDB swaps the tasks one by one, in order. A batch has one fence, so if its lease is lost in between, the tasks
-        written before that were still written by the owner of the lease. If the answer to
-        a batch under a fence was lost, the batch may be committed again: the changes that
-        were made are recognised. A client has no fence that tells its writes from those
-        of others.
+        others can write. MongoDB swaps the tasks one by one, in order. A batch has one
+        fence, so if its lease is lost in between, the tasks written before that were
+        still written by the owner of the lease. If the answer to a batch under a fence
+        was lost, the batch may be committed again: the changes that were made are
+        recognised. A client has no fence that tells its writes from those of others.
 
         Raises:
             LeaseLost: the fence is not the container's.

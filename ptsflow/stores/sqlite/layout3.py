@@ -4,7 +4,8 @@ Layout 3 binds what belongs together: a container has the number of its tasks; a
 the check values of its payloads and the length of its ledger; the check value of an
 attempt covers the task. A task also has hashes of its result and of what it was made from,
 0 in what layout 2 had. Plans stand behind all that a commit reads, payloads are found by
-one number, and the index of open tasks has those of clients alone. A row that is damaged already is refused and not made to fit.
+one number, and the index of open tasks has those of clients alone. A row that is damaged
+already is refused and not made to fit.
 """
 
 from __future__ import annotations
