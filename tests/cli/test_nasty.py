@@ -167,7 +167,8 @@ def command(
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("url", STORES)
 def test_any_store_is_opened_or_refused_in_one_line(command: Command, url: str) -> None:
-    for words in ("run", "flow.py"), ("status",), ("store", "upgrade"):
+    run = ("run", "flow.py", "--store-wait", "0")
+    for words in run, ("status",), ("store", "upgrade"):
         command.check(words, STORES[url])
 
 
