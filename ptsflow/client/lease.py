@@ -15,7 +15,6 @@ import msgspec
 from msgspec.structs import replace
 
 from ptsflow.core.model import ContainerRecord, Owner, Status
-from ptsflow.display import format as fmt
 from ptsflow.errors import ContainerBusy, ContainerNotFound
 from ptsflow.host import container_lock
 from ptsflow.host.clock import since_boot, system_clock
@@ -200,6 +199,8 @@ def describe_holder(record: ContainerRecord) -> str:
     owner = record.owner
     if owner is None:
         return f"container {record.name!r} is held by nobody"
+    from ptsflow.display import format as fmt  # noqa: PLC0415 - 5 ms, only for a refusal
+
     now = system_clock()
     return (
         f"container {record.name!r} is run by pid {owner.pid} on {owner.host} "

@@ -261,16 +261,16 @@ def _place_of(error: BaseException) -> str:
         if not frame.filename.startswith(("<", _OWN))
     ]
     # The last line that users wrote tells them more than one of a library.
-    theirs = [frame for frame in frames if not frame[0].startswith(_INSTALLED)]
+    installed = tuple(
+        f"{Path(prefix).resolve()}/lib" for prefix in (sys.prefix, sys.base_prefix)
+    )
+    theirs = [frame for frame in frames if not frame[0].startswith(installed)]
     found = theirs or frames
     return f" ({_shown(found[-1][0])}:{found[-1][1]})" if found else ""
 
 
-#: The folders of ptsflow, and of Python and what is installed.
+#: The folder of ptsflow.
 _OWN = f"{Path(__file__).parent.parent}/"
-_INSTALLED = tuple(
-    {f"{Path(prefix).resolve()}/lib" for prefix in (sys.prefix, sys.base_prefix)}
-)
 
 
 def _shown(file: str) -> str:
