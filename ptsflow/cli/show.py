@@ -29,7 +29,7 @@ from ptsflow.cli.shared import (
 )
 from ptsflow.client.lease import still_working
 from ptsflow.core import attempt_ledger, counts
-from ptsflow.core.changed_code import changed
+from ptsflow.core.changed_code import changed, say_changed
 from ptsflow.core.model import (
     Cause,
     ContainerRecord,
@@ -37,8 +37,7 @@ from ptsflow.core.model import (
     TaskRecord,
     without_payloads,
 )
-from ptsflow.core.names import listed
-from ptsflow.core.sources import OUTDATED, outdated
+from ptsflow.core.sources import outdated, say_outdated
 from ptsflow.display import as_json, layout, tables
 from ptsflow.display import format as fmt
 from ptsflow.display.format import Line, Piece
@@ -125,10 +124,16 @@ def status(common: Common, name: str | None, *, values: bool) -> None:
             show_json(as_json.whole(record, found, shown, now=now))
             return
         tasks = store.tasks(record.uid)
-        show_lines(_page(record, tasks, now))
+        stands = counts.status_of(record, counts.tallies_of(tasks))
+        show_lines(_page(record, tasks, now, stands))
         stale = list(changed(record.plan, tasks))
         old = [task.name for task in outdated(record.plan, tasks)]
-        remarks = _remarks(record, tasks, now, stale=stale, old=old)
+        said = (
+            _unknown(tasks) or _remark(record, stands, now),
+            say_changed(stale),
+            say_outdated(old),
+        )
+        remarks = [[Piece(f" {fmt.clean(text)}", "dim")] for text in said if text]
         show_lines(remarks, whole=True)
         if not record.is_leased(now):
             _next(common, record, tasks, stale=stale, old=old)
@@ -159,42 +164,17 @@ def _next(
         say_next(common, commands.after(record, failed, rerun))
 
 
-def _page(record: ContainerRecord, tasks: list[TaskRecord], now: int) -> list[Line]:
-    status = counts.status_of(record, counts.tallies_of(tasks))
+def _page(
+    record: ContainerRecord, tasks: list[TaskRecord], now: int, stands: Status
+) -> list[Line]:
     shown = record if record.is_leased(now) else replace(record, owner=None)
     return layout.page(
         board_of(shown, tables.seen_tasks(record, tasks, now), now),
         now,
         width=width_of(streams.data()),
         eta_ms=as_json.stored_eta_ms(record, tasks, now),
-        stands=tables.stands(record, status, now),
+        stands=tables.stands(record, stands, now),
     )
-
-
-def _remarks(
-    record: ContainerRecord,
-    tasks: list[TaskRecord],
-    now: int,
-    *,
-    stale: list[str],
-    old: list[str],
-) -> list[Line]:
-    """Return further lines: who runs it, what changed, what to do.
-
-    Args:
-        record: the container.
-        tasks: its tasks.
-        now: the time in milliseconds since the epoch.
-        stale: the steps whose code changed since they ran.
-        old: the tasks made from other results than their sources have now.
-    """
-    status = counts.status_of(record, counts.tallies_of(tasks))
-    said = (
-        _unknown(tasks) or _remark(record, status, now),
-        f"changed since it ran: {listed(stale)}; --changed runs it again" * bool(stale),
-        f"{OUTDATED}: {listed(old)}; reset it to run it again" * bool(old),
-    )
-    return [[Piece(f" {fmt.clean(text)}", "dim")] for text in said if text]
 
 
 def _unknown(tasks: list[TaskRecord]) -> str:

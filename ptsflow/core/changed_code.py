@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from ptsflow.core.model import Cause, Status, StepSummary, TaskRecord
+from ptsflow.core.names import listed
+
+#: The cure.
+RUN_CHANGED = "--changed runs it again"
+
+
+def say_changed(steps: Collection[str]) -> str:
+    """Name steps whose code changed, and what runs them again; "" where there are none."""
+    return f"changed since it ran: {listed(steps)}; {RUN_CHANGED}" if steps else ""
 
 
 def changed(

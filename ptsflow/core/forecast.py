@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ptsflow.core import counts
-from ptsflow.core.changed_code import changed
+from ptsflow.core.changed_code import RUN_CHANGED, changed
 from ptsflow.core.model import (
     Cause,
     ContainerRecord,
@@ -18,7 +18,7 @@ from ptsflow.core.model import (
 )
 from ptsflow.core.plan import Plan, PlanStep, awaited, item_name
 from ptsflow.core.resume import Resumption, finisher, resume
-from ptsflow.core.sources import OUTDATED, outdated
+from ptsflow.core.sources import OUTDATED, RESET, outdated
 
 
 class Forecast(Struct, frozen=True):
@@ -133,10 +133,10 @@ _CHANGED = "its code changed since it ran"
 
 
 #: Of a finished task that is not made again.
-_OLD = f"{OUTDATED}; reset it to run it again"
+_OLD = f"{OUTDATED}; {RESET}"
 _OTHER = f"{OUTDATED}, as a source was reset"
 _IN_DOUBT = "a source was reset: run again if other results come of it"
-_STALE = "done: its code changed since it ran; --changed runs it again"
+_STALE = f"done: {_CHANGED}; {RUN_CHANGED}"
 
 
 def _kept(task: TaskRecord) -> str:
@@ -178,18 +178,21 @@ def _narrowed(
     if entry.action not in ("run", "retry", "check"):
         return entry
     step, _ = plan.named(entry.name) or (entry.name, None)
-    items = [name for name in only if name != step and step in (plan.named(name) or ())]
-    if (step not in only and entry.name not in (step, *items)) or not (
-        step in only or items
-    ):
+    items = [] if step in only else [n for n in only if _step_of(plan, n) == step]
+    if step not in only and (not items or entry.name not in (step, *items)):
         return replace(entry, action="leave", reason="not among --only")
-    blame = blocked.get(step if step in only else entry.name)
+    blame = blocked.get(entry.name if items else step)
     if blame:
         reason = f"waits for {blame}, which is not done and not among --only"
         return replace(entry, action="blocked", reason=reason)
-    if step not in only and entry.name == step:
+    if items and entry.name == step:
         return replace(entry, reason=f"only {', '.join(items)}")
     return entry
+
+
+def _step_of(plan: Plan, name: str) -> str | None:
+    named = plan.named(name)
+    return None if named is None else named[0]
 
 
 def blocked(
@@ -218,15 +221,15 @@ def blocked(
         places[step.name] = step.index
     for name in only:
         step_name, key = plan.named(name) or (name, None)
-        if key is not None:
-            blame = _held_up_by(plan, resumption, plan.by_name[step_name], key, only)
-            before = awaited(
-                plan.by_name[step_name],
-                {n: p for n, p in places.items() if n != plan.by_name[step_name].each},
-            )
-            blame = blame or (found[before] if before else "")
-            if blame:
-                found[name] = blame
+        if key is None:
+            continue
+        step = plan.by_name[step_name]
+        others = {other: at for other, at in places.items() if other != step.each}
+        before = awaited(step, others)
+        blame = _held_up_by(plan, resumption, step, key, only)
+        blame = blame or (found[before] if before else "")
+        if blame:
+            found[name] = blame
     return found
 
 

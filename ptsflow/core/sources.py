@@ -9,20 +9,28 @@ in doubt whose hash is the same is current, and any other one is made again.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from zlib import crc32
 
 from msgspec.msgpack import encode
 from msgspec.structs import replace
 
 from ptsflow.core.model import Cause, Status, StepSummary, TaskRecord
+from ptsflow.core.names import listed
 
 #: What is said of a task that is outdated.
 OUTDATED = "made from other results than its sources have now"
+#: The cure.
+RESET = "reset it to run it again"
 #: What a task in doubt was made from that has no hash: it was made before hashes were kept.
 _UNKNOWN = -1
 #: The hash of one source without a result.
 _NO_RESULT = 2
+
+
+def say_outdated(tasks: Collection[str]) -> str:
+    """Name tasks that are outdated, and the cure; "" where there are none."""
+    return f"{OUTDATED}: {listed(tasks)}; {RESET}" if tasks else ""
 
 
 _MISFIT = "the stored result of {source} does not fit"

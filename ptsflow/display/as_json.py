@@ -73,7 +73,7 @@ def container(
 
 def whole(
     record: ContainerRecord,
-    tasks: Iterable[TaskRecord],
+    tasks: Sequence[TaskRecord],
     shown: list[dict[str, Json]],
     *,
     now: int,
@@ -86,7 +86,6 @@ def whole(
         shown: what `task` made of each of them.
         now: the time in milliseconds since the epoch.
     """
-    tasks = list(tasks)
     eta = stored_eta_ms(record, tasks, now)
     head = container(record, counts.tallies_of(tasks), now=now, eta_ms=eta)
     return head | {"tasks": shown}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ptsflow.core.changed_code import say_changed
 from ptsflow.core.model import ContainerRecord, Status, TaskRecord
-from ptsflow.core.names import listed
 from ptsflow.display import format as fmt
 from ptsflow.display.format import SYMBOLS, Line, Piece
 from ptsflow.display.run_state import Board
@@ -47,9 +47,8 @@ def summary(
         ]
         lines += _failures(board, why)
         if board.changed and board.starts == 0:
-            names = listed(board.changed)
-            text = f"  changed since it ran: {names}; --changed runs it again"
-            lines.append([Piece(fmt.clean(text), Status.WAITING)])
+            text = fmt.clean(say_changed(board.changed))
+            lines.append([Piece(f"  {text}", Status.WAITING)])
         if board.slowest and board.starts > 1:
             slow = sorted(board.slowest, reverse=True)
             text = " · ".join(f"{fmt.clean(n)} {fmt.duration(ms)}" for ms, n in slow)

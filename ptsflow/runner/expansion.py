@@ -71,6 +71,11 @@ class Expansion:
         """Whether further items must wait for the next turn."""
         return self._room <= 0 and bool(self._schedule.to_expand)
 
+    @property
+    def has_more(self) -> bool:
+        """Whether this turn may insert further items."""
+        return self._room > 0 and bool(self._schedule.to_expand)
+
     def expand(self) -> None:
         """Make the items of all fan-out steps whose lists are stored now, up to a bite."""
         queue = self._schedule.to_expand

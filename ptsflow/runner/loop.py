@@ -124,24 +124,20 @@ class Loop:
         expansion.begin_turn()
         while not self.is_over:
             # A skipped task may be the last one that another fan-out waits for.
-            while self.schedule.to_skip or (
-                self.schedule.to_expand and not expansion.is_full
-            ):
+            while self.schedule.to_skip or expansion.has_more:
                 expansion.expand()
                 self._skip(now)
             started += self._start(now)
             if expansion.is_full and not self.schedule.is_stopping:
                 self.mailbox.wake()
                 break
-            if self.schedule.to_skip or (
-                self.schedule.to_expand and not expansion.is_full
-            ):
+            if self.schedule.to_skip or expansion.has_more:
                 continue
             if not self.schedule.is_idle():
                 break
             if not self.schedule.start_always():
                 self.is_over = True
-                self._expansion.tidy(now)
+                expansion.tidy(now)
         self.work.commit()
         return self._calls(started)
 

@@ -15,7 +15,7 @@ from ptsflow.client import lease
 from ptsflow.core.model import ContainerRecord, Status
 from ptsflow.core.names import listed, similar
 from ptsflow.core.scheduler import Schedule
-from ptsflow.core.sources import OUTDATED, outdated
+from ptsflow.core.sources import outdated, say_outdated
 from ptsflow.errors import LeaseLost, PtsflowError, StoreError, StoreFull, one_line
 from ptsflow.events import RunEnded, RunEnding
 from ptsflow.host import container_lock
@@ -230,10 +230,7 @@ class HeldRun:
         if self._container.fence == 1:
             return ""  # No earlier run made anything.
         tasks = sorted(loop.tasks.values(), key=lambda task: task.position)
-        found = [task.name for task in outdated(loop.plan.summary(), tasks)]
-        if not found:
-            return ""
-        return f"{OUTDATED}: {listed(found)}; reset it to run it again"
+        return say_outdated([t.name for t in outdated(loop.plan.summary(), tasks)])
 
     def _is_done_as_asked(self, schedule: Schedule) -> bool:
         only = self._planned.options.only

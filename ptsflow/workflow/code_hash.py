@@ -44,13 +44,12 @@ class _Read(Struct):
     """What was read of one version of a file."""
 
     lines: list[str]
-    #: Whether these are its lambdas, or what `def` made.
-    lambdas: bool
     #: A function's code and its source, or the checksum of that once it was asked for;
     #: None where a line has two of a name.
     functions: dict[Place, tuple[CodeType, Function | int] | None]
 
 
+#: By file, and whether its lambdas were read, or what `def` made.
 _FILES: dict[tuple[str, bool], _Read] = {}
 _reading = threading.Lock()
 
@@ -115,7 +114,7 @@ def _read_again(file: str, lambdas: bool, names: dict[str, Any]) -> _Read:  # no
     if read is None or read.lines is not lines:
         with uncollected():
             functions = _functions_in("".join(lines), file, lambdas=lambdas)
-        read = _FILES[file, lambdas] = _Read(lines, lambdas, functions)
+        read = _FILES[file, lambdas] = _Read(lines, functions)
     return read
 
 

@@ -17,6 +17,9 @@ from ptsflow.stores.mongo.requests import (
     write_of,
 )
 
+#: So many tasks with payloads that are not large fit into one command of 48 MB.
+_FEW = 8
+
 
 class Batch:
     """The writes of one commit, with the large payloads taken out of them.
@@ -84,7 +87,3 @@ def _may_be_large(change: Change, fields: Raw, committer: Committer) -> bool:
             if unseen or is_large(old) or is_large(fields[name]):
                 return True
     return False
-
-
-#: So many tasks with payloads that are not large fit into one command of 48 MB.
-_FEW = 8

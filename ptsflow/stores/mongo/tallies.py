@@ -20,6 +20,9 @@ _GROUP = {
     "first": {"$min": "$position"},
 }
 
+#: To count a task costs the server a small part of what it costs to write one.
+_PARTS = 10
+
 
 def groups_of(
     link: Connection, tasks: Collection[Raw], containers: Sequence[ObjectId]
@@ -58,7 +61,3 @@ def _counted(link: Connection, tasks: Collection[Raw], query: Raw) -> list[Raw]:
     stages: list[Raw] = [{"$match": query}, {"$group": _GROUP}]
     with link.call():
         return list(tasks.aggregate([*stages, {"$sort": {"first": 1}}]))
-
-
-#: To count a task costs the server a small part of what it costs to write one.
-_PARTS = 10

@@ -211,3 +211,14 @@ def test_the_command_line_takes_items_and_says_what_a_run_would_do(
         "load[a]": "run again, as asked for",
         "index[a]": "a step before it runs again",
     }
+
+
+def test_an_item_with_the_key_of_a_steps_name_does_not_stand_for_that_step(
+    tmp_path: object,
+) -> None:
+    place = Place(tmp_path)  # type: ignore[arg-type]
+    (place.folder / "flow.py").write_text(FLOW)
+
+    seen = place.json("run", "flow.py", "-n", "--only", "load[check]")
+    actions = {task["name"]: task["action"] for task in seen["tasks"]}
+    assert actions["check"] == "leave"
