@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
@@ -36,31 +37,47 @@ MONGOD = [
 ]
 
 
+def _deaths(
+    nest: Nest,
+    tmp_path: Path,
+    url: str,
+    workflow: str,
+    fault: tuple[str, str],
+    bite: int = 0,
+) -> Iterator[Spec]:
+    """Yield each run that died at its first write, its second and so on, till one ends."""
+    when, how = fault
+    for number in count(1):
+        spec = Spec(
+            workflow=workflow,
+            url=url,
+            journal=str(tmp_path / f"{number}.journal"),
+            container=f"crash{number}",
+            fault=Fault(number, when, how),
+            bite=bite,
+        )
+        code = nest.run(spec)
+        if code == 0:
+            return
+        assert code == _ENDS[how]
+        yield spec
+
+
 @pytest.mark.parametrize(("when", "how", "kind"), [*SQLITE, *MONGOD])
 def test_a_run_that_died_around_any_write_ends_as_if_it_had_not(
     when: str, how: str, url: str, nest: Nest, tmp_path: Path
 ) -> None:
     expected = undisturbed(nest, "Everything", tmp_path / "calm")
-    for number in count(1):
-        spec = Spec(
-            workflow="Everything",
-            url=url,
-            journal=str(tmp_path / f"{number}.journal"),
-            container=f"crash{number}",
-            fault=Fault(number, when, how),
-        )
-        code = nest.run(spec)
-        if code == 0:
-            break
-
-        assert code == _ENDS[how]
+    deaths = 0
+    for spec in _deaths(nest, tmp_path, url, "Everything", (when, how)):
+        deaths += 1
         after = run_again(nest, spec)
         lines = journals.read(Path(spec.journal))
         check_fences(lines)
         assert after.outcome() == expected.stored.outcome()
         assert not journals.starts(lines) - _once_more(expected.starts)
 
-    assert number > 15
+    assert deaths >= 15
 
 
 @pytest.mark.parametrize(("when", "how", "kind"), [SQLITE[0], SQLITE[1], MONGOD[3]])
@@ -69,18 +86,7 @@ def test_a_run_that_died_between_two_bites_of_items_makes_each_item_once(
 ) -> None:
     expected = undisturbed(nest, "Wide", tmp_path / "calm")
     partial = set[int]()
-    for number in count(1):
-        spec = Spec(
-            workflow="Wide",
-            url=url,
-            journal=str(tmp_path / f"{number}.journal"),
-            container=f"crash{number}",
-            fault=Fault(number, when, how),
-            bite=3,
-        )
-        code = nest.run(spec)
-        if code == 0:
-            break
+    for spec in _deaths(nest, tmp_path, url, "Wide", (when, how), bite=3):
         stored = look(url, spec.container).tasks
         is_begun = any(t.invoke_count for t in stored.values() if t.key is not None)
         items = sum(task.key is not None for task in stored.values())
