@@ -20,7 +20,7 @@ class StoreWait:
     """How long to wait for a store that elects a primary, starts, or is locked.
 
     Args:
-        seconds: from the first call on, for all calls together.
+        seconds: from the first failure on, for all calls together.
         notice: told once, in one line, that the store is waited for.
     """
 
@@ -51,12 +51,12 @@ class StoreWait:
             StoreUnavailable: the store was away for too long, or for a cause that does
                 not pass by itself.
         """
-        self._began = self._began or since_boot()
         pause = _FIRST_PAUSE
         while True:
             try:
                 return ask()
             except StoreUnavailable as error:
+                self._began = self._began or since_boot()
                 if not error.may_pass or self.is_over:
                     raise
                 if not self._is_told:

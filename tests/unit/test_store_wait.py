@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,19 @@ def test_a_wait_ends() -> None:
 
     assert told == ["waiting for the store: away"]
     assert 0.3 <= since_boot() - began < 3
+
+
+def test_a_store_that_is_slow_to_fail_is_told_and_asked_again() -> None:
+    told: list[str] = []
+    asked: list[float] = []
+
+    def fail_slowly() -> None:
+        asked.append(since_boot())
+        time.sleep(0.3)
+        raise _AWAY
+
+    with pytest.raises(StoreUnavailable, match="away"):
+        StoreWait(0.2, told.append).through(fail_slowly)
+
+    assert told == ["waiting for the store: away"]
+    assert len(asked) == 2
