@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ptsflow import events
-from ptsflow.client import Client, Container, connect
-from ptsflow.client.task import Task
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ptsflow.core.model import Status
 from ptsflow.core.retry import Retry
 from ptsflow.errors import (
@@ -15,13 +15,17 @@ from ptsflow.errors import (
     RetryLater,
     Skip,
 )
-from ptsflow.runner.report import Report
-from ptsflow.runner.run import run
 from ptsflow.version import VERSION
 from ptsflow.workflow.handle import TaskHandle
 from ptsflow.workflow.secret import Secret
 from ptsflow.workflow.step import step
 from ptsflow.workflow.workflow import Workflow
+
+if TYPE_CHECKING:
+    from ptsflow import events
+    from ptsflow.client import Client, Container, Task, connect
+    from ptsflow.runner.report import Report
+    from ptsflow.runner.run import run
 
 __all__ = [
     "Client",
@@ -45,3 +49,27 @@ __all__ = [
     "step",
 ]
 __version__ = VERSION
+
+#: Where what a file of workflows seldom names stands: it is loaded when it is first
+#: asked for.
+_LOADED_WHEN_ASKED_FOR = {
+    "Client": "ptsflow.client",
+    "Container": "ptsflow.client",
+    "Report": "ptsflow.runner.report",
+    "Task": "ptsflow.client",
+    "connect": "ptsflow.client",
+    "events": "ptsflow.events",
+    "run": "ptsflow.runner.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LOADED_WHEN_ASKED_FOR:
+        raise AttributeError(f"module 'ptsflow' has no attribute {name!r}")
+    module = import_module(_LOADED_WHEN_ASKED_FOR[name])
+    found = globals()[name] = getattr(module, name, module)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

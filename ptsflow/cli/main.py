@@ -18,12 +18,8 @@ import click
 
 from ptsflow import __version__
 from ptsflow.cli import complete, streams
-from ptsflow.cli.change import cancel, mark, reset, retry
 from ptsflow.cli.common import Common, common_options
-from ptsflow.cli.help import help_topic
-from ptsflow.cli.logs import logs
 from ptsflow.cli.next_command import program, typed
-from ptsflow.cli.run import run
 from ptsflow.cli.shared import (
     BUG,
     Group,
@@ -31,8 +27,6 @@ from ptsflow.cli.shared import (
     say,
     tell_what_was_lost,
 )
-from ptsflow.cli.show import graph, list_containers, show, status
-from ptsflow.cli.store import store
 from ptsflow.cli.streams import open_standard_streams
 from ptsflow.core.names import similar
 from ptsflow.errors import NoThread, PtsflowError, UsageError
@@ -41,9 +35,26 @@ _USAGE = 2
 _INTERRUPTED = 130
 _TERMINATED = 143
 
+#: Where each command stands below `ptsflow.cli`: it is loaded when it is called.
+_COMMANDS = {
+    "run": "run:run",
+    "status": "show:status",
+    "list": "show:list_containers",
+    "show": "show:show",
+    "logs": "logs:logs",
+    "graph": "show:graph",
+    "cancel": "change:cancel",
+    "retry": "change:retry",
+    "reset": "change:reset",
+    "mark": "change:mark",
+    "store": "store:store",
+    "help": "help:help_topic",
+}
+
 
 @click.group(
     cls=Group,
+    places=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 complete, 1 a step failed, 2 usage, 3 a bug in ptsflow, "
     "4 target, declaration or parameters do not fit, 5 held by another runner, "
@@ -53,14 +64,6 @@ _TERMINATED = 143
 @common_options
 def commands() -> None:
     """Run workflows whose steps are remembered: run again, and only what is left runs."""
-
-
-_COMMANDS = (
-    *(run, status, list_containers, show, logs, graph),
-    *(cancel, retry, reset, mark, store, help_topic),
-)
-for _command in _COMMANDS:
-    commands.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -25,12 +25,9 @@ from ptsflow.cli.shared import (
     show,
     show_json,
 )
-from ptsflow.cli.show import status_object
 from ptsflow.cli.target_help import TargetCommand
 from ptsflow.client import Client
-from ptsflow.core.forecast import foresee
 from ptsflow.core.model import ContainerRecord, TaskRecord
-from ptsflow.display import as_json, tables
 from ptsflow.display.run_state import Board
 from ptsflow.display.summary import summary
 from ptsflow.errors import (
@@ -153,10 +150,12 @@ def run(common: Common, /, **given: Any) -> int:
 
 
 def _run(common: Common, request: Request, planned: PlannedRun) -> int:
-    board, clock = Board(), planned.options.clock
-    configured = configured_listeners()
-    wait = planned.options.store_wait
-    with Client(open_store(common.url, notice=say, wait=wait)) as client:
+    board, clock, configured = Board(), planned.options.clock, configured_listeners()
+    if common.json:
+        # Before the run, which may leave no file and no memory to load it with.
+        from ptsflow.cli.show import status_object  # noqa: PLC0415 - 10 ms, only for this
+    store = open_store(common.url, notice=say, wait=planned.options.store_wait)
+    with Client(store) as client:
         try:
             every = request.line_every()
             with screen_of(board, clock, quiet=request.quiet, every=every) as screen:
@@ -224,6 +223,9 @@ def _next(common: Common, request: Request, planned: PlannedRun, board: Board) -
 
 
 def _dry_run(common: Common, planned: PlannedRun) -> int:
+    from ptsflow.core.forecast import foresee  # noqa: PLC0415 - a run needs none of it
+    from ptsflow.display import as_json, tables  # noqa: PLC0415
+
     plan, options = planned.plan, planned.options
     store = open_existing(common.url)
     with contextlib.closing(store) if store else contextlib.nullcontext():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import Any, TextIO
 
 import click
@@ -27,7 +28,31 @@ BUG = 3
 
 
 class Group(click.Group):
-    """Suggests a command where a name is unknown."""
+    """Loads a command when it is asked for; suggests one where a name is unknown.
+
+    Args:
+        places: for each command its module below `ptsflow.cli` and its function there,
+            such as "show:status".
+    """
+
+    def __init__(
+        self, *args: Any, places: Mapping[str, str] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._places = places or {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, in the alphabet's order."""
+        return sorted({*self._places, *super().list_commands(ctx)})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of that name, or None if there is none."""
+        place = self._places.get(cmd_name)
+        if place is None:
+            return super().get_command(ctx, cmd_name)
+        module, _, function = place.partition(":")
+        found: click.Command = getattr(import_module(f"ptsflow.cli.{module}"), function)
+        return found
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

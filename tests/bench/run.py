@@ -31,6 +31,7 @@ sys.path.insert(0, str(ROOT))
 import ptsflow  # noqa: E402 - found from the repository as it stands
 from ptsflow import Workflow, step  # noqa: E402
 from ptsflow.workflow.step import Step  # noqa: E402
+from tests.support.processes import environment  # noqa: E402
 
 CHAIN = 1_000
 
@@ -209,7 +210,9 @@ def import_cpu() -> float:
 
     def cpu(code: str) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+        subprocess.run(
+            [sys.executable, "-c", code], check=True, cwd=ROOT, env=environment()
+        )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -220,7 +223,7 @@ def hello(url: str) -> float:
     """Return wall seconds of `ptsflow run examples/hello.py` from cold."""
     command = [sys.executable, "-m", "ptsflow", "run", "examples/hello.py", "-q"]
     started = time.perf_counter()
-    subprocess.run([*command, "--store", url], check=True, cwd=ROOT)
+    subprocess.run([*command, "--store", url], check=True, cwd=ROOT, env=environment())
     return time.perf_counter() - started
 
 

@@ -20,11 +20,12 @@ from ptsflow.stores import open_store, store_exists
 from ptsflow.workflow.loading import load
 from ptsflow.workflow.workflow import Workflow
 
+_CONTEXT = click.Context(commands)
 BEGINS = f"{sys.executable} -m ptsflow "
 #: A command that is named without the program that this process was begun by.
 _NAKED = re.compile(
     rf"(?<!{re.escape(sys.executable)} -m )(?<!\ba )\bptsflow "
-    rf"({'|'.join(commands.commands)})\b(?!:)"
+    rf"({'|'.join(commands.list_commands(_CONTEXT))})\b(?!:)"
 )
 #: A word that stands for something that a person has to find out.
 _PLACEHOLDERS = {"NAME", "TASK", "TARGET", "STEP", "URL", "K=V"}

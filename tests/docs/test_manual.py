@@ -109,7 +109,10 @@ def test_a_topic_begins_with_its_title_and_what_it_says(topic: str) -> None:
 
 def command_words() -> Iterator[tuple[str, str]]:
     """Yield every command with each of its options' names."""
-    for name, command in commands.commands.items():
+    context = click.Context(commands)
+    for name in commands.list_commands(context):
+        command = commands.get_command(context, name)
+        assert command is not None
         for parameter in command.params:
             if isinstance(parameter, click.Option):
                 for option in parameter.opts:

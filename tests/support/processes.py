@@ -19,7 +19,8 @@ PTSFLOW = (sys.executable, "-m", "ptsflow")
 
 #: What the person who runs the tests may have set, and a test must not depend on.
 _THEIR_OWN = {
-    *("PTSFLOW_STORE", "PTSFLOW_LISTENERS", "PYTHONUNBUFFERED"),
+    *("PTSFLOW_STORE", "PTSFLOW_LISTENERS"),
+    *("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"),
     *("CI", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"),
 }
 
