@@ -80,6 +80,8 @@ def _may_be_large(change: Change, fields: Raw, committer: Committer) -> bool:
     before = change.before
     if change.after is None:
         return True
+    if fields.keys().isdisjoint(PAYLOADS):
+        return False  # The usual answer.
     for name in PAYLOADS:
         if name in fields:
             old = getattr(before, name) if before else None

@@ -6,8 +6,10 @@ a document.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from itertools import compress
+from operator import is_not
 from typing import Any, Never, TypeVar
 
 from bson import ObjectId, Timestamp
@@ -42,7 +44,15 @@ from ptsflow.stores.mongo.documents import (
 T = TypeVar("T")
 
 _TASK_FIELDS = TaskRecord.__struct_fields__
+_PLACES = range(len(_TASK_FIELDS))
 _PAYLOADS = frozenset(PAYLOADS)
+#: How the values of some fields are stored that are not null.
+_STORED_AS: dict[str, Callable[[Any], object]] = dict.fromkeys(
+    TASK_TIMES, DatetimeMS
+) | {
+    "status": str,
+    "cause": str,
+}
 #: The projection of a task's document to its record without payloads. The server is
 #: twice as fast when it is told what to read, not what to leave out.
 WITHOUT_PAYLOADS: Raw = {"_id": False} | {
@@ -172,22 +182,21 @@ def changed_fields(before: TaskRecord, after: TaskRecord, fence: int | None) -> 
     `Store.touch` changes the stored progress without a new version, so the progress in
     `before` may not be the stored one.
     """
-    fields: Raw = {
-        name: new
-        for name, old, new in zip(
-            _TASK_FIELDS, astuple(before), astuple(after), strict=True
-        )
-        if new is not old and new != old and new is not UNSET
-    }
+    old, new = astuple(before), astuple(after)
+    fields: Raw = {}
+    # Most values are the same objects before and after.
+    for place in compress(_PLACES, map(is_not, old, new)):
+        value = new[place]
+        if value != old[place] and value is not UNSET:
+            name = _TASK_FIELDS[place]
+            stored_as = _STORED_AS.get(name)
+            fields[name] = (
+                stored_as(value) if stored_as and value is not None else value
+            )
     fields["percentage_complete"] = after.percentage_complete
     fields["status_text"] = after.status_text
-    _millis_to_dates(fields)
-    if "status" in fields:
-        fields["status"] = after.status.value
-        if after.is_complete is not before.is_complete:
-            _open_or_complete(fields, after, fence)
-    if "cause" in fields:
-        fields["cause"] = after.cause.value
+    if after.is_complete is not before.is_complete:
+        _open_or_complete(fields, after, fence)
     return fields
 
 

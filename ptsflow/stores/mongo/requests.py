@@ -129,15 +129,20 @@ def swap_by_id(write: Write) -> Raw:
     """Return the strict swap of one task as a statement of the command `update`.
 
     If the task does not match, the pipeline leaves the document as it is: the server
-    finds it, and counts it as not modified.
+    finds it, and counts it as not modified. One comparison of two arrays costs the server
+    less than one for each field.
     """
     query = write.query or {}
-    guards = [
-        {"$eq": [f"${name}", {"$literal": query[name]}]}
-        for name in ("name", "version", "fence", "held")
-    ]
+    wanted = {"$literal": [query[name] for name in _GUARDS]}
     changed = {"$mergeObjects": ["$$ROOT", {"$literal": write.fields}]}
+    swapped = {"$cond": [{"$eq": [_GUARDED, wanted]}, changed, "$$ROOT"]}
     return {
         "q": {"_id": task_id(query["container"], query["name"])},
-        "u": [{"$replaceWith": {"$cond": [{"$and": guards}, changed, "$$ROOT"]}}],
+        "u": [{"$replaceWith": swapped}],
     }
+
+
+#: The fields that must be as expected in a task that is found by its `_id`, and the
+#: expressions of their values. A field that is missing counts as null.
+_GUARDS = ("name", "version", "fence", "held")
+_GUARDED = [f"${name}" for name in _GUARDS]
