@@ -31,6 +31,7 @@ sys.path.insert(0, str(ROOT))
 import ptsflow  # noqa: E402 - found from the repository as it stands
 from ptsflow import Workflow, step  # noqa: E402
 from ptsflow.workflow.step import Step  # noqa: E402
+from tests.bench.bare import BareMongo, BareSqlite  # noqa: E402
 from tests.support.processes import environment  # noqa: E402
 
 CHAIN = 1_000
@@ -150,21 +151,25 @@ class MongoFloor:
 
 
 @contextlib.contextmanager
-def store_of(kind: str, folder: Path) -> Iterator[tuple[Callable[[], str], Any]]:
-    """Yield a maker of fresh store URLs, and the floor on the same store."""
+def store_of(
+    kind: str, folder: Path
+) -> Iterator[tuple[Callable[[], str], Any, BareSqlite | BareMongo]]:
+    """Yield a maker of fresh store URLs; and the floor and the bare writes of the store."""
     if kind == "sqlite":
         floor: Any = SqliteFloor(folder)
-        yield lambda: f"sqlite:///{folder}/{uuid4().hex}.db", floor
+        bare: Any = BareSqlite(folder)
+        yield lambda: f"sqlite:///{folder}/{uuid4().hex}.db", floor, bare
         floor.close()
         return
     given = os.environ.get("PTSFLOW_TEST_MONGODB_URI")
     with contextlib.nullcontext(given) if given else _own_mongod() as url:
-        floor = MongoFloor(url)
+        floor, bare = MongoFloor(url), BareMongo(url)
         base, _, query = url.partition("?")
         try:
-            yield lambda: f"{base.rstrip('/')}/b{uuid4().hex[:12]}?{query}", floor
+            yield lambda: f"{base.rstrip('/')}/b{uuid4().hex[:12]}?{query}", floor, bare
         finally:
             floor.close()
+            bare.close()
 
 
 @contextlib.contextmanager
@@ -252,7 +257,7 @@ def measure(kind: str, rounds: int) -> list[dict[str, Any]]:
     """Return a row for every figure."""
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name, store_of(kind, Path(name)) as made:
-        new_url, floor = made
+        new_url, floor, bare = made
 
         def take(what: str, once: Callable[[str], float], times: int = rounds) -> None:
             figures, floors = [], []
@@ -265,6 +270,7 @@ def measure(kind: str, rounds: int) -> list[dict[str, Any]]:
             rows.append(row | {"ratio": value / bottom})
 
         take("chain of 1,000, a step", chain)
+        take("the writes of that chain alone, a step", lambda _: bare.measure(CHAIN))
         take("fan-out of 5,000 -j 16, an item", lambda url: fan_out(url, 5_000))
         take("fan-out of 10,000 -j 16, an item", lambda url: fan_out(url, 10_000))
         take("fan-out of 50,000 -j 16, an item", lambda url: fan_out(url, 50_000), 1)

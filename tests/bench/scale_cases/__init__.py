@@ -95,14 +95,14 @@ class Command(Struct, frozen=True):
 
 
 class Case(Struct, frozen=True):
-    """A figure, and the mark that it must not be over."""
+    """A figure, and the mark that it must not be over; None if it only explains another."""
 
     #: What a person types to have this one measured.
     name: str
     #: What is measured, in a few words.
     what: str
     unit: str
-    mark: float
+    mark: float | None
     #: Returns the figure; called in a process of its own, with a folder of its own.
     measure: Callable[[Place], float]
     #: How often it is measured; the median counts.

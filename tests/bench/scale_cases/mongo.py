@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 import tracemalloc
+from collections.abc import Callable
 
 import ptsflow
 from ptsflow import Workflow, step
 from ptsflow.core.model import Change, TaskRecord
 from ptsflow.stores import open_store
+from tests.bench.bare import BareMongo
 from tests.bench.run import CHAIN, MongoFloor, chain_of
 from tests.bench.scale_cases import Case, Place, elapsed
 
@@ -20,18 +23,31 @@ def _list_from_cold(place: Place) -> float:
     return 1000 * place.ptsflow("list", "--store", store).seconds
 
 
-def _chain_against_commits(place: Place) -> float:
-    workflow = chain_of(CHAIN)()
-    server = place.mongodb()
-    floor = MongoFloor(server)
+def _against_commits(place: Place, measure: Callable[[], float]) -> float:
+    """Return the seconds that `measure` returns, in durable commits."""
+    floor = MongoFloor(place.mongodb())
     ratios = []
     for _ in range(3):
         floors = [floor.measure(500)]
-        took = elapsed(lambda: ptsflow.run(workflow, store=place.mongodb())) / CHAIN
+        took = measure()
         floors.append(floor.measure(500))
         ratios.append(took / statistics.mean(floors))
     floor.close()
     return statistics.median(ratios)
+
+
+def _chain_against_commits(place: Place) -> float:
+    workflow = chain_of(CHAIN)()
+
+    def step() -> float:
+        return elapsed(lambda: ptsflow.run(workflow, store=place.mongodb())) / CHAIN
+
+    return _against_commits(place, step)
+
+
+def _bare_against_commits(place: Place) -> float:
+    with contextlib.closing(BareMongo(place.mongodb())) as bare:
+        return _against_commits(place, lambda: bare.measure(CHAIN))
 
 
 class AlmostDone(Workflow):
@@ -86,6 +102,12 @@ CASES = [
         "a step of a chain of 1,000 on MongoDB, against one durable commit",
         *("x", 1.45),
         _chain_against_commits,
+    ),
+    Case(
+        "chain-mongodb-bare",
+        "the writes of that chain by pymongo alone, against one commit",
+        *("x", None),
+        _bare_against_commits,
     ),
     Case(
         *("list-mongodb", "ptsflow list on MongoDB, from cold", "ms", 250),

@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from itertools import pairwise
 
 import apsw
@@ -17,6 +18,7 @@ from ptsflow.core.model import Change, Status
 from ptsflow.host.process_identity import this_process
 from ptsflow.stores import open_store
 from ptsflow.stores.sqlite.store import SqliteStore
+from tests.bench.bare import BareSqlite
 from tests.bench.run import SqliteFloor, chain_of
 from tests.bench.scale_cases import Case, Command, Place, elapsed
 from tests.support.processes import environment
@@ -96,14 +98,19 @@ def _step_of_chain(place: Place, length: int) -> float:
     return elapsed(lambda: ptsflow.run(workflow, store=place.sqlite())) / length
 
 
-def _chain_against_commits(place: Place) -> float:
+def _against_commits(place: Place, measure: Callable[[int], float]) -> float:
+    """Return the seconds that `measure` returns for a length, in durable commits."""
     floor = SqliteFloor(place.folder)
     ratios = []
     for length in (1_000, 3_000) * 3:
         before = floor.measure(length)
-        took = _step_of_chain(place, length)
+        took = measure(length)
         ratios.append(2 * took / (before + floor.measure(length)))
     return statistics.median(ratios)
+
+
+def _chain_against_commits(place: Place) -> float:
+    return _against_commits(place, lambda length: _step_of_chain(place, length))
 
 
 def _long_chain(place: Place) -> float:
@@ -233,6 +240,12 @@ CASES = [
         "a step of a chain of 1,000 to 3,000, against one durable commit",
         *("x", 1.35),
         _chain_against_commits,
+    ),
+    Case(
+        "chain-sqlite-bare",
+        "the writes of that chain by apsw alone, against one durable commit",
+        *("x", None),
+        lambda place: _against_commits(place, BareSqlite(place.folder).measure),
     ),
     Case(
         *("pages-sqlite", "pages that a commit of a chain writes, SQLite", "pages"),
