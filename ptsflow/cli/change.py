@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from functools import partial
 from typing import Any
 
 import click
@@ -20,11 +21,12 @@ from ptsflow.cli.shared import (
     show_json,
 )
 from ptsflow.client import admin
-from ptsflow.core.model import ContainerRecord, Status, Stop
+from ptsflow.core.model import Cause, ContainerRecord, Status, Stop
 from ptsflow.core.names import listed
 from ptsflow.display import as_json, tables
 from ptsflow.display import format as fmt
 from ptsflow.errors import UsageError
+from ptsflow.stores.base import Store
 
 
 @click.command(cls=complete.Command)
@@ -67,7 +69,7 @@ def reset(
             found = admin.reset(store, record, step=step, with_downstream=downstream)
         if common.json:
             show_json(_changed(record, "reset", found))
-    _next(common, record)
+        _next(common, store, record.name)
 
 
 def _say_in_doubt(record: ContainerRecord, names: list[str]) -> None:
@@ -97,14 +99,14 @@ def retry(common: Common, name: str) -> None:
     with contextlib.closing(open_to_change(common.url)) as store:
         record = chosen(store, name)
         found = admin.retry(store, record)
-    if found:
-        count = fmt.many(len(found), "task", "tasks")
-        say(f"{record.name}: {count} to try again: {listed(found)}")
-    else:
-        say(f"{record.name}: nothing has failed")
-    if common.json:
-        show_json(_changed(record, "retry", found))
-    _next(common, record)
+        if found:
+            count = fmt.many(len(found), "task", "tasks")
+            say(f"{record.name}: {count} to try again: {listed(found)}")
+        else:
+            say(f"{record.name}: nothing has failed")
+        if common.json:
+            show_json(_changed(record, "retry", found))
+        _next(common, store, record.name)
 
 
 @click.command()
@@ -122,10 +124,10 @@ def mark(common: Common, name: str, task: str, status: str) -> None:
     with contextlib.closing(open_to_change(common.url)) as store:
         record = chosen(store, name)
         admin.mark(store, record, task, Status(status))
-    say(f"{record.name}: {fmt.clean(task)} is {status} now")
-    if common.json:
-        show_json(_changed(record, "mark", [task]))
-    _next(common, record)
+        say(f"{record.name}: {fmt.clean(task)} is {status} now")
+        if common.json:
+            show_json(_changed(record, "mark", [task]))
+        _next(common, store, record.name)
 
 
 @click.command()
@@ -160,7 +162,12 @@ def _changed(record: ContainerRecord, what: str, names: list[str]) -> dict[str, 
     return {"schema": as_json.SCHEMA, "container": record.name, what: names}
 
 
-def _next(common: Common, record: ContainerRecord) -> None:
-    """Write the command that runs the container again."""
-    if record.workflow is not None:
-        say_next(common, commands.rerun(record, commands.stored_parameters(record)))
+def _next(common: Common, store: Store, name: str) -> None:
+    """Write the command to type next, by what is stored of the container."""
+    record = store.container(name)
+    if record is None or record.workflow is None:
+        return
+    tasks = store.tasks(record.uid)
+    in_doubt = [task for task in tasks if task.cause is Cause.UNKNOWN]
+    again = partial(commands.rerun, record, commands.stored_parameters(record))
+    say_next(common, commands.after(record, in_doubt, again))

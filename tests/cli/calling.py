@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ FLOWS = Path(__file__).with_name("flows.py")
 
 
 class _Started(subprocess.Popen[str]):
-    """A process whose output is checked when it is read to its end."""
+    """A process whose output is heard when it is read to its end."""
+
+    heard: Callable[[str], None]
 
     def communicate(
         self,
@@ -24,7 +28,7 @@ class _Started(subprocess.Popen[str]):
         timeout: float | None = None,
     ) -> tuple[str, str]:
         said = super().communicate(input, timeout)
-        pasted.check("".join(filter(None, said)))
+        self.heard("".join(filter(None, said)))
         return said
 
 
@@ -34,6 +38,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.store = f"sqlite:///{folder}/pts.db"
+        self.printed: list[pasted.Printed] = []
         self.env = environment(
             PTSFLOW_STORE=self.store, TZ="UTC", TERM="xterm-256color", PYTHONUTF8=1
         )
@@ -50,8 +55,13 @@ class Place:
             check=False,
         )
         if not {"help", "--help", "-h"} & {*words, "" if words else "help"}:
-            pasted.check(ended.stderr + ended.stdout)
+            self.heard(ended.stderr + ended.stdout, words[0])
         return ended
+
+    def heard(self, text: str, by: str) -> None:
+        """Take in what a command wrote: what it says to type is typed after the test."""
+        pasted.check(text)
+        self.printed += pasted.kept(text, by, self.folder, self.env)
 
     def typed(self, *words: str) -> str:
         """Return a command as messages name it."""
@@ -78,7 +88,7 @@ class Place:
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a command, and leave it running."""
-        return _Started(
+        process = _Started(
             [*PTSFLOW, *words],
             cwd=self.folder,
             env=self.env,
@@ -86,6 +96,8 @@ class Place:
             stderr=subprocess.PIPE,
             text=True,
         )
+        process.heard = partial(self.heard, by=words[0])
+        return process
 
 
 def appears(path: Path) -> None:

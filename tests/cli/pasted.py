@@ -1,102 +1,236 @@
-"""Checks every command that the command line tells a person to type.
+"""Types every command that the command line tells a person to type.
 
-Each is taken as printed, and read as a shell and the command line read it in another
-folder: the program, the store and the container that it names have to be there.
+A line that is new to this process is kept together with the folder and the store of the
+test, as they are when the line is printed. When the test has ended, the folder and the
+store are put back as they were then, and a shell is given the line in another folder.
+The command has to do what it is for.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shlex
+import shutil
+import signal
+import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from bson.raw_bson import RawBSONDocument
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
 
 from ptsflow.cli.main import commands
-from ptsflow.core.model import ContainerRecord
 from ptsflow.errors import PtsflowError
 from ptsflow.stores import open_store, store_exists
-from ptsflow.workflow.loading import load
-from ptsflow.workflow.workflow import Workflow
+from tests.support.waiting import PATIENCE, until
 
-_CONTEXT = click.Context(commands)
 BEGINS = f"{sys.executable} -m ptsflow "
+_COMMANDS = commands.list_commands(click.Context(commands))
 #: A command that is named without the program that this process was begun by.
 _NAKED = re.compile(
     rf"(?<!{re.escape(sys.executable)} -m )(?<!\ba )\bptsflow "
-    rf"({'|'.join(commands.list_commands(_CONTEXT))})\b(?!:)"
+    rf"({'|'.join(_COMMANDS)})\b(?!:)"
 )
 #: A word that stands for something that a person has to find out.
 _PLACEHOLDERS = {"NAME", "TASK", "TARGET", "STEP", "URL", "K=V"}
+_LABELS = ("next: ", "why: ")
+#: Commands that have to change what is stored, and what each may exit with: a step of a
+#: run may fail again, and a run may have a --timeout.
+_CHANGING = {"run": {0, 1, 124}, "mark": {0}, "reset": {0}, "retry": {0}}
+#: Seconds that a run has to end by itself, once it has made progress.
+_GRACE = 1.0
+
+#: Documents of a database by collection.
+_Documents = dict[str, list[RawBSONDocument]]
+#: What was kept by this process: which command printed which line, without folders.
+_kept: set[tuple[str, str]] = set()
 
 
-def typed_commands(text: str) -> list[str]:
-    """Return the commands that lines of output tell a person to type."""
-    return [
-        line[line.index("cd ") if " cd " in line else line.index(BEGINS) :].strip()
-        for line in text.splitlines()
-        if BEGINS in line
-    ]
+@dataclass(frozen=True)
+class Printed:
+    """A command to type, and what was there when it was printed."""
+
+    line: str
+    folder: Path
+    env: dict[str, str]
+    copy: Path
+    documents: _Documents
+
+    @property
+    def store(self) -> str:
+        """The store that the command uses, wherever it is typed."""
+        words = shlex.split(self.line)
+        return words[words.index("--store") + 1] if "--store" in words else ""
+
+    @property
+    def command(self) -> str:
+        """The name of the command; "" where its help is asked for."""
+        words = shlex.split(self.line)
+        if words[-1] == "--help":
+            return ""
+        return next(word for word in words if word in _COMMANDS)
+
+
+def typed_commands(text: str) -> Iterator[str]:
+    """Yield the commands that lines of output tell a person to type."""
+    for line in map(str.strip, text.splitlines()):
+        label = next(filter(line.startswith, _LABELS), "")
+        if label:
+            yield line.removeprefix(label)
+        elif BEGINS in line:
+            yield line[line.index(BEGINS) :]
 
 
 def check(text: str) -> None:
-    """Check every command that is in an output."""
+    """See that an output names each command as this process was begun."""
     assert not _NAKED.search(text), text
+
+
+def kept(text: str, by: str, folder: Path, env: dict[str, str]) -> list[Printed]:
+    """Return the commands of an output that this process has not kept yet.
+
+    Args:
+        text: what a command wrote.
+        by: the command.
+        folder: where all is that the command read and wrote; it is copied.
+        env: the environment of the command.
+    """
+    found = []
     for line in typed_commands(text):
-        _check(line)
+        assert not _PLACEHOLDERS & set(shlex.split(line)), line
+        key = by, re.sub(r"mongodb://\S+", "mongodb:", line.replace(str(folder), ""))
+        if key in _kept:
+            continue
+        printed = Printed(line, folder, dict(env), folder.with_suffix(".kept"), {})
+        with contextlib.suppress(PyMongoError):  # The server is gone: nothing to keep.
+            printed.documents.update(_documents(printed.store))
+            _kept.add(key)
+            found.append(printed)
+    if not found:
+        return []
+    copy = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
+    _copy(folder, copy)
+    return [Printed(p.line, folder, p.env, copy, p.documents) for p in found]
 
 
-def _check(line: str) -> None:
-    words = shlex.split(line.rpartition(" && ")[2])
-    assert words[:3] == [sys.executable, "-m", "ptsflow"], line
-    assert not _PLACEHOLDERS & set(words), line
-    if words[-1] == "--help":
-        return
-    given = _read(words[3:])
-    if words[3] == "help":
-        return
-    if "://" in line and "@" not in line:
-        url = given.get("store") or ""
-        assert re.match(r"sqlite:////|mongodb:|memory:", url), line
-    if words[3] == "run" and line.startswith(BEGINS):
-        place = words[4].rpartition(":")[0] or words[4]
-        assert Path(place).is_absolute() or place.isidentifier(), line
-        assert issubclass(load(words[4], Workflow), Workflow)
-    elif words[3] in {"show", "mark", "reset", "status", "cancel", "retry"}:
-        _check_names(given, line)
+def type_all(printed: list[Printed], elsewhere: Path) -> None:
+    """Type each command in another folder, and see that it does what it is for."""
+    for each in printed:
+        with _as_it_was(each):
+            _type(each, elsewhere)
+    for copy in {each.copy for each in printed}:
+        shutil.rmtree(copy)
 
 
-def _read(words: list[str]) -> dict[str, str]:
-    """Return the options and arguments as the command line reads them."""
-    found: dict[str, str] = {}
-    context = click.Context(commands, resilient_parsing=False)
-    name, command, rest = commands.resolve_command(context, words)
-    assert command is not None
-    while isinstance(command, click.Group):
-        name, command, rest = command.resolve_command(context, rest)
-        assert command is not None
-    made = command.make_context(name, list(rest), parent=context)
-    found |= {key: value for key, value in made.params.items() if value is not None}
-    common = made.find_object(object)
-    return found | {"store": getattr(common, "store", "")}
+def _type(printed: Printed, elsewhere: Path) -> None:
+    before = _state(printed.store)
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            ["bash", "-c", printed.line],
+            cwd=elsewhere,
+            env=printed.env | {"PTSFLOW_STORE": "sqlite:///elsewhere.db"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        code = _end(process, printed, before)
+        after = _state(printed.store)
+        output.seek(0)
+        told = f"{printed.line}\nexits with {code}:\n{output.read()}"
+    assert code in {*_CHANGING.get(printed.command, {0}), None}, told
+    assert (before != after) is (printed.command in _CHANGING), told
+    assert not any(elsewhere.iterdir()), told
 
 
-def _check_names(given: dict[str, str], line: str) -> None:
-    url = given["store"]
-    if not url.startswith("sqlite:"):
-        return
-    assert store_exists(url), line
+def _end(
+    process: subprocess.Popen[bytes], printed: Printed, before: object
+) -> int | None:
+    """Return what a command exits with; None if it was ended, as it made progress."""
+
+    def has_progressed() -> bool:
+        if process.poll() is not None:
+            return True
+        time.sleep(0.05)
+        return printed.command == "run" and _state(printed.store) != before
+
     try:
+        until(has_progressed, seen=lambda: f"{printed.line}\nneither ends nor goes on")
+        return process.wait(_GRACE if printed.command == "run" else PATIENCE)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+# -- what was there -----------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _as_it_was(printed: Printed) -> Iterator[None]:
+    """Put the folder and the store back as they were, for a while."""
+    aside = printed.copy.with_suffix(".aside")
+    present = _documents(printed.store)
+    printed.folder.rename(aside)
+    try:
+        _copy(printed.copy, printed.folder)
+        _put(printed.store, printed.documents)
+        yield
+    finally:
+        shutil.rmtree(printed.folder)
+        aside.rename(printed.folder)
+        _put(printed.store, present)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder; a program of its own does, for the locks that SQLite has here."""
+    subprocess.run(["cp", "-aT", source, target], check=True)
+
+
+def _state(url: str) -> object:
+    """Return what is stored of all containers; None if there is no such store."""
+    try:
+        if not url or not store_exists(url):
+            return None
         store = open_store(url, upgrade=False, notice=lambda _: None)
     except PtsflowError:
-        return  # A damaged store is asked for by the test.
-    try:
-        record = store.container(given["name"])
-        assert isinstance(record, ContainerRecord), line
-        task = given.get("task") or given.get("step")
-        known = {t.name for t in store.tasks(record.uid)}
-        known |= {step.name for step in record.plan}
-        assert task is None or task in known, line
-    finally:
-        store.close()
+        return None
+    with contextlib.closing(store):
+        return [
+            (record.name, record.status, task.name, task.status, task.invoke_count)
+            for record in store.containers()
+            for task in store.tasks(record.uid)
+        ]
+
+
+def _documents(url: str) -> _Documents:
+    """Return what the database of a MongoDB store has."""
+    if not url.startswith("mongodb:"):
+        return {}
+    with MongoClient(url, document_class=RawBSONDocument) as client:
+        database = client.get_default_database()
+        names = database.list_collection_names()
+        return {name: list(database[name].find()) for name in names}
+
+
+def _put(url: str, documents: _Documents) -> None:
+    """Let the database of a MongoDB store have nothing but these."""
+    if not url.startswith("mongodb:"):
+        return
+    with MongoClient(url, document_class=RawBSONDocument) as client:
+        database = client.get_default_database()
+        for name in database.list_collection_names():
+            database[name].delete_many({})
+        for name, found in documents.items():
+            if found:
+                database[name].insert_many(found)

@@ -24,6 +24,7 @@ class Terminal:
         self.screen = pyte.HistoryScreen(100, lines, history=1000)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
+        self._place, self._by = place, words[0]
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             ioctl(0, TIOCSWINSZ, struct.pack("HHHH", lines, 100, 0, 0))
@@ -56,6 +57,9 @@ class Terminal:
         while self.read(1):
             pass
         os.close(self._fd)
+        shown = re.sub(rb"\x1b\[[\d;?]*[a-zA-Z]", b"", self.raw).decode()
+        if self._by != "help":
+            self._place.heard(shown, self._by)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.cli.calling import Place, flow
@@ -98,7 +100,17 @@ def test_retry_opens_what_failed_and_says_what_to_type(place: Place) -> None:
     assert place.json("status")["counts"]["failed"] == 0
 
 
-def test_retry_where_nothing_failed(done: Place) -> None:
-    found = done.json("retry", "Steady")
+def test_retry_where_nothing_failed_changes_nothing_and_says_how_to_look(
+    done: Place,
+) -> None:
+    ended = done.call("retry", "Steady", "--json")
 
-    assert found == {"schema": 1, "container": "Steady:count=3", "retry": []}
+    assert json.loads(ended.stdout) == {
+        "schema": 1,
+        "container": "Steady:count=3",
+        "retry": [],
+    }
+    assert ended.stderr == (
+        "Steady:count=3: nothing has failed\n"
+        f"next: {done.typed('show', 'Steady:count=3')}\n"
+    )

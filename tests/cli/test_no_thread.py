@@ -52,5 +52,6 @@ def test_a_run_that_is_granted_no_thread(
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert "bug" not in done.stderr
+    place.heard(done.stderr, "run")
     again = python(*words[:2], "none", *words[3:], cwd=place.folder)
     assert again.returncode == 0, again.stderr

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.calling import Place, flow
+from tests.cli.pasted import kept
 
 HEAD = (
     "import os, signal\nfrom pathlib import Path\nfrom ptsflow import Workflow, step\n"
@@ -209,6 +210,7 @@ def test_a_command_begins_as_the_process_was_begun(person: Person) -> None:
             check=True,
         )
         assert ended.stderr.splitlines()[-1] == f"next: {begins} {show}"
+        person.place.printed += kept(ended.stderr, words, folder, person.place.env)
 
 
 def test_verbose_prints_the_traceback_at_once(person: Person) -> None:
