@@ -28,6 +28,7 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from ptsflow.cli.main import commands
+from ptsflow.core.model import Status
 from ptsflow.errors import PtsflowError
 from ptsflow.stores import open_store, store_exists
 from tests.support.waiting import PATIENCE, until
@@ -50,6 +51,8 @@ _GRACE = 1.0
 
 #: Documents of a database by collection.
 _Documents = dict[str, list[RawBSONDocument]]
+#: How tasks stand, by container.
+_State = dict[str, list[tuple[Status, str, Status, int]]]
 #: What was kept by this process: which command printed which line, without folders.
 _kept: set[tuple[str, str]] = set()
 
@@ -148,11 +151,12 @@ def _type(printed: Printed, elsewhere: Path) -> None:
         told = f"{printed.line}\nexits with {code}:\n{output.read()}"
     assert code in {*_CHANGING.get(printed.command, {0}), None}, told
     assert (before != after) is (printed.command in _CHANGING), told
+    assert before.keys() == after.keys(), told
     assert not any(elsewhere.iterdir()), told
 
 
 def _end(
-    process: subprocess.Popen[bytes], printed: Printed, before: object
+    process: subprocess.Popen[bytes], printed: Printed, before: _State
 ) -> int | None:
     """Return what a command exits with; None if it was ended, as it made progress."""
 
@@ -197,20 +201,22 @@ def _copy(source: Path, target: Path) -> None:
     subprocess.run(["cp", "-aT", source, target], check=True)
 
 
-def _state(url: str) -> object:
-    """Return what is stored of all containers; None if there is no such store."""
+def _state(url: str) -> _State:
+    """Return how each container and its tasks stand; nothing if there is no store."""
     try:
         if not url or not store_exists(url):
-            return None
+            return {}
         store = open_store(url, upgrade=False, notice=lambda _: None)
     except PtsflowError:
-        return None
+        return {}
     with contextlib.closing(store):
-        return [
-            (record.name, record.status, task.name, task.status, task.invoke_count)
+        return {
+            record.name: [
+                (record.status, task.name, task.status, task.invoke_count)
+                for task in store.tasks(record.uid)
+            ]
             for record in store.containers()
-            for task in store.tasks(record.uid)
-        ]
+        }
 
 
 def _documents(url: str) -> _Documents:
