@@ -70,8 +70,7 @@ class Printed:
     @property
     def store(self) -> str:
         """The store that the command uses, wherever it is typed."""
-        words = shlex.split(self.line)
-        return words[words.index("--store") + 1] if "--store" in words else ""
+        return _store_of(self.line)
 
     @property
     def command(self) -> str:
@@ -106,22 +105,20 @@ def kept(text: str, by: str, folder: Path, env: dict[str, str]) -> list[Printed]
         folder: where all is that the command read and wrote; it is copied.
         env: the environment of the command.
     """
-    found = []
+    new: list[tuple[str, _Documents]] = []
     for line in typed_commands(text):
         assert not _PLACEHOLDERS & set(shlex.split(line)), line
         key = by, re.sub(r"mongodb://\S+", "mongodb:", line.replace(str(folder), ""))
         if key in _kept:
             continue
-        printed = Printed(line, folder, dict(env), folder.with_suffix(".kept"), {})
         with contextlib.suppress(PyMongoError):  # The server is gone: nothing to keep.
-            printed.documents.update(_documents(printed.store))
+            new.append((line, _documents(_store_of(line))))
             _kept.add(key)
-            found.append(printed)
-    if not found:
+    if not new:
         return []
     copy = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
     _copy(folder, copy)
-    return [Printed(p.line, folder, p.env, copy, p.documents) for p in found]
+    return [Printed(line, folder, dict(env), copy, there) for line, there in new]
 
 
 def type_all(printed: list[Printed], elsewhere: Path) -> None:
@@ -199,6 +196,11 @@ def _as_it_was(printed: Printed) -> Iterator[None]:
 def _copy(source: Path, target: Path) -> None:
     """Copy a folder; a program of its own does, for the locks that SQLite has here."""
     subprocess.run(["cp", "-aT", source, target], check=True)
+
+
+def _store_of(line: str) -> str:
+    words = shlex.split(line)
+    return words[words.index("--store") + 1] if "--store" in words else ""
 
 
 def _state(url: str) -> _State:
