@@ -1,6 +1,6 @@
 """Types every command that the command line tells a person to type.
 
-A line that is new to this process is kept together with the folder and the store of the
+A line that this process has not typed yet is kept together with the folder and the store of the
 test, as they are when the line is printed. When the test has ended, the folder and the
 store are put back as they were then, and a shell is given the line in another folder.
 The command has to do what it is for.
@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import click
 from bson.raw_bson import RawBSONDocument
@@ -53,8 +54,8 @@ _GRACE = 1.0
 _Documents = dict[str, list[RawBSONDocument]]
 #: How tasks stand, by container.
 _State = dict[str, list[tuple[Status, str, Status, int]]]
-#: What was kept by this process: which command printed which line, without folders.
-_kept: set[tuple[str, str]] = set()
+#: The kinds of lines that this process has typed.
+_typed: set[tuple[str, str]] = set()
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Printed:
     """A command to type, and what was there when it was printed."""
 
     line: str
+    by: str
     folder: Path
     env: dict[str, str]
     copy: Path
@@ -70,7 +72,14 @@ class Printed:
     @property
     def store(self) -> str:
         """The store that the command uses, wherever it is typed."""
-        return _store_of(self.line)
+        words = shlex.split(self.line)
+        return words[words.index("--store") + 1] if "--store" in words else ""
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """The command that printed the line, and the line without folders."""
+        line = self.line.replace(str(self.folder), "")
+        return self.by, re.sub(r"mongodb://\S+", "mongodb:", line)
 
     @property
     def command(self) -> str:
@@ -97,7 +106,7 @@ def check(text: str) -> None:
 
 
 def kept(text: str, by: str, folder: Path, env: dict[str, str]) -> list[Printed]:
-    """Return the commands of an output that this process has not kept yet.
+    """Return the commands of an output that this process has not typed yet.
 
     Args:
         text: what a command wrote.
@@ -105,27 +114,28 @@ def kept(text: str, by: str, folder: Path, env: dict[str, str]) -> list[Printed]
         folder: where all is that the command read and wrote; it is copied.
         env: the environment of the command.
     """
-    new: list[tuple[str, _Documents]] = []
+    copy = folder.parent / f"{folder.name} {uuid4().hex}"
+    new = []
     for line in typed_commands(text):
         assert not _PLACEHOLDERS & set(shlex.split(line)), line
-        key = by, re.sub(r"mongodb://\S+", "mongodb:", line.replace(str(folder), ""))
-        if key in _kept:
+        printed = Printed(line, by, folder, dict(env), copy, {})
+        if printed.kind in _typed:
             continue
         with contextlib.suppress(PyMongoError):  # The server is gone: nothing to keep.
-            new.append((line, _documents(_store_of(line))))
-            _kept.add(key)
-    if not new:
-        return []
-    copy = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
-    _copy(folder, copy)
-    return [Printed(line, folder, dict(env), copy, there) for line, there in new]
+            printed.documents.update(_documents(printed.store))
+            new.append(printed)
+    if new:
+        _copy(folder, copy)
+    return new
 
 
 def type_all(printed: list[Printed], elsewhere: Path) -> None:
     """Type each command in another folder, and see that it does what it is for."""
     for each in printed:
-        with _as_it_was(each):
-            _type(each, elsewhere)
+        if each.kind not in _typed:
+            _typed.add(each.kind)
+            with _as_it_was(each):
+                _type(each, elsewhere)
     for copy in {each.copy for each in printed}:
         shutil.rmtree(copy)
 
@@ -196,11 +206,6 @@ def _as_it_was(printed: Printed) -> Iterator[None]:
 def _copy(source: Path, target: Path) -> None:
     """Copy a folder; a program of its own does, for the locks that SQLite has here."""
     subprocess.run(["cp", "-aT", source, target], check=True)
-
-
-def _store_of(line: str) -> str:
-    words = shlex.split(line)
-    return words[words.index("--store") + 1] if "--store" in words else ""
 
 
 def _state(url: str) -> _State:
