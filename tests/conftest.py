@@ -11,6 +11,9 @@ import pytest
 from tests.support.mongod import Mongod, running
 from tests.support.replica_set import ReplicaSet, three_members
 
+#: A server that shares a busy machine with other tests may take longer than five seconds.
+_PATIENT = "timeoutMS=60000"
+
 
 def pytest_configure() -> None:
     """Let Ctrl-C reach what tests start, though pytest may be a job in the background."""
@@ -52,10 +55,10 @@ def mongod_url(request: pytest.FixtureRequest) -> str:
     if given:
         return given
     server: Mongod = request.getfixturevalue("mongod")
-    return server.url
+    return f"{server.url}/?{_PATIENT}"
 
 
 @pytest.fixture(scope="session")
 def mongod_rs_url(mongod_rs: Mongod) -> str:
     """Return the URL of a replica set; it names no database."""
-    return mongod_rs.url
+    return f"{mongod_rs.url}&{_PATIENT}"

@@ -74,17 +74,15 @@ def test_leases_are_measured_by_the_clock_of_the_store(url: str, name: str) -> N
     with ptsflow.connect(url) as client:
         container, _ = client.get_or_create_task_container(name)
         container.add_task("download")
-        first = container.lease_next_task(1)
-        at_once = container.lease_next_task(1)
         began = time.monotonic()
+        first = container.lease_next_task(1)
         while (again := container.lease_next_task(1)) is None:
-            assert time.monotonic() < began + 20
+            assert time.monotonic() < began + 60
         took = time.monotonic() - began
 
     assert first is not None
-    assert at_once is None
     assert again.invoke_count == 2
-    assert took > 0.5
+    assert took > 0.99  # the store's clock counts milliseconds
 
 
 def test_a_lease_that_is_given_back_can_be_taken_at_once(container: Container) -> None:

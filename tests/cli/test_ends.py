@@ -145,7 +145,8 @@ def test_the_live_screen_shows_steps_and_leaves_the_summary(place: Place) -> Non
     pid = place.folder / "pid"
     terminal = Terminal(place, "run", flow("Slow"), "-p", f"pid={pid}", "-c", "one")
 
-    shown = terminal.until("at it")
+    terminal.until("at it")
+    shown = terminal.until("Ctrl-C stops gently")
     pid.with_suffix(".done").touch()
     code = terminal.close()
 

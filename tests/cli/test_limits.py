@@ -16,7 +16,7 @@ from ptsflow import Workflow, step
 class Sleepy(Workflow):
     @step
     def numbers(self) -> list[int]:
-        return list(range(100))
+        return list(range(1000))
 
     @step(each=numbers)
     def sleep(self, number: int) -> None:
@@ -29,12 +29,12 @@ def test_a_run_that_took_too_long_is_stopped_and_says_how_to_go_on(
 ) -> None:
     (place.folder / "sleepy.py").write_text(SLEEPY)
     ended = place.call(
-        *("run", "sleepy.py", "-j", "2", "--timeout", "0.5s", "--executor", "process")
+        *("run", "sleepy.py", "-j", "2", "--timeout", "3s", "--executor", "process")
     )
 
     assert ended.returncode == 124
     target = f"{place.folder}/sleepy.py"
-    options = ["-j", "2", "--executor", "process", "--timeout", "0.5s"]
+    options = ["-j", "2", "--executor", "process", "--timeout", "3s"]
     rerun = place.typed("run", target, "-c", "Sleepy", *options)
     assert ended.stderr.splitlines()[-1] == f"next: {rerun}"
     assert "· Sleepy  stopped by --timeout in" in ended.stderr

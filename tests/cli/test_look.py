@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from uuid import uuid4
 
 import pytest
 
 import ptsflow
 from tests.cli.calling import Place, flow
+from tests.support.databases import new_database_url
 
 TIME = "a time"
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -267,7 +267,7 @@ def test_looking_imports_neither_rich_nor_mongodb(place: Place) -> None:
 
 @pytest.mark.mongod
 def test_all_commands_work_on_mongodb(place: Place, mongod_url: str) -> None:
-    url = f"{mongod_url.rstrip('/')}/ptsflow_cli_{uuid4().hex}"
+    url = new_database_url(mongod_url)
     place.env["PTSFLOW_STORE"] = url
 
     failed = place.call("run", flow("Broken"), "-p", "flag=flag", "-c", "one")

@@ -16,6 +16,7 @@ from ptsflow.core.model import Cause, Change, ContainerRecord, Status
 from ptsflow.errors import LeaseLost, StoreFull
 from ptsflow.stores.memory.store import MemoryStore
 from tests.crash.faulty import Died, Fault, FaultyStore
+from tests.support.waiting import PATIENCE
 
 
 class FullStore(FaultyStore):
@@ -34,7 +35,7 @@ def test_a_step_that_asks_for_later_is_skipped_once_the_rest_is_not_needed() -> 
     class Ending(Workflow):
         @step(parallel=True)
         def late(self) -> None:
-            finished.wait(5)
+            finished.wait(PATIENCE)
             raise RetryLater(3600, "not posted yet")
 
         @step(parallel=True)
@@ -71,7 +72,7 @@ def test_a_body_whose_checkpoint_cannot_be_saved_is_told() -> None:
     with pytest.raises(LeaseLost):
         run(Saves(), Client(store))
 
-    assert ended.wait(5)
+    assert ended.wait(PATIENCE)
     assert len(told) == 1
 
 
@@ -85,7 +86,7 @@ def test_a_checkpoint_of_a_thread_that_outlived_its_body_is_refused() -> None:
         @step
         def body(self, task: TaskHandle) -> None:
             def late() -> None:
-                over.wait(5)
+                over.wait(PATIENCE)
                 try:
                     task.checkpoint(1)
                 except LeaseLost as error:
@@ -97,7 +98,7 @@ def test_a_checkpoint_of_a_thread_that_outlived_its_body_is_refused() -> None:
         @step
         def then(self) -> None:
             over.set()
-            ended.wait(5)
+            ended.wait(PATIENCE)
 
     over, ended = threading.Event(), threading.Event()
     told: list[LeaseLost] = []

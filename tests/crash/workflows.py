@@ -262,13 +262,13 @@ class Wide(Workflow):
 
 
 class Held(Workflow):
-    """A body that holds the interpreter in C for three seconds, the first time."""
+    """A body that holds the interpreter in C, the first time: until a FIFO is opened."""
 
     @step
     def hold(self, task: TaskHandle) -> None:
         with noted(task):
             if task.attempt == 1:  # PyDLL does not let go of the interpreter
-                ctypes.PyDLL(None).usleep(3_000_000)
+                ctypes.PyDLL(None).open(os.environ[GATE].encode(), os.O_RDONLY)
 
 
 def _wait_for_gate() -> None:

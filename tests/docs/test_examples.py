@@ -21,6 +21,7 @@ from ptsflow.runner.report import Report
 from ptsflow.testing import run_inline
 from ptsflow.workflow.loading import load
 from ptsflow.workflow.workflow import Workflow
+from tests.support.databases import new_database_url
 from tests.support.processes import PTSFLOW, ROOT, environment
 from tests.support.wording import THEIRS, Message
 
@@ -88,7 +89,7 @@ def test_hello_that_was_killed_does_only_what_is_left(
 ) -> None:
     store = None
     if kind == "mongod":
-        store = f"{request.getfixturevalue('mongod_url')}/pts_hello"
+        store = new_database_url(request.getfixturevalue("mongod_url"))
     newcomer = Newcomer(tmp_path, store)
     hello = ["run", "examples/hello.py", "-j", "1"]
 

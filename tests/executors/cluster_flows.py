@@ -150,15 +150,15 @@ class Limited(Workflow):
 
 
 class Queued(Workflow):
-    """Bodies that have a second each, and need more than half of it."""
+    """Bodies that have three seconds each, and need more than half of it."""
 
     @step
     def begin(self) -> list[int]:
-        return list(range(12))
+        return list(range(6))
 
-    @step(each=begin, key=str, retry=0, timeout=1)
+    @step(each=begin, key=str, retry=0, timeout=3)
     def work(self, item: int) -> int:
-        time.sleep(0.6)
+        time.sleep(1.6)
         return item
 
 

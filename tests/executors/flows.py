@@ -179,11 +179,11 @@ class Steady(Workflow):
 
     executor = "process"
 
-    @step(stall=0.6, retry=0)
+    @step(stall=2, retry=0)
     def work(self, task: TaskHandle) -> str:
-        for count in range(12):
+        for count in range(25):
             time.sleep(0.1)
-            task.progress(count, 12)
+            task.progress(count, 25)
         return "done"
 
 

@@ -37,6 +37,7 @@ from tests.executors.dask_cluster import (
 )
 from tests.support.containers import tasks_of
 from tests.support.processes import PTSFLOW, environment, free_port, is_alive, left_of
+from tests.support.waiting import until as eventually
 from tests.support.wording import THEIRS, Message
 
 pytest.importorskip("distributed")
@@ -77,14 +78,18 @@ def test_as_many_are_handed_out_as_the_cluster_has_threads_and_four_more(
     monkeypatch.setattr("ptsflow.executors.placement.default_jobs", lambda: 2)
     run = Beside(workflow(journal=journal, items=12), url, cluster.address, jobs)
     until(journal, "start", min(4, expected))
+
+    def running() -> int:
+        tasks = tasks_of(url, "tested").values()
+        return sum(task.status is Status.RUNNING for task in tasks)
+
+    eventually(lambda: running() >= expected)
     time.sleep(0.5)
-    running = [
-        t for t in tasks_of(url, "tested").values() if t.status is Status.RUNNING
-    ]
+    handed_out = running()
     open_gate(journal)
 
     assert run.report().ok
-    assert len(running) == expected
+    assert handed_out == expected
 
 
 # -- stopping -----------------------------------------------------------------------

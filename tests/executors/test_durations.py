@@ -89,8 +89,10 @@ def test_the_wait_for_a_worker_is_not_what_an_attempt_took(tmp_path: Path) -> No
     url = f"sqlite:///{tmp_path}/x.db"
     made = attempts(one_worker, url, seconds=0.3, count=8)
 
+    began, ended = min(e.began_at for e in made), max(e.at for e in made)
     assert len(made) == 8
-    assert max(event.duration_ms for event in made) < 1200
+    # One after the other: what they took together is at most the time of the run.
+    assert sum(event.duration_ms for event in made) <= ended - began
 
 
 class Killed(Workflow):

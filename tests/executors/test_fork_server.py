@@ -120,8 +120,8 @@ def test_a_script_that_would_run_once_more_in_the_fork_server_is_told_so(
 
 
 def test_the_time_that_the_import_takes_is_not_the_bodys(tmp_path: Path) -> None:
-    slow = 'import time\nif __name__ != "__main__":\n    time.sleep(1)\n'
-    flow = FLOW.replace("parallel=True", "parallel=True, timeout=0.6, stall=0.6")
+    slow = 'import time\nif __name__ != "__main__":\n    time.sleep(2)\n'
+    flow = FLOW.replace("parallel=True", "parallel=True, timeout=1.5, stall=1.5")
     guarded = f'if __name__ == "__main__":\n    {RUN}'
     tasks = run_script(tmp_path, SCRIPT + slow + flow + guarded)
 

@@ -80,7 +80,7 @@ class Stopped(Workflow):
     @step
     def work(self) -> str:
         Path(__file__).with_name("begun").touch()
-        time.sleep(1)
+        time.sleep(4)
         return "done"
 """
 

@@ -192,13 +192,15 @@ def test_a_lease_of_another_host_is_waited_for_no_longer_than_it_is(
     is_live: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     off = 0
+    # A live one has renewed the lease long before its end.
+    lease_ms = 20 * LEASE_MS if is_live else LEASE_MS
     store = MemoryStore(clock=lambda: system_clock() - off)
     record, _ = store.create("box")
-    other = replace(this_process(system_clock), host="elsewhere", lease_ms=LEASE_MS)
-    claimed = store.claim(record.uid, other, LEASE_MS)
+    other = replace(this_process(system_clock), host="elsewhere", lease_ms=lease_ms)
+    claimed = store.claim(record.uid, other, lease_ms)
     assert claimed is not None
     off = 3_600_000
-    renewed = (lambda: store.renew(record.uid, 1, LEASE_MS)) if is_live else (lambda: 0)
+    renewed = (lambda: store.renew(record.uid, 1, lease_ms)) if is_live else (lambda: 0)
     timer = threading.Timer(LEASE_MS / 4000, renewed)
     timer.start()
     me, began = this_process(system_clock), since_boot()
@@ -207,7 +209,7 @@ def test_a_lease_of_another_host_is_waited_for_no_longer_than_it_is(
             acquire(store, claimed, me, LEASE_MS, wait=0)
     else:
         assert acquire(store, claimed, me, LEASE_MS)[0].fence == 2
-        assert LEASE_MS / 1000 <= since_boot() - began < 10
+        assert LEASE_MS / 1000 <= since_boot() - began < 60
     timer.join()
 
 
@@ -261,13 +263,10 @@ def test_a_mark_stays_as_long_as_a_body_goes_on_after_its_run_broke_off() -> Non
         run(Waits(), store=Client(store), lease=5)
     before = still_working(store, container.uid)
     go_on.set()
-    until = time.monotonic() + 10
-    while still_working(store, container.uid) and time.monotonic() < until:
-        time.sleep(0.01)
+    until(lambda: still_working(store, container.uid) is None)
 
     assert before is not None
     assert before.pid == os.getpid()
-    assert still_working(store, container.uid) is None
     assert (
         list(container_lock.file_of(store.identity, container.uid).parent.iterdir())
         == []

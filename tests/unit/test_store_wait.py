@@ -97,7 +97,7 @@ def test_what_does_not_pass_by_itself_is_not_waited_for() -> None:
             StoreWait(30, told.append).through(fail)
 
     assert told == []
-    assert since_boot() - began < 1
+    assert since_boot() - began < 15
 
 
 def test_a_wait_ends() -> None:
@@ -111,7 +111,7 @@ def test_a_wait_ends() -> None:
         StoreWait(0.3, told.append).through(fail)
 
     assert told == ["waiting for the store: away"]
-    assert 0.3 <= since_boot() - began < 3
+    assert 0.3 <= since_boot() - began < 15
 
 
 def test_a_store_that_is_slow_to_fail_is_told_and_asked_again() -> None:

@@ -150,7 +150,7 @@ def test_a_run_may_wait_for_another_one_longer_than_its_own_lease(
     )
     thread.start()
     assert inside.wait(PATIENCE)
-    report = ptsflow.run(Holding(), url, name, lease=5, wait=20)
+    report = ptsflow.run(Holding(), url, name, lease=5, wait=PATIENCE)
     thread.join(PATIENCE)
 
     assert report.ok

@@ -29,14 +29,15 @@ def test_a_client_with_a_wrong_clock_neither_steals_nor_outlives_a_lease(
     _set_clock(monkeypatch, hours)
 
     assert other.claim(uid, owner("wrong"), LEASE) is None
-    assert other.renew(uid, 1, 300)
+    assert other.renew(uid, 1, LEASE)
     record = other.container("feed")
     assert record is not None
     assert record.leased_till is not None
-    assert 300 <= record.leased_till - began < 5_000
+    assert LEASE <= record.leased_till - began < LEASE + 600_000
     with pytest.raises(ContainerBusy):
         other.commit(uid, [new("two")], fence=None)
     assert not other.delete(uid)
+    assert other.renew(uid, 1, 1)
     until(lambda: store.claim(uid, owner("next"), 300) is not None)
     until(lambda: other.delete(uid))
 
@@ -49,7 +50,7 @@ def test_containers_are_dated_by_the_server(
     container, _ = store.create("feed")
 
     assert before <= container.created_at <= store.now()
-    assert abs(before - time.clock_gettime_ns(time.CLOCK_REALTIME) // 10**6) < 5_000
+    assert abs(before - time.clock_gettime_ns(time.CLOCK_REALTIME) // 10**6) < 600_000
 
 
 def _set_clock(monkeypatch: pytest.MonkeyPatch, hours: int) -> None:

@@ -113,7 +113,7 @@ def test_a_server_that_is_not_there_is_named() -> None:
     port = free_port()
     began = time.monotonic()
     with pytest.raises(StoreUnavailable) as caught:
-        MongoStore(f"mongodb://u:secret@127.0.0.1:{port}/x?timeoutMS=500")
+        MongoStore(f"mongodb://u:secret@127.0.0.1:{port}/x?timeoutMS=100")
 
     assert str(caught.value) == Message(
         f"MongoDB at 127.0.0.1:{port} cannot be reached: {THEIRS}; check that mongod "
