@@ -106,7 +106,7 @@ class Owner(Struct, frozen=True, kw_only=True):
         return f"{self.host}:{self.pid}"
 
 
-class StepSummary(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class StepSummary(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What screens need to know of a step, kept so that they need no user code."""
 
     name: str

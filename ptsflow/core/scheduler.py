@@ -58,7 +58,7 @@ class Schedule:
                 self._owner_of[step.name] = state
                 continue
             before = self.steps[step.each]
-            before.followers.append(state)
+            before.followers += (state,)
             if before.step.each is not None:
                 before.root = state.root = before.root or before
 

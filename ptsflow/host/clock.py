@@ -39,7 +39,7 @@ def steady_clock() -> Clock:
     or stands still, as in tests with a frozen clock.
     """
     ahead = system_clock() - boot_millis()
-    return lambda: boot_millis() + ahead
+    return lambda: time.clock_gettime_ns(_BOOTTIME) // 1_000_000 + ahead
 
 
 def to_datetime(millis: int | None) -> datetime | None:

@@ -132,9 +132,13 @@ class Arguments:
     def load(self, names: Sequence[str]) -> None:
         """Read all payloads that the tasks `names` need and that are not in memory."""
         self._forget_kept()
-        wanted = [name for name in names if self._tasks[name].processing_data is UNSET]
+        wanted: list[str] = []
         for name in names:
-            wanted += self._missing(self._sources(name))
+            task = self._tasks[name]
+            if task.processing_data is UNSET:
+                wanted.append(name)
+            if task.step not in self._without_sources:
+                wanted += self._missing(self._sources(name))
         self._fetch(wanted)
 
     def release(self) -> None:
@@ -150,8 +154,10 @@ class Arguments:
 
     def of(self, name: str, handle: TaskHandle) -> dict[str, Argument]:
         """Return what each parameter of a task's method receives, after `load`."""
-        step, index = self._schedule.source_of(name)
         arguments: dict[str, Argument] = {}
+        if not self._plan.by_name[self._tasks[name].step].bindings:
+            return arguments
+        step, index = self._schedule.source_of(name)
         for binding in step.bindings:
             if binding.kind == "task":
                 arguments[binding.parameter] = handle

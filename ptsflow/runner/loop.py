@@ -208,7 +208,7 @@ class Loop:
 
     def _call(self, name: str) -> Call:
         task = self.tasks[name]
-        step, _ = self.schedule.source_of(name)
+        step = self.plan.by_name[task.step]
         handle = TaskHandle(
             self.container.name,
             task,

@@ -157,7 +157,9 @@ class UnitOfWork:
             request.is_settled.set()
         for change in changes:
             after = change.after
-            if after is not None and _is_large(after):
+            if after is None or not (after.result or after.processing_data):
+                continue
+            if _is_large(after):
                 current = self.tasks[after.name]
                 self.tasks[after.name] = without_payloads(current)
         if self.bus:

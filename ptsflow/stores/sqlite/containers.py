@@ -145,19 +145,20 @@ class Places:
 
     def give(self, position: int) -> int:
         """Return the position itself, or the next free one for a negative one."""
-        self._load()
+        if self.stored is None:
+            self._load()
         given = self.next if position < 0 else position
         self.next = max(self.next, given + 1)
         return given
 
     def count(self, more: int) -> None:
         """Count tasks that were added, or removed if `more` is negative."""
-        self._load()
+        if self.stored is None:
+            self._load()
         self.total += more
 
     def _load(self) -> None:
-        if self.stored is None:
-            self.stored, (self.next, self.total) = self.containers.get(self.uid)
+        self.stored, (self.next, self.total) = self.containers.get(self.uid)
 
     def keep(self) -> None:
         """Write both, if one of them may have changed."""

@@ -207,8 +207,8 @@ class Database:
         while True:
             try:
                 with self._turn:
-                    # Another thread may have closed the file meanwhile.
-                    self.check_use()
+                    if not self.pid:  # Another thread has closed the file meanwhile.
+                        self.check_use()
                     return action(*args, **kwargs)
             except _OUTSIDE as error:
                 now = since_boot()
@@ -283,7 +283,8 @@ class Database:
             raise
         # Look after the commit: what was written to a file that is gone is not
         # acknowledged, nor written from its log into another file.
-        self.check_place()
+        if not self._is_as_opened():
+            raise self._moved()
         if self._pages[0] >= self._kind.longest_log:
             with contextlib.suppress(apsw.Error):
                 self.connection.wal_checkpoint()

@@ -103,6 +103,8 @@ def _compiled(parameters: str, expression: str) -> Callable[..., Any]:
     """Compile a function that names every field; a loop over fields takes twice as long."""
     known = {
         "TaskRecord": TaskRecord,
+        "crc32": crc32,
+        "encode": encode,
         "enums": _ENUMS,
         "intern": sys.intern,
         "usual": {figure: figure for figure in (0.0, 30.0, 100.0)}.get,
@@ -113,12 +115,12 @@ def _compiled(parameters: str, expression: str) -> Callable[..., Any]:
     return function
 
 
-def _compiled_cells() -> Callable[[int, TaskRecord, int], Row]:
+def _compiled_row() -> Callable[[int, TaskRecord, int], Row]:
     cells = {name: f"task.{name}" for name in PLAIN}
     cells |= {name: f"task.{name} + 0.0" for name in FIGURES}
     keys = "container, task.name, position, 0 if task.step or task.is_complete else 1"
-    row = f"({keys}, {', '.join(cells.values())})"
-    return _compiled("container, task, position", row)
+    row = f"(row := ({keys}, {', '.join(cells.values())}))"
+    return _compiled("container, task, position", f"(*{row}, crc32(encode(row)))")
 
 
 def _compiled_task_of() -> Callable[[Row, Row], TaskRecord]:
@@ -135,15 +137,11 @@ def _compiled_task_of() -> Callable[[Row, Row], TaskRecord]:
     return _compiled("row, payloads", f"TaskRecord({fields})")
 
 
-_cells = _compiled_cells()
+#: Makes the columns of a task, the check value last, of its container's number, the task
+#: and its position.
+task_row = _compiled_row()
 #: Makes a task of an intact row and of its payloads, in the order of `PAYLOADS`.
 task_of = _compiled_task_of()
-
-
-def task_row(container: int, task: TaskRecord, position: int) -> Row:
-    """Return the columns of a task, the check value last."""
-    row = _cells(container, task, position)
-    return (*row, crc32(encode(row)))
 
 
 def changed_payloads(before: TaskRecord, after: TaskRecord) -> dict[int, str | None]:
