@@ -129,8 +129,8 @@ def swap_by_id(write: Write) -> Raw:
     """Return the strict swap of one task as a statement of the command `update`.
 
     If the task does not match, the pipeline leaves the document as it is: the server
-    finds it, and counts it as not modified. One comparison of two arrays costs the server
-    less than one for each field.
+    finds it, and counts it as not modified. One comparison of two arrays makes a shorter
+    command than one for each field; it costs the server as much.
     """
     query = write.query or {}
     wanted = {"$literal": [query[name] for name in _GUARDS]}
