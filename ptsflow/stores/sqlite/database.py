@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from ptsflow.errors import PtsflowError, StoreDamaged, StoreError, StoreFull
 from ptsflow.host.clock import since_boot
+from ptsflow.host.opened_files import OpenedFiles
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -88,13 +89,13 @@ class Database:
             if other.path == path and other.pid:
                 other.check_use()
         kind.prepare(path)
-        self._names = (str(path), f"{path}-wal")
         # The user of a `Client` and a run that was given it may call the store at once.
         self._turn = threading.RLock()
         self.connection = self.read(kind.connect, path, patience)
         self._layout = self.read(self.connection.pragma, "user_version")
         try:
-            self._opened = self._found()
+            # SQLite keeps the log while a connection is open.
+            self._files = OpenedFiles(str(path), f"{path}-wal")
         except OSError:
             self.connection.close()
             raise self._moved() from None
@@ -108,7 +109,7 @@ class Database:
         self.check_use()
         self.check_place()
         other = Database(self.path, self._kind, self.patience)
-        if other._opened != self._opened:
+        if other._files.identities != self._files.identities:
             other.close()
             self.check_place()
         return other
@@ -125,10 +126,11 @@ class Database:
         if not is_free:
             return
         try:
-            if not self._is_as_opened():
+            if not self._files.are_in_place():
                 # SQLite would write a log into a file to which the log does not belong.
                 self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self.connection.close()
+            self._files.close()
         finally:
             self._turn.release()
 
@@ -167,19 +169,7 @@ class Database:
     def is_in_place(self) -> bool:
         """Return whether the path still leads to the file and log that were opened."""
         # A connection that was closed as the last one has removed its log itself.
-        return not self.pid or self._is_as_opened()
-
-    def _is_as_opened(self) -> bool:
-        try:
-            return self._found() == self._opened
-        except OSError:
-            return False
-
-    def _found(self) -> tuple[int, ...]:
-        """Return the devices and inodes of the file and its log."""
-        # SQLite keeps the log while a connection is open.
-        file, log = map(os.stat, self._names)
-        return file.st_dev, file.st_ino, log.st_dev, log.st_ino
+        return not self.pid or self._files.are_in_place()
 
     def raise_damaged(self, what: str) -> Never:
         """Raise because the check value of `what` does not fit."""
@@ -283,7 +273,7 @@ class Database:
             raise
         # Look after the commit: what was written to a file that is gone is not
         # acknowledged, nor written from its log into another file.
-        if not self._is_as_opened():
+        if not self._files.are_in_place_after_a_write():
             raise self._moved()
         if self._pages[0] >= self._kind.longest_log:
             with contextlib.suppress(apsw.Error):
