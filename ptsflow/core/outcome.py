@@ -14,9 +14,10 @@ from ptsflow.core.resume import unknown
 
 
 class Returned(Struct, frozen=True, tag=True, array_like=True):
-    """The body returned; its result as the codec wrote it."""
+    """The body returned; its result as the codec wrote it, and the hash of the text."""
 
     result: str
+    result_hash: int
 
 
 class Raised(Struct, frozen=True, tag=True, array_like=True):
@@ -52,6 +53,11 @@ class Interrupted(Struct, frozen=True, tag=True, array_like=True):
     """The run is being stopped, and the body had not begun or was ended for it."""
 
 
+def returned(result: str) -> Returned:
+    """Return the outcome of a body whose result is written as `result`."""
+    return Returned(result, texts.hash_of(result))
+
+
 #: How an attempt ended whose body did not return; how any attempt ended.
 Unreturned = Raised | Skipped | Postponed | Finished | Interrupted
 Outcome = Returned | Unreturned
@@ -78,7 +84,7 @@ def settled(
             that no attempt follows.
     """
     if isinstance(outcome, Returned):
-        return _succeeded(task, step, now, outcome.result, took_ms), None
+        return _succeeded(task, step, now, outcome, took_ms), None
     task = replace(task, task_duration_ms=took_ms)
     outcome = _in_time(outcome, task, step, now=now)
     after = _unreturned(
@@ -88,12 +94,13 @@ def settled(
 
 
 def _succeeded(
-    task: TaskRecord, step: PlanStep, now: int, result: str, took_ms: int | None
+    task: TaskRecord, step: PlanStep, now: int, outcome: Returned, took_ms: int | None
 ) -> TaskRecord:
     return transitions.succeed(
         task,
         now=now,
-        result=result,
+        result=outcome.result,
+        result_hash=outcome.result_hash,
         took_ms=took_ms,
         code_version=step.version,
         code_hash=step.code_hash,
@@ -128,7 +135,7 @@ def _unreturned(
 ) -> TaskRecord:
     match outcome:
         case Finished(_) if step.always:  # No other step is left to finish.
-            return _succeeded(task, step, now, transitions.NULL, None)
+            return _succeeded(task, step, now, returned(transitions.NULL), None)
         case Finished(why):
             return transitions.finish(task, now=now, why=why, **_code(step))
         case Skipped(why):

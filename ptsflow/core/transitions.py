@@ -63,21 +63,23 @@ def start(
     )
 
 
-def succeed(
+def succeed(  # noqa: PLR0913 - all by keyword
     task: TaskRecord,
     *,
     now: int,
     result: str,
+    result_hash: int | None = None,
     took_ms: int | None = None,
     code_version: str = "",
     code_hash: str = "",
 ) -> TaskRecord:
     """The attempt returned; `result` is what the codec made of the value.
 
+    `result_hash` is the hash of `result`, if it is known.
+
     Of None nothing is kept: most steps return it, and its row need not be written.
     """
     _expect(task, "succeed", Status.RUNNING)
-    kept = None if result == NULL else result
     return replace(
         task,
         status=Status.DONE,
@@ -87,8 +89,8 @@ def succeed(
         task_duration_ms=_duration(task, now) if took_ms is None else took_ms,
         code_version=code_version,
         code_hash=code_hash,
-        result=kept,
-        result_hash=0 if kept is None else hash_of(kept),
+        result=None if result == NULL else result,
+        result_hash=hash_of(result) if result_hash is None else result_hash,
     )
 
 

@@ -27,6 +27,7 @@ from ptsflow.core.outcome import (
     Raised,
     Returned,
     Skipped,
+    returned,
 )
 from ptsflow.core.plan import PlanStep, item_name
 from ptsflow.core.retry import LONGEST_WAIT, GiveUp, decide, leaves
@@ -66,7 +67,7 @@ _TRACE_LIMIT = 6_000
 #: How many of the errors in an exception group are named in its one line.
 _LEAVES = 3
 
-_RETURNED_NONE = Returned(codec.encode(None))
+_RETURNED_NONE = returned(codec.encode(None))
 
 
 def run(call: Call) -> Outcome:
@@ -116,7 +117,7 @@ def _ran(call: Call) -> Returned:
         call.handle.concealer.refuse(text, f"the result of step {step.name}")
     if not step.keep_workdir:
         call.handle.refuse_lost_files(text, step.name)
-    return Returned(text)
+    return returned(text)
 
 
 def _let_go(error: BaseException) -> None:

@@ -10,9 +10,13 @@ from typing import Any
 from msgspec import Struct
 
 from ptsflow import codec
+from ptsflow.host.memory import give_back
 from ptsflow.workflow.handle import TaskHandle
 
 Reading = Callable[[], Any]
+
+#: How many characters of text are freed before their memory is given back.
+_LARGE = 64 * 1024 * 1024
 
 
 class Shared:
@@ -89,7 +93,15 @@ class Values(Struct, frozen=True):
             return self.shared.get(self._read, self._read_again)
         left = self.texts
         left.reverse()
-        return [codec.decode(left.pop(), self.hint) for _ in range(len(left))]
+        found = list[Any]()
+        freed = 0
+        while left:
+            found.append(codec.decode(left[-1], self.hint))
+            freed += len(left.pop())
+            if freed > _LARGE:
+                freed = 0
+                give_back()
+        return found
 
     def _read(self) -> Any:
         return [codec.decode(text, self.hint) for text in self.texts]

@@ -9,7 +9,7 @@ import pytest
 
 from ptsflow import Workflow, step
 from ptsflow.core.model import ContainerRecord
-from ptsflow.core.outcome import Interrupted, Outcome, Returned
+from ptsflow.core.outcome import Interrupted, Outcome, returned
 from ptsflow.errors import UsageError
 from ptsflow.executors.attempt import Call
 from ptsflow.executors.placement import Placement, default_jobs
@@ -47,7 +47,7 @@ class Recording:
     def run(self, call: Call) -> Outcome:
         """Make nothing."""
         self.made.append(call.step.name)
-        return Returned("null")
+        return returned("null")
 
     def stop(self) -> None:
         """Remember it."""

@@ -9,6 +9,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from ptsflow.core.model import Cause, Change, Progress, Status, Tally, TaskRecord
+from ptsflow.core.texts import hash_of
 from ptsflow.errors import Conflict, ContainerNotFound, LeaseLost
 from ptsflow.stores.base import Store
 from tests.stores.making import drop, filled, held, names, new, one, swap
@@ -434,3 +435,43 @@ def test_five_thousand_tasks_are_one_batch(store: Store) -> None:
     assert names(store, uid) == [f"load[{i}]" for i in range(5000)]
     assert store.tallies([uid])[uid] == [Tally("load", Status.DONE, 5000, 0.0)]
     assert store.next_open(uid) is None
+
+
+def test_the_payload_of_a_task_goes_along_when_it_is_renamed_in_the_same_batch(
+    store: Store,
+) -> None:
+    uid = filled(store)
+    made = new("a", task_data="[1]", result="[2]")
+    assert made.after
+    renamed = swap(replace(made.after, result=UNSET), name="b")
+    store.commit(uid, [made, renamed], fence=None)
+
+    [task] = store.tasks(uid, ["b"], payloads=True)
+    assert (task.task_data, task.result) == ("[1]", "[2]")
+
+
+def test_a_task_made_again_in_the_same_batch_has_no_payload_of_the_old_one(
+    store: Store,
+) -> None:
+    uid = filled(store)
+    old = new("a", task_data="[1]", result="[2]")
+    assert old.after
+    store.commit(uid, [old, drop(old.after), new("a", result="[3]")], fence=None)
+
+    [task] = store.tasks(uid, ["a"], payloads=True)
+    assert (task.task_data, task.result) == (None, "[3]")
+
+
+@pytest.mark.parametrize("text", ['"long"', '"\u00e9"', "[1,2]"])
+@pytest.mark.parametrize("hashed", ["{}", "another"], ids=["known", "unknown"])
+def test_a_result_is_read_whether_or_not_its_hash_is_known(
+    store: Store, text: str, hashed: str
+) -> None:
+    uid = filled(store)
+    known = hash_of(hashed.format(text))
+    store.commit(uid, [new("a", result=text, result_hash=known)], fence=None)
+    saved = swap(one(store, uid, "a"), processing_data=text)
+    store.commit(uid, [saved], fence=None)
+
+    [task] = store.tasks(uid, ["a"], payloads=True)
+    assert (task.result, task.processing_data) == (text, text)

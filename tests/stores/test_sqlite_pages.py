@@ -11,9 +11,9 @@ import apsw
 import pytest
 from msgspec.structs import replace
 
-from ptsflow.core.model import Status, StepSummary
+from ptsflow.core.model import Status, StepSummary, TaskRecord
 from ptsflow.errors import LeaseLost
-from ptsflow.stores.sqlite import commits, containers
+from ptsflow.stores.sqlite import commits, containers, rows
 from ptsflow.stores.sqlite.store import SqliteStore
 from tests.stores.making import LEASE, filled, held, new, one, owner, swap
 
@@ -44,6 +44,12 @@ def bytes_read() -> int:
     return int(lines[0].removeprefix("rchar: "))
 
 
+def bytes_written() -> int:
+    """Return how many bytes this process has written."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return int(lines[1].removeprefix("wchar: "))
+
+
 def planned(store: SqliteStore, steps: int) -> str:
     """Return the uid of a container with a plan, held under fence 1."""
     uid = filled(store)
@@ -66,6 +72,33 @@ def test_small_results_beside_a_large_one_are_read_without_it(
     store.tasks(uid, names, payloads=True)
 
     assert bytes_read() - before < 1_000_000
+
+
+def test_large_results_are_written_once_and_not_read(store: SqliteStore) -> None:
+    uid = planned(store, 3)
+    many = [new(f"item{n}", step="item", position=n, fence=1) for n in range(40)]
+    store.commit(uid, many, fence=1)
+    tasks = [one(store, uid, f"item{n}") for n in (38, 1, 37, 0, 39, 2)]
+    texts = ["x" * 4_000_000 for _ in tasks]
+    ends = [
+        swap(task, result=text, fence=1)
+        for task, text in zip(tasks, texts, strict=True)
+    ]
+    starts = [swap(one(store, uid, f"item{n}"), fence=1) for n in range(10, 16)]
+    mixed = [change for pair in zip(ends, starts, strict=True) for change in pair]
+    store._database._pages = [0]  # No checkpoint, which would read the log.
+    before = bytes_read(), bytes_written()
+    store.commit(uid, mixed, fence=1)
+    size = sum(map(len, texts))
+
+    assert bytes_read() - before[0] < 1_000_000
+    assert size < bytes_written() - before[1] < 1.05 * size
+
+
+def test_the_check_value_of_a_result_is_taken_from_its_hash() -> None:
+    task = TaskRecord(name="a", result="long", result_hash=4 << 32 | 99)
+
+    assert rows.checks_of({0: None, 2: "long"}, task) == (None, 99)
 
 
 def test_a_commit_reads_no_plan(store: SqliteStore) -> None:

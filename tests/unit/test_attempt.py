@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,13 +23,14 @@ from ptsflow.core.outcome import (
     Outcome,
     Postponed,
     Raised,
-    Returned,
     Skipped,
+    returned,
 )
 from ptsflow.core.retry import LONGEST_WAIT
 from ptsflow.executors.attempt import Call, run
 from ptsflow.executors.values import Element, Value, Values
 from ptsflow.workflow.compile import plan_of
+from tests.support.processes import environment
 from tests.support.reports import Reports, handle_of
 from tests.support.wording import THEIRS, Message
 
@@ -220,12 +223,12 @@ FILE = '{"$":"dataclass","n":"File","v":{"name":"a","size":2}}'
 @pytest.mark.parametrize(
     ("name", "outcome"),
     [
-        ("returns", Returned(f"[{FILE}]")),
-        ("returns_nothing", Returned("null")),
-        ("returns_later", Returned("5")),
+        ("returns", returned(f"[{FILE}]")),
+        ("returns_nothing", returned("null")),
+        ("returns_later", returned("5")),
         ("skips", Skipped("nothing new")),
         ("skips_later", Skipped("nothing new")),
-        ("swallows", Returned("null")),
+        ("swallows", returned("null")),
         ("finishes", Finished("nothing new")),
         ("puts_off", Postponed(600.0, "not posted yet")),
         ("puts_off_backwards", Postponed(0.0, "")),
@@ -378,7 +381,7 @@ HANDLE = handle_of(Reports(), TaskRecord(name="takes"))
 def test_a_body_receives_results_as_its_annotations_say() -> None:
     value = Value(f"[{FILE}]", list[File])
 
-    assert attempted("takes", {"returns": value, "task": HANDLE}) == Returned(
+    assert attempted("takes", {"returns": value, "task": HANDLE}) == returned(
         '"File a! for takes"'
     )
 
@@ -390,7 +393,7 @@ def test_what_one_attempt_does_to_a_value_another_does_not_see() -> None:
     )
 
     for _ in range(2):
-        assert attempted("takes", {"returns": value, "task": HANDLE}) == Returned(
+        assert attempted("takes", {"returns": value, "task": HANDLE}) == returned(
             '"File a! for takes"'
         )
         assert element.read().name == "a"
@@ -403,7 +406,7 @@ def test_a_fan_out_is_joined_in_order() -> None:
 
     assert values.read() == ["b", None, "a"]
     joined = attempted("joins", {"takes_an_item": Values(texts, str)})
-    assert joined == Returned("3")
+    assert joined == returned("3")
 
 
 def test_a_joined_list_is_not_in_memory_twice() -> None:
@@ -418,6 +421,32 @@ def test_a_joined_list_is_not_in_memory_twice() -> None:
     assert most < 1.2 * size * count
 
 
+#: Says the peak of its memory in bytes.
+_JOIN_ELSEWHERE = """
+import resource, threading
+from ptsflow.executors.values import Values
+quoted = (b'"' + bytes([97 + n % 26]) * (7 << 20) + b'"' for n in range(40))
+values = Values([text.decode() for text in quoted], str)
+body = threading.Thread(target=values.read)
+body.start()
+body.join()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measured as Linux does")
+def test_a_joined_list_that_another_thread_read_is_not_in_memory_twice() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", _JOIN_ELSEWHERE],
+        capture_output=True,
+        check=True,
+        text=True,
+        env=environment(),
+    )
+
+    assert int(said.stdout) < 1.6 * 40 * (7 << 20)
+
+
 def test_a_result_that_was_not_handed_on_is_none() -> None:
     assert Value(None, list[File]).read() is None
 
@@ -427,7 +456,7 @@ def test_an_item_is_read_as_its_annotation_says() -> None:
         {"$": "dataclass", "n": "File", "v": {"name": "a", "size": 2}}, File
     )
 
-    assert attempted("takes_an_item", {"file": element}) == Returned('"a"')
+    assert attempted("takes_an_item", {"file": element}) == returned('"a"')
 
 
 def test_a_stored_value_that_does_not_fit_is_not_tried_again_and_names_the_parameter() -> (
@@ -453,7 +482,7 @@ STOPPING = handle_of(Reports(), TaskRecord(name="takes"), cancelled=lambda: True
     [
         pytest.param("breaks", Interrupted(), id="it raises"),
         pytest.param("exits", Interrupted(), id="it exits"),
-        pytest.param("returns_nothing", Returned("null"), id="it returns"),
+        pytest.param("returns_nothing", returned("null"), id="it returns"),
         pytest.param("skips", Skipped("nothing new"), id="it skips"),
         pytest.param("puts_off_backwards", Interrupted(), id="it waits for nothing"),
         pytest.param("puts_off", Postponed(600.0, "not posted yet"), id="it waits"),

@@ -343,6 +343,20 @@ def test_a_small_value_that_unfolds_to_a_huge_one_is_refused_in_time() -> None:
             f"expected the JSON text of a value, found '' ({THEIRS}); reset the step",
             id="empty",
         ),
+        *(
+            pytest.param(
+                text,
+                f"expected the JSON text of a value, found {text!r} ({THEIRS}); "
+                "reset the step",
+                id=name,
+            )
+            for name, text in {
+                "a string that does not end": '"a',
+                "more than a string": '"a" "b"',
+                "a string with a raw tab": '"a\tb"',
+                "half of a pair": '"\\ud800"',
+            }.items()
+        ),
         pytest.param(
             "[NaN]",
             "expected the JSON text of a value, found '[NaN]' "

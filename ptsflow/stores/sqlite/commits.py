@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from zlib import crc32
+from operator import itemgetter
 
 from ptsflow.core.model import Attempt, Change, Progress, TaskRecord
 from ptsflow.host.clock import Clock
@@ -55,18 +55,20 @@ class SqliteCommits:
         number = rows.number(uid)
         self._check_writer(number, fence)
         places = Places(self._containers, uid)
+        late: Payloads = []
         for change in changes:
             before, after = change.before, change.after
             if before is None:
-                is_done = after is None or self._insert(number, after, places)
+                is_done = after is None or self._insert(number, after, places, late)
             elif after is None:
-                is_done = self._remove(number, before, places)
+                is_done = self._remove(number, before, places, late)
             else:
-                is_done = self._swap(number, before, after, places)
+                is_done = self._swap(number, before, after, places, late)
             if not is_done:
                 self._recognise(uid, change, fence)
             elif after is not None and change.ended is not None:
                 self._put_attempt(number, after.name, change.ended)
+        self._put_payloads(number, late)
         places.keep()
 
     def _check_writer(self, number: int, fence: int | None) -> None:
@@ -76,28 +78,37 @@ class SqliteCommits:
         uid = str(number)
         check_writer(self._containers.get(uid)[0], uid, fence, self._clock())
 
-    def _insert(self, number: int, after: TaskRecord, places: Places) -> bool:
-        row = rows.task_row(number, after, places.give(after.position))
+    def _insert(
+        self, number: int, after: TaskRecord, places: Places, late: Payloads
+    ) -> bool:
+        position = places.give(after.position)
+        row = rows.task_row(number, after, position)
         payloads = rows.changed_payloads(_NOTHING, after)
         if not payloads:
             self._execute(statements.INSERT, row)
         else:
             statement = statements.insert(tuple(payloads))
-            self._execute(statement, row + _checks(payloads))
+            self._execute(statement, row + rows.checks_of(payloads, after))
         is_done = self._changes() == 1
         if is_done:
             places.count(1)
             if payloads:
-                self._put_payloads(number, after.name, payloads)
+                late.append((position, after.name, payloads))
         return is_done
 
     def _swap(
-        self, number: int, before: TaskRecord, after: TaskRecord, places: Places
+        self,
+        number: int,
+        before: TaskRecord,
+        after: TaskRecord,
+        places: Places,
+        late: Payloads,
     ) -> bool:
         match = (number, before.name, before.version, before.fence)
         position, first = after.position, statements.STATUS
         if after.name != before.name or not 0 <= position == before.position:
             position, first = places.give(position), statements.KEYS
+            self._put_payloads(number, late)
         elif (before.step and after.step) or (
             before.step == after.step and after.is_complete is before.is_complete
         ):
@@ -108,13 +119,17 @@ class SqliteCommits:
             self._execute(statements.UPDATE[first], row[first:] + match)
             return self._changes() == 1
         statement = statements.update(first, tuple(payloads))
-        self._execute(statement, row[first:] + _checks(payloads) + match)
+        checks = rows.checks_of(payloads, after)
+        self._execute(statement, row[first:] + checks + match)
         is_done = self._changes() == 1
         if is_done:
-            self._put_payloads(number, after.name, payloads)
+            late.append((position, after.name, payloads))
         return is_done
 
-    def _remove(self, number: int, before: TaskRecord, places: Places) -> bool:
+    def _remove(
+        self, number: int, before: TaskRecord, places: Places, late: Payloads
+    ) -> bool:
+        self._put_payloads(number, late)
         match = (number, before.name, before.version, before.fence)
         for (rowid,) in self._execute(statements.DELETE, match).fetchall():
             for statement in statements.DELETE_PARTS:
@@ -123,14 +138,21 @@ class SqliteCommits:
             return True
         return False
 
-    def _put_payloads(
-        self, number: int, name: str, payloads: Mapping[int, str | None]
-    ) -> None:
-        for field, text in payloads.items():
-            if text is None:
-                self._execute(statements.DROP_PAYLOAD, (field, number, name))
-            else:
-                self._execute(statements.PUT_PAYLOAD, (field, text, number, name))
+    def _put_payloads(self, number: int, late: Payloads) -> None:
+        """Write what was left for the end, to tasks that still have the same names.
+
+        While large texts are written, SQLite moves changed pages from memory to its log.
+        If such a page changed again, SQLite would read the log once more. So texts are
+        written when nothing else changes any more, and in the order of their ids.
+        """
+        late.sort(key=_POSITION)
+        for _, name, payloads in late:
+            for field, text in payloads.items():
+                if text is None:
+                    self._execute(statements.DROP_PAYLOAD, (field, number, name))
+                else:
+                    self._execute(statements.PUT_PAYLOAD, (field, number, name, text))
+        late.clear()
 
     def _put_attempt(self, number: int, name: str, attempt: Attempt) -> None:
         found: list[rows.Row] = self._execute(
@@ -177,10 +199,7 @@ class SqliteCommits:
                 self._execute(statements.TOUCH, (*moved, *args))
 
 
+#: Positions and names of tasks, with their texts by their places in `PAYLOADS`.
+Payloads = list[tuple[int, str, Mapping[int, str | None]]]
+_POSITION = itemgetter(0)
 _NOTHING = TaskRecord(name="", task_data=None, processing_data=None, result=None)
-
-
-def _checks(payloads: Mapping[int, str | None]) -> rows.Row:
-    return tuple(
-        None if text is None else crc32(text.encode()) for text in payloads.values()
-    )

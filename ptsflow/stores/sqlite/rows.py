@@ -12,7 +12,7 @@ length of its ledger. So a part that is lost, or belongs to another row, is dama
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -164,6 +164,23 @@ def changed_payloads(before: TaskRecord, after: TaskRecord) -> dict[int, str | N
 
 
 _UNCHANGED: dict[int, str | None] = {}
+
+
+def checks_of(payloads: Mapping[int, str | None], task: TaskRecord) -> Row:
+    """Return the check values of payloads that a change writes; None for one that is dropped.
+
+    The hash of a result has the check value in its lower half; in its upper half is the
+    length, by which another text's hash is told.
+    """
+    length, known = divmod(task.result_hash, 1 << 32)
+    return tuple(
+        None
+        if text is None
+        else known
+        if text is task.result and length == len(text) and text.isascii()
+        else crc32(text.encode())
+        for text in payloads.values()
+    )
 
 
 #: The payloads of a task that was read without them.

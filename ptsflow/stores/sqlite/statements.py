@@ -159,9 +159,11 @@ UNFINISHED = " AND t.step != '' AND t.status IN ('pending', 'running', 'waiting'
 UNLEASED = " AND (t.leased_till IS NULL OR t.leased_till <= ?)"
 FIRST = " ORDER BY t.position, t.name LIMIT 1"
 
+#: For a task that exists. Of a row that SELECT yields SQLite would keep a journal, as if
+#: there were many.
 PUT_PAYLOAD = (
-    "INSERT INTO payloads (id, text) "
-    "SELECT id * 4 + ?, ? FROM tasks WHERE container = ? AND name = ? "
+    "INSERT INTO payloads (id, text) VALUES "
+    "((SELECT id * 4 + ? FROM tasks WHERE container = ? AND name = ?), ?) "
     "ON CONFLICT (id) DO UPDATE SET text = excluded.text"
 )
 DROP_PAYLOAD = (
