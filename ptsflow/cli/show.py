@@ -127,7 +127,7 @@ def status(common: Common, name: str | None, *, values: bool) -> None:
         stands = counts.status_of(record, counts.tallies_of(tasks))
         show_lines(_page(record, tasks, now, stands))
         stale = list(changed(record.plan, tasks))
-        old = [task.name for task in outdated(record.plan, tasks)]
+        old = outdated(record.plan, tasks)
         said = (
             _unknown(tasks) or _remark(record, stands, now),
             say_changed(stale),
@@ -246,7 +246,7 @@ def show(common: Common, name: str, task: str | None, *, values: bool) -> None:
             plan = [as_json.step(step) for step in record.plan]
             tasks, shown = _tasks_as_json(store, record, values=values)
             stale = list(changed(record.plan, tasks))
-            old = [task.name for task in outdated(record.plan, tasks)]
+            old = outdated(record.plan, tasks)
             more = {"plan": plan, "changed": stale, "outdated": old}
             show_json(as_json.whole(record, tasks, shown, now=now) | more)
         else:

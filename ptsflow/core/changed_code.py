@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 from ptsflow.core.model import Cause, Status, StepSummary, TaskRecord
 from ptsflow.core.names import listed
+from ptsflow.core.packed import parts_of
 
 #: The cure.
 RUN_CHANGED = "--changed runs it again"
@@ -26,12 +27,19 @@ def changed(
         tasks: what is stored.
     """
     hashes = {step.name: step.code_hash for step in plan}
-    found: dict[str, list[str]] = {}
-    for task in tasks:
+    found: dict[str, list[str]] = {name: [] for name in hashes}
+    records, packs = parts_of(tasks)
+    for task in records:
         is_finished = task.status is Status.DONE or task.cause is Cause.BODY
         if is_finished and is_changed(task.code_hash, hashes.get(task.step, "")):
-            found.setdefault(task.step, []).append(task.name)
-    return found
+            found[task.step].append(task.name)
+    for pack in packs:
+        now = hashes.get(pack.step, "")
+        if any(is_changed(before, now) for before in set(pack.different("code_hash"))):
+            before = pack.each("code_hash")
+            names = zip(pack.names, before, strict=True)
+            found[pack.step] += [name for name, old in names if is_changed(old, now)]
+    return {step: names for step, names in found.items() if names}
 
 
 def is_changed(before: str, now: str) -> bool:

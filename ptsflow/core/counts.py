@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from ptsflow.core.model import ContainerRecord, Status, StepSummary, Tally, TaskRecord
+from ptsflow.core.packed import Pack
 from ptsflow.core.plan import PlanStep
 
 
@@ -87,6 +88,22 @@ def is_accepted(step: StepSummary | PlanStep, failed: int, total: int) -> bool:
         or step.optional
         or (step.each is not None and failed <= allowed_failures(step.tolerate, total))
     )
+
+
+def accepted_steps(
+    steps: Iterable[PlanStep], tasks: Iterable[TaskRecord], packs: Iterable[Pack]
+) -> set[str]:
+    """Return the steps whose failures, if any, do not fail a run."""
+    total = Counter({pack.step: len(pack) for pack in packs})
+    failed = Counter[str]()
+    for task in tasks:
+        total[task.step] += 1
+        failed[task.step] += task.has_failed
+    return {
+        step.name
+        for step in steps
+        if is_accepted(step, failed[step.name], total[step.name])
+    }
 
 
 def is_satisfied(step: StepSummary | PlanStep, by_status: Mapping[Status, int]) -> bool:

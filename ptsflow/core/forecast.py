@@ -70,7 +70,7 @@ def forecast(
 def _known(plan: Plan, tasks: Sequence[TaskRecord]) -> dict[str, Forecast]:
     """Return the forecasts of finished tasks whose code or sources are other ones now."""
     summary = plan.summary()
-    old = {task.name for task in outdated(summary, tasks)}
+    old = set(outdated(summary, tasks))
     stale = {name for names in changed(summary, tasks).values() for name in names}
     found = {name: Forecast(name, "skip", _OLD) for name in old}
     found |= {name: Forecast(name, "skip", _STALE) for name in stale}

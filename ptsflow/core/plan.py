@@ -240,6 +240,11 @@ def item_name(step: str, key: str) -> str:
     return f"{step}[{key}]"
 
 
+def item_names(step: str, keys: Iterable[str]) -> list[str]:
+    """Return the tasks' names."""
+    return [f"{step}[{key}]" for key in keys]
+
+
 def _key_of(step: PlanStep, index: int, item: Any) -> str:
     key: Any
     if step.key is None and type(item) is int and abs(item) < _BIG:

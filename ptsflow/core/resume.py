@@ -6,14 +6,13 @@ A task that is done is not repeated, unless a person asked for it (`again`, a ch
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from ptsflow.core import attempt_ledger, transitions
-from ptsflow.core.counts import is_accepted
+from ptsflow.core.counts import accepted_steps
 from ptsflow.core.model import (
     Cause,
     Change,
@@ -21,6 +20,7 @@ from ptsflow.core.model import (
     Status,
     TaskRecord,
 )
+from ptsflow.core.packed import Pack, PackedTasks, Tasks, opened, parts_of
 from ptsflow.core.plan import Plan, PlanStep, item_name
 from ptsflow.core.repeated import is_shaped, repeated
 
@@ -33,7 +33,7 @@ class Resumption(Struct, frozen=True):
 
     changes: list[Change]
     #: All tasks as they are then, by name.
-    tasks: dict[str, TaskRecord]
+    tasks: Tasks
     #: Steps that tasks are stored of and the plan does not have.
     removed: list[str]
     #: Whether the run will start any step that is not one of those always run.
@@ -43,12 +43,14 @@ class Resumption(Struct, frozen=True):
 def resume(
     plan: Plan,
     container: ContainerRecord,
-    tasks: Iterable[TaskRecord],
+    tasks: Mapping[str, TaskRecord] | Iterable[TaskRecord],
     *,
     now: int,
     again: Iterable[str] = (),
 ) -> Resumption:
     """Say what a run that holds `container` starts from.
+
+    Of the items that are packed in `tasks`, those that stay as they are stay packed.
 
     Args:
         plan: the workflow's, as it is now.
@@ -58,9 +60,9 @@ def resume(
         again: steps and items that a person wants run again, with all that waits for
             them.
     """
-    stored = {task.name: task for task in tasks}
     ran_by = "" if container.owner is None else container.owner.process
-    deciding = _Before(plan, stored, container, now, again)
+    deciding = _Before(plan, tasks, container, now, again)
+    stored = deciding.records
     # Without the many that are done and stay so.
     after: dict[str, TaskRecord | None] = {
         task.name: deciding.next(task) for task in deciding.unsettled()
@@ -91,7 +93,7 @@ def resume(
         # Dependents come first: if a store writes only a part of the batch, the task that
         # causes the other changes is still there, and the next run makes them.
         changes=changes[::-1],
-        tasks=stored,
+        tasks=PackedTasks(stored, deciding.packs) if deciding.packs else stored,
         removed=sorted(steps - plan.by_name.keys()),
         has_work=has_work,
     )
@@ -115,7 +117,7 @@ def new_task(
         name=step.name if key is None else item_name(step.name, key),
         step=step.name,
         key=key,
-        position=(step.index + 1) * STRIDE + index,
+        position=position_of(step, index),
         version=1,
         fence=fence,
         max_retries=step.retry.max_retries,
@@ -129,9 +131,9 @@ def new_task(
     )
 
 
-def is_in_place(task: TaskRecord, step: PlanStep, index: int) -> bool:
-    """Whether an item has the position that a new one would get."""
-    return task.position == (step.index + 1) * STRIDE + index
+def position_of(step: PlanStep, index: int) -> int:
+    """Return the position of a new record of a step, or of its `index`-th item."""
+    return (step.index + 1) * STRIDE + index
 
 
 def unknown(task: TaskRecord) -> str:
@@ -148,24 +150,31 @@ class _Before:
     def __init__(
         self,
         plan: Plan,
-        stored: Mapping[str, TaskRecord],
+        tasks: Mapping[str, TaskRecord] | Iterable[TaskRecord],
         container: ContainerRecord,
         now: int,
         again: Iterable[str],
     ) -> None:
         self._plan = plan
+        records, packs = opened(*parts_of(tasks), lambda pack: _is_kept(plan, pack))
         adopted = {
-            task.name: own
-            for task in stored.values()
-            if (own := _own(plan, task)) is not task
+            task.name: own for task in records if (own := _own(plan, task)) is not task
         }
-        self._stored = {**stored, **adopted} if adopted else stored
-        self._given = stored
+        # No packed item runs another version than its step.
+        self._repeated = repeated(
+            plan, (adopted.get(task.name, task) for task in records), again
+        )
+        records, packs = opened(
+            records, packs, lambda pack: pack.step not in self._repeated
+        )
+        #: The tasks that are not packed, by position; and the items that stay done.
+        self.records = {task.name: task for task in records}
+        self.packs = {pack.step: pack for pack in packs}
+        self._stored = {**self.records, **adopted} if adopted else self.records
         self._fence = container.fence
         self._now = now
-        self._repeated = repeated(plan, self._stored.values(), again)
         # A finish holds unless steps are to run again, or its mark was taken off.
-        self._is_finished = not self._repeated and finisher(stored.values()) is not None
+        self._is_finished = not self._repeated and finisher(records) is not None
         #: By step that is not repeated, the place of its tasks in the plan.
         self._places = {
             step.name: step.index + 1
@@ -178,13 +187,13 @@ class _Before:
             self._passed = (
                 set(plan.by_name)
                 if self._is_finished
-                else _accepted(plan, self._stored.values())
+                else accepted_steps(plan.steps, self._stored.values(), packs)
             )
 
     def unsettled(self) -> list[TaskRecord]:
         """Return the stored tasks without those that are done and stay as they are."""
         done, none, places = Status.DONE, Cause.NONE, self._places
-        tasks = self._given.values()
+        tasks = self.records.values()
         return [
             stored
             for stored, task in zip(tasks, self._stored.values(), strict=True)
@@ -263,7 +272,7 @@ class _Before:
         """Whether an item before it in its chain was skipped by its body, or let fail."""
         step = self._plan.by_name[task.step]
         before = self._stored.get(item_name(step.each or "", task.key or ""))
-        if before is None:
+        if before is None:  # It is packed, so it is done.
             return False
         if before.status is Status.FAILED:
             return before.step in self._passed
@@ -275,7 +284,7 @@ class _Before:
         self, step: PlanStep, before: TaskRecord, after: TaskRecord
     ) -> TaskRecord:
         """Return `after` where the plan has its step now."""
-        position = (step.index + 1) * STRIDE + after.position % STRIDE
+        position = position_of(step, after.position % STRIDE)
         if after is before and position == after.position:
             return after
         return replace(
@@ -283,17 +292,16 @@ class _Before:
         )
 
 
-def _accepted(plan: Plan, tasks: Iterable[TaskRecord]) -> set[str]:
-    """Return the steps whose failures, if any, do not fail a run."""
-    total, failed = Counter[str](), Counter[str]()
-    for task in tasks:
-        total[task.step] += 1
-        failed[task.step] += task.has_failed
-    return {
-        step.name
-        for step in plan.steps
-        if is_accepted(step, failed[step.name], total[step.name])
-    }
+def _is_kept(plan: Plan, pack: Pack) -> bool:
+    """Whether packed items stay as they are, unless their step is repeated."""
+    step = plan.by_name.get(pack.step)
+    return (
+        step is not None
+        and step.each is not None
+        and all(version == step.version for version in pack.different("code_version"))
+        and min(pack.different("made_from")) >= 0
+        and {place // STRIDE for place in pack.bounds()} == {step.index + 1}
+    )
 
 
 def _own(plan: Plan, task: TaskRecord) -> TaskRecord:

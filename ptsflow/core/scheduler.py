@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from ptsflow.core.barriers import Barriers
 from ptsflow.core.counts import is_accepted
 from ptsflow.core.model import Status
-from ptsflow.core.plan import Plan, PlanStep, item_name
+from ptsflow.core.plan import Plan, PlanStep, item_names
 from ptsflow.core.ready_queue import ReadyQueue
 from ptsflow.core.step_state import StepState
 
@@ -82,31 +82,34 @@ class Schedule:
     # -- what happens ---------------------------------------------------------
 
     def expand(
-        self, name: str, keys: Sequence[str], kept: Callable[[str], str] = str
+        self,
+        name: str,
+        keys: Sequence[str],
+        names_of: Callable[[str, Sequence[str]], list[str]] = item_names,
     ) -> None:
         """Take in the items of a fan-out step, and of those chained behind it.
 
         Args:
             name: the step.
             keys: of its items, in order.
-            kept: returns the object that is kept of an equal name of a task.
+            names_of: returns the names of a step's items, by their keys.
         """
         state = self.steps[name]
-        state.items = items = [kept(item_name(name, key)) for key in keys]
-        state.unsettled = len(items)
-        owner_of, complete = self._owner_of, self.complete
-        for item in items:
-            owner_of[item] = state
-        for place, item in enumerate(items):
-            if item in complete:
-                self._count(state, item, complete[item])
-            elif state.is_open:
-                self._offer(state, item, place)
-        if not items:
+        state.items = items = names_of(name, keys)
+        self._owner_of.update(dict.fromkeys(items, state))
+        stand = list(map(self.complete.get, items))
+        # What is chained behind has no items yet that these could let start.
+        state.unsettled = stand.count(None)
+        state.failed = stand.count(Status.FAILED)
+        if state.is_open and state.unsettled:
+            for place, item in enumerate(items):
+                if stand[place] is None:
+                    self._offer(state, item, place)
+        if not state.unsettled:
             self._settle_step(state)
         # Only now: what is chained behind looks at what became of the items above.
         for follower in state.followers:
-            self.expand(follower.step.name, keys, kept)
+            self.expand(follower.step.name, keys, names_of)
 
     def refuse(self, name: str) -> None:
         """A fan-out step's list cannot be used: the step has failed."""

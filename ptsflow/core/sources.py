@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from ptsflow.core.model import Cause, Status, StepSummary, TaskRecord
 from ptsflow.core.names import listed
+from ptsflow.core.packed import in_order, parts_of
 
 #: What is said of a task that is outdated.
 OUTDATED = "made from other results than its sources have now"
@@ -119,10 +120,8 @@ def is_behind(task: TaskRecord, found: dict[str, str | None]) -> bool:
     return task.step in found and found[task.step] in (None, task.key)
 
 
-def outdated(
-    plan: Sequence[StepSummary], tasks: Iterable[TaskRecord]
-) -> list[TaskRecord]:
-    """Return the finished tasks made from other results than their sources have now.
+def outdated(plan: Sequence[StepSummary], tasks: Iterable[TaskRecord]) -> list[str]:
+    """Return the names of finished tasks made from other results than their sources have now.
 
     What has a source that is not complete is left out. So are the items of a stored list,
     as only the workflow's own code knows which element an item is.
@@ -135,10 +134,10 @@ def outdated(
         return []
     sources = _Sources(plan, tasks)
     return [
-        task
+        name
         for step in plan
         if step.takes and not step.always
-        for task in sources.outdated(step)
+        for name in sources.outdated(step)
     ]
 
 
@@ -149,13 +148,19 @@ class _Sources:
         self, plan: Sequence[StepSummary], tasks: Iterable[TaskRecord]
     ) -> None:
         self._by_step: dict[str, list[TaskRecord]] = {}
-        for task in tasks:
+        records, packs = parts_of(tasks)
+        for task in records:
             self._by_step.setdefault(task.step, []).append(task)
+        #: By step whose items are all packed, the pack.
+        self._packs = {pack.step: pack for pack in packs}
+        for step in self._packs.keys() & self._by_step.keys():
+            mixed = [*self._by_step[step], *self._packs.pop(step).records()]
+            self._by_step[step] = sorted(mixed, key=in_order)
         self._fans_out = {step.name: step.each is not None for step in plan}
         self._whole: dict[str, int | None] = {}
         self._by_key: dict[str, dict[str | None, int]] = {}
 
-    def outdated(self, step: StepSummary) -> Iterator[TaskRecord]:
+    def outdated(self, step: StepSummary) -> Iterator[str]:
         """Yield the finished tasks of a step that were made from other results."""
         item_of = step.each if step.takes_item else None
         if item_of is not None and not self._fans_out[item_of]:
@@ -167,20 +172,30 @@ class _Sources:
         items = {} if item_of is None else self._items(item_of)
         place = 0 if item_of is None else step.takes.index(item_of)
         current = combined(known)
-        for task in self._by_step.get(step.name, ()):
-            if task.made_from in (0, _UNKNOWN) or not is_finished(task):
+        for name, key, made_from in self._finished(step.name):
+            if made_from in (0, _UNKNOWN):
                 continue
             if item_of is not None:
-                if task.key not in items:
+                if key not in items:
                     continue
-                known[place] = items[task.key]
+                known[place] = items[key]
                 current = combined(known)
-            if abs(task.made_from) != current:
-                yield task
+            if abs(made_from) != current:
+                yield name
+
+    def _finished(self, step: str) -> Iterable[tuple[str, str | None, int]]:
+        """Return the finished tasks of a step: name, key, and what it was made from."""
+        if (pack := self._packs.get(step)) is not None:
+            return zip(pack.names, pack.keys, pack.each("made_from"), strict=True)
+        tasks = filter(is_finished, self._by_step.get(step, ()))
+        return ((task.name, task.key, task.made_from) for task in tasks)
 
     def _items(self, source: str) -> dict[str | None, int]:
         """Return what the complete items of a step hand on, by key."""
-        if source not in self._by_key:
+        if source not in self._by_key and (pack := self._packs.get(source)):
+            hashes = zip(pack.keys, pack.each("result_hash"), strict=True)
+            self._by_key[source] = dict(hashes)
+        elif source not in self._by_key:
             tasks = self._by_step.get(source, ())
             found = {task.key: given_by(task) for task in tasks if task.is_complete}
             self._by_key[source] = found
@@ -188,7 +203,9 @@ class _Sources:
 
     def _step(self, source: str) -> int | None:
         """Return what a whole step hands on; None if it is not complete."""
-        if source not in self._whole:
+        if source not in self._whole and (pack := self._packs.get(source)):
+            self._whole[source] = combined(list(pack.each("result_hash")))
+        elif source not in self._whole:
             tasks = self._by_step.get(source, [])
             found: int | None = None
             if all(task.is_complete for task in tasks):

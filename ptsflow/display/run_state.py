@@ -22,8 +22,10 @@ from ptsflow.core.model import (
     progressed,
     without_payloads,
 )
+from ptsflow.core.packed import Pack, parts_of
 from ptsflow.core.plan import awaited
 from ptsflow.display import format as fmt
+from ptsflow.display.step_board import StepBoard
 from ptsflow.events import (
     Event,
     Progressed,
@@ -40,77 +42,6 @@ KEPT_FAILED = 10
 _KEPT_SLOW = 3
 
 _ACTIVE = (Status.RUNNING, Status.WAITING)
-
-
-class StepBoard:
-    """The state of one step, or of all tasks that belong to no step of the plan."""
-
-    __slots__ = (
-        "active",
-        "begun",
-        "counts",
-        "ended",
-        "failed",
-        "single",
-        "sum",
-        "summary",
-    )
-
-    def __init__(self, summary: StepSummary) -> None:
-        self.summary = summary
-        self.counts: dict[Status, int] = dict.fromkeys(Status, 0)
-        #: The sum of the percentages of all its tasks.
-        self.sum = 0.0
-        #: Running and waiting tasks, in the order in which they became so.
-        self.active: dict[str, TaskRecord] = {}
-        self.failed: dict[str, TaskRecord] = {}
-        #: The last record of a step that does not fan out.
-        self.single: TaskRecord | None = None
-        self.begun: int | None = None
-        self.ended: int | None = None
-
-    @property
-    def total(self) -> int:
-        """How many tasks it has."""
-        return sum(self.counts.values())
-
-    @property
-    def percentage(self) -> float:
-        """The mean of its tasks' percentages."""
-        total = self.total
-        return self.sum / total if total else 0.0
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether it has tasks and all are complete."""
-        unfinished = sum(
-            n for status, n in self.counts.items() if not status.is_complete
-        )
-        return unfinished == 0 and self.total > 0
-
-    @property
-    def status(self) -> Status:
-        """One status for all its tasks."""
-        by_status = self.counts
-        for status in (Status.RUNNING, Status.WAITING):
-            if by_status[status]:
-                return status
-        if not self.is_settled:
-            return Status.PENDING
-        if not counts.is_accepted(self.summary, by_status[Status.FAILED], self.total):
-            return Status.FAILED
-        return Status.DONE if by_status[Status.DONE] else self._other()
-
-    def _other(self) -> Status:
-        return Status.FAILED if self.counts[Status.FAILED] else Status.SKIPPED
-
-    def tallies(self) -> Iterable[Tally]:
-        """Return its counts; the sum of percentages stands at the first of them."""
-        total = self.sum
-        for status, count in self.counts.items():
-            if count:
-                yield Tally(self.summary.name, status, count, total)
-                total = 0.0
 
 
 class Board:
@@ -138,7 +69,10 @@ class Board:
         self.retries = 0
         self.slowest: list[tuple[int, str]] = []
         self.failed_count = 0
+        #: How the tasks stand; of packed items, only of those that changed.
         self._seen: dict[str, tuple[Status, float]] = {}
+        #: The steps that have packed items.
+        self._packed: set[str] = set()
         self._percentage = 0.0
         self._first_percentage = 0.0
 
@@ -148,9 +82,11 @@ class Board:
             match event:
                 case RunStarted(container=container, tasks=tasks):
                     self._begin(event.at, container, tasks)
-                case TaskChanged(after=TaskRecord() as after):
+                case TaskChanged(before=before, after=TaskRecord() as after):
+                    self._unpack(before)
                     self._change(after)
                 case TaskChanged(before=TaskRecord() as before):
+                    self._unpack(before)
                     self._remove(before)
                 case Progressed(progress=progress):
                     self._progress(progress)
@@ -246,14 +182,31 @@ class Board:
         self.started_at = at
         self.steps = {step.name: StepBoard(step) for step in container.plan}
         self._seen.clear()
-        for task in tasks:
+        self._packed.clear()
+        records, packs = parts_of(tasks)
+        for task in records:
             self._place(task)
+        for pack in packs:
+            self._place_pack(pack)
         self.done_earlier = sum(s.status is Status.DONE for s in self.steps.values())
         if container.status is Status.DONE:
             self.changed = list(changed(container.plan, tasks))
         self.starts = self.retries = self.failed_count = 0
         self._percentage = 0.0
         self._first_percentage = self.percentage
+
+    def _place_pack(self, pack: Pack) -> None:
+        step = self._step(pack.pattern)
+        self._packed.add(pack.step)
+        step.counts[Status.DONE] += len(pack)
+        step.sum += sum(pack.each("percentage_complete"))
+        step.stretch(pack.different("last_invoked_at"), pack.different("task_ended_at"))
+
+    def _unpack(self, before: TaskRecord | None) -> None:
+        """Note how a packed item stands that is about to change."""
+        if before is not None and before.step in self._packed:
+            stood = before.status, before.percentage_complete
+            self._seen.setdefault(before.name, stood)
 
     def _change(self, task: TaskRecord) -> None:
         status, _ = self._seen.get(task.name, (Status.PENDING, 0.0))
@@ -297,14 +250,7 @@ class Board:
             step.failed[task.name] = without_payloads(task)
         if task.key is None:
             step.single = without_payloads(task)
-        self._time(step, task)
-
-    def _time(self, step: StepBoard, task: TaskRecord) -> None:
-        begun, ended = task.last_invoked_at, task.task_ended_at
-        if begun is not None:
-            step.begun = begun if step.begun is None else min(begun, step.begun)
-        if ended is not None:
-            step.ended = ended if step.ended is None else max(ended, step.ended)
+        step.stretch((task.last_invoked_at,), (task.task_ended_at,))
 
     def _step(self, task: TaskRecord) -> StepBoard:
         name = task.step or task.name

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from ptsflow import codec
 from ptsflow.core.model import Status, TaskRecord
+from ptsflow.core.packed import pack_of
 from ptsflow.core.plan import Binding, Plan, PlanStep, item_keys
 from ptsflow.core.scheduler import Schedule
 from ptsflow.core.sources import combined, given_by, misfit
@@ -121,7 +122,12 @@ class Arguments:
         found = self._joined.get(source.name)
         if found is None:
             items = self._schedule.done_items(source.name)
-            found = combined([self._tasks[item].result_hash for item in items])
+            pack = pack_of(self._tasks, source.name)
+            if pack is not None and pack.names == items:
+                hashes = list(pack.each("result_hash"))
+            else:
+                hashes = [self._tasks[item].result_hash for item in items]
+            found = combined(hashes)
             self._joined[source.name] = found
         return found
 
@@ -229,7 +235,8 @@ class Arguments:
     def _missing(self, names: Iterable[str]) -> list[str]:
         """Return those of the tasks `names` whose results are not in memory."""
         tasks = self._tasks
-        return [n for n in names if n in tasks and tasks[n].result is UNSET]
+        found = ((name, tasks.get(name)) for name in names)
+        return [name for name, task in found if task and task.result is UNSET]
 
     def _fetch(self, names: Sequence[str]) -> None:
         self._loaded = {}

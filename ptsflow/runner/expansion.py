@@ -9,14 +9,16 @@ between two bites, the next run inserts what is missing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, count
+from operator import eq
 
 from msgspec.structs import replace
 
 from ptsflow.core import texts, transitions
 from ptsflow.core.model import Cause, Status, TaskRecord
+from ptsflow.core.packed import Pack, pack_of
 from ptsflow.core.plan import Plan, PlanStep, item_name
-from ptsflow.core.resume import is_in_place, new_task
+from ptsflow.core.resume import new_task, position_of
 from ptsflow.core.scheduler import Schedule
 from ptsflow.errors import InvalidValue, LeaseLost, StoredValueError, StoreError
 from ptsflow.executors import attempt
@@ -99,11 +101,18 @@ class Expansion:
                     return
             self._insertion = None
             queue.popleft()
-            self._schedule.expand(step.name, begun.keys, self._name_of)
+            self._schedule.expand(step.name, begun.keys, self._names_of)
 
-    def _name_of(self, item: str) -> str:
-        """Return the name in the record of an item: a million of them are kept once."""
-        return self._work.tasks[item].name
+    def _names_of(self, step: str, keys: Sequence[str]) -> list[str]:
+        """Return the names that the items' records have: a million are kept once."""
+        tasks = self._work.tasks
+        pack = pack_of(tasks, step)
+        if pack is None:
+            return [tasks[item_name(step, key)].name for key in keys]
+        if pack.keys == keys:
+            return pack.names
+        names = dict(zip(pack.keys, pack.names, strict=True))
+        return [names.get(key) or tasks[item_name(step, key)].name for key in keys]
 
     def _inserted(self, step: PlanStep, keys: list[str]) -> Iterator[None]:
         """Stage the items of a step, and of those chained behind it, one after the other."""
@@ -122,11 +131,20 @@ class Expansion:
         fence, holder = work.container.fence, work.container.owner
         ran_by = "" if holder is None else holder.process
         tasks = work.tasks
+        pack = pack_of(tasks, step.name)
+        if pack is not None and _is_whole(pack, step, keys):
+            return
         for index, key in enumerate(keys):
+            if pack is not None and _is_in(pack, step, index, key):
+                continue
             task = tasks.get(item_name(step.name, key))
             if task is not None and task.key is not None:
                 keys[index] = task.key  # One object of the two equal ones is kept.
-            if task is not None and task.is_complete and is_in_place(task, step, index):
+            if (
+                task is not None
+                and task.is_complete
+                and task.position == position_of(step, index)
+            ):
                 continue
             made_from = arguments.element_hash(step, index) if is_of_element else 0
             new = new_task(
@@ -188,6 +206,19 @@ class Expansion:
                 why=why,
             )
             self._work.stage(task, after)
+
+
+def _is_whole(pack: Pack, step: PlanStep, keys: list[str]) -> bool:
+    """Whether a pack has exactly the items of a list, each where a new one would be."""
+    places = count(position_of(step, 0))
+    return pack.keys == keys and all(map(eq, pack.each("position"), places))
+
+
+def _is_in(pack: Pack, step: PlanStep, index: int, key: str) -> bool:
+    """Whether a pack has an item of a list where a new one would be."""
+    place = pack.place_of(key)
+    is_there = place is not None and pack.value("position", place)
+    return is_there == position_of(step, index)
 
 
 def _moved(task: TaskRecord, new: TaskRecord) -> TaskRecord | None:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from ptsflow.core import attempt_ledger, transitions
 from ptsflow.core.model import Cause, ContainerRecord, Ending, Status, TaskRecord
 from ptsflow.core.outcome import interrupted, settled
+from ptsflow.core.packed import parts_of
 from ptsflow.core.plan import Plan, PlanStep
 from ptsflow.core.resume import finisher
 from ptsflow.core.scheduler import Schedule
@@ -75,7 +76,7 @@ class Loop:
         self._begin()
 
     def _begin(self) -> None:
-        tasks = self.tasks.values()
+        tasks, packs = parts_of(self.tasks)
         # A task in doubt has its turn as if it were not complete: see `_start`.
         complete = {
             t.name: t.status
@@ -85,6 +86,8 @@ class Loop:
         }
         waiting = {t.name: t.due for t in tasks if t.due is not None}
         begun = {t.name for t in tasks if t.invoke_count and t.name not in complete}
+        for pack in packs:
+            complete.update(dict.fromkeys(pack.names, Status.DONE))
         self.schedule.load(complete, waiting, begun)
         ending = finisher(tasks)
         if ending is not None:
@@ -176,7 +179,7 @@ class Loop:
         """
         now = self.clock()
         with self.lock:
-            for task in list(self.tasks.values()):
+            for task in parts_of(self.tasks)[0]:
                 step = self.plan.by_name.get(task.step)
                 if step is not None and task.status is Status.RUNNING:
                     after = interrupted(task, step, now=now)
@@ -278,7 +281,7 @@ class Loop:
         self.work.container = replace(container, finish_reason=ending.status_text)
         usual = {step.name for step in self.plan.steps[: self.plan.usual]}
         # Also items of earlier runs, whose step is not expanded any more.
-        for task in list(self.tasks.values()):
+        for task in parts_of(self.tasks)[0]:
             is_open = not task.is_complete and task.status is not Status.RUNNING
             if is_open and task.step in usual:
                 self._skip_task(task, now, Cause.FINISH, f"{ending.name} finished")

@@ -6,7 +6,7 @@ command line with its dry run, and for `run_inline`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import islice
 
 from msgspec import Struct
@@ -157,13 +157,12 @@ class PlannedRun(Struct, frozen=True, kw_only=True):
             f"the class had {', '.join(lacks)}"
         )
 
-    def asked_again(self, stored: Iterable[TaskRecord]) -> list[str]:
+    def asked_again(self, stored: Collection[TaskRecord]) -> list[str]:
         """Return the steps and items that the options want run again.
 
         Raises:
             UsageError: an item is none that is stored.
         """
-        stored = list(stored)
         self._check_item(stored)
         again = [self.options.from_step] if self.options.from_step else []
         if self.options.changed:

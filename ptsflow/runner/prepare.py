@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from ptsflow.core.forecast import blocked
 from ptsflow.core.model import Change, ContainerRecord, Status, TaskRecord
 from ptsflow.core.names import listed
+from ptsflow.core.packed import listing
 from ptsflow.core.resume import Resumption, resume
 from ptsflow.errors import PtsflowError
 from ptsflow.events import RunStarted
@@ -54,11 +55,11 @@ def prepare(
     def patient(ask: Callable[[], T]) -> T:
         return patiently(ask, container.name, deadline=deadline, notice=bus.notice)
 
-    stored = patient(lambda: store.tasks(container.uid))
+    stored = patient(lambda: store.table(container.uid))
     if options.fresh and stored:
-        patient(lambda: _erase(store, container, stored, bus))
-        stored = []
-    again = planned.asked_again(stored)
+        patient(lambda: _erase(store, container, stored.values(), bus))
+        stored = {}
+    again = planned.asked_again(listing(stored))
     resumption = resume(plan, container, stored, now=now, again=again)
     container = _planned(planned, container)
     if resumption.has_work or container.status is not Status.DONE:
@@ -69,7 +70,7 @@ def prepare(
         bus.notice(text)
     short_lived = {step.name for step in plan.steps if not step.keep_workdir}
     workdirs = Workdirs(store.work_root, container, short_lived)
-    workdirs.sweep(stored)
+    workdirs.sweep(listing(stored))
     work = UnitOfWork(
         store=store,
         container=container,
@@ -89,14 +90,14 @@ def prepare(
         only=options.only,
     )
     if bus:
-        bus.emit(RunStarted(at=now, container=container, tasks=stored))
+        bus.emit(RunStarted(at=now, container=container, tasks=listing(stored)))
     return loop
 
 
 def _erase(
     store: Store,
     container: ContainerRecord,
-    stored: list[TaskRecord],
+    stored: Iterable[TaskRecord],
     bus: Bus,
 ) -> None:
     """Forget the tasks of earlier runs, and what their bodies printed."""

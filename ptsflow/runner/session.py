@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from ptsflow.client import lease
 from ptsflow.core.model import ContainerRecord, Status
 from ptsflow.core.names import listed, similar
+from ptsflow.core.packed import listing, parts_of
 from ptsflow.core.scheduler import Schedule
 from ptsflow.core.sources import outdated, say_outdated
 from ptsflow.errors import LeaseLost, PtsflowError, StoreError, StoreFull, one_line
@@ -207,7 +208,7 @@ class HeldRun:
                 "what was recorded is safe, run again"
             )
         self._is_ok = is_complete or self._is_done_as_asked(schedule)
-        tasks = loop.tasks.values()
+        tasks, _ = parts_of(loop.tasks)  # What is packed is done.
         for text in (self._outdated(loop), self._missing_items(schedule)):
             if text:
                 self._bus.notice(text)
@@ -229,8 +230,7 @@ class HeldRun:
         """Name what earlier runs made from other results than its sources have now."""
         if self._container.fence == 1:
             return ""  # No earlier run made anything.
-        tasks = sorted(loop.tasks.values(), key=lambda task: task.position)
-        return say_outdated([t.name for t in outdated(loop.plan.summary(), tasks)])
+        return say_outdated(outdated(loop.plan.summary(), listing(loop.tasks)))
 
     def _is_done_as_asked(self, schedule: Schedule) -> bool:
         only = self._planned.options.only

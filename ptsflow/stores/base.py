@@ -29,6 +29,7 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
+from ptsflow.core.packed import Tasks
 from ptsflow.host.clock import Clock
 from ptsflow.stores.store_wait import StoreWait
 
@@ -162,6 +163,12 @@ class Store(Protocol):
         """Return all tasks, or those of `names` that exist, in the order of positions.
 
         Without `payloads`, the payload fields are UNSET.
+        """
+
+    def table(self, uid: str) -> Tasks:
+        """Return all tasks by name, without payloads, for a run.
+
+        Done items of a wide fan-out may be packed.
         """
 
     def next_open(

@@ -20,6 +20,7 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
+from ptsflow.core.packed import Tasks
 from ptsflow.stores.base import LogStore, Store
 
 T = TypeVar("T")
@@ -155,6 +156,9 @@ class FaultyStore:
         payloads: bool = False,
     ) -> list[TaskRecord]:
         return self._store.tasks(uid, names, payloads=payloads)
+
+    def table(self, uid: str) -> Tasks:
+        return self._store.table(uid)
 
     def next_open(
         self, uid: str, *, unleased_at: int | None = None

@@ -90,7 +90,7 @@ def lab() -> list[TaskRecord]:
 
 
 def names(tasks: list[TaskRecord]) -> list[str]:
-    return [task.name for task in outdated(STEPS, tasks)]
+    return outdated(STEPS, tasks)
 
 
 @pytest.mark.parametrize(

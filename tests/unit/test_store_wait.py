@@ -33,7 +33,7 @@ class Electing(MemoryStore):
 
     def __init__(self, away: int) -> None:
         super().__init__()
-        self._away = dict.fromkeys(("create", "claim", "tasks", "save"), away)
+        self._away = dict.fromkeys(("create", "claim", "table", "save"), away)
         self.claims: list[ContainerRecord | None] = []
 
     def _be_away(self, call: str) -> None:
@@ -51,9 +51,9 @@ class Electing(MemoryStore):
         self._be_away("claim")
         return self.claims[-1]
 
-    def tasks(self, *args: Any, **kwargs: Any) -> Any:
-        self._be_away("tasks")
-        return super().tasks(*args, **kwargs)
+    def table(self, uid: str) -> Any:
+        self._be_away("table")
+        return super().table(uid)
 
     def save(self, record: ContainerRecord) -> None:
         self._be_away("save")

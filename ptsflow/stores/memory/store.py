@@ -16,6 +16,7 @@ from ptsflow.core.model import (
     TaskRecord,
     without_payloads,
 )
+from ptsflow.core.packed import Tasks, tasks_of
 from ptsflow.host.clock import Clock, system_clock
 from ptsflow.stores.leasing import Decide, Leasing
 from ptsflow.stores.memory.logs import MemoryLogs, SharedLines
@@ -133,6 +134,10 @@ class MemoryStore(Leasing):
             shelf = self._data.shelves.get(uid)
             found = shelf.in_order(names) if shelf else []
         return found if payloads else [without_payloads(task) for task in found]
+
+    def table(self, uid: str) -> Tasks:
+        """Return all tasks by name, without payloads, for a run."""
+        return tasks_of(self.tasks(uid))
 
     def next_open(
         self, uid: str, *, unleased_at: int | None = None

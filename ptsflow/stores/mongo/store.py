@@ -26,6 +26,7 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
+from ptsflow.core.packed import Tasks
 from ptsflow.errors import StoreDamaged
 from ptsflow.host import workdirs
 from ptsflow.host.clock import Clock, since_boot
@@ -268,6 +269,13 @@ class MongoStore:
     ) -> list[TaskRecord]:
         """Return all tasks, or those of `names` that exist, by position."""
         found = self._tasks.read(object_id(uid), names, payloads=payloads)
+        if not found:
+            self._place.check()
+        return found
+
+    def table(self, uid: str) -> Tasks:
+        """Return all tasks by name, without payloads, for a run."""
+        found = self._tasks.table(object_id(uid))
         if not found:
             self._place.check()
         return found

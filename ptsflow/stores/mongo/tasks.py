@@ -23,6 +23,7 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
+from ptsflow.core.packed import Tasks, tasks_of
 from ptsflow.errors import StoreDamaged
 from ptsflow.host.garbage import uncollected
 from ptsflow.stores.mongo.batch import Batch
@@ -90,6 +91,10 @@ class MongoTasks:
                     records += task_records(found, is_bare=not payloads)
         records.sort(key=attrgetter("position", "name"))
         return records
+
+    def table(self, container: ObjectId) -> Tasks:
+        """Return all tasks of a container by name, without payloads."""
+        return tasks_of(self.read(container, None, payloads=False))
 
     def first_open(
         self, container: ObjectId, unleased_at: int | None

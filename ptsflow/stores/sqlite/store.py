@@ -22,6 +22,7 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
+from ptsflow.core.packed import Tasks
 from ptsflow.errors import StoreError
 from ptsflow.host.clock import Clock, system_clock
 from ptsflow.stores.leasing import Decide, Leasing
@@ -161,6 +162,10 @@ class SqliteStore(Leasing):
     ) -> list[TaskRecord]:
         """Return all tasks, or those of `names` that exist, by position."""
         return self._tasks.tasks(uid, names, payloads=payloads)
+
+    def table(self, uid: str) -> Tasks:
+        """Return all tasks by name, without payloads, for a run."""
+        return self._tasks.table(uid)
 
     def next_open(
         self, uid: str, *, unleased_at: int | None = None

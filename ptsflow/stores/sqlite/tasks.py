@@ -7,7 +7,7 @@ would run again. So what a query does not find is counted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import filterfalse, islice, pairwise
 from operator import attrgetter
 from typing import Never
 
@@ -20,13 +20,16 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
+from ptsflow.core.packed import Pack, Tasks, in_order, tasks_of
+from ptsflow.host.garbage import uncollected
 from ptsflow.stores.sqlite import rows, statements
 from ptsflow.stores.sqlite.containers import SqliteContainers
 from ptsflow.stores.sqlite.database import Database
 
-_PLACE, _POSITION = attrgetter("position", "name"), attrgetter("position")
-_NAME = attrgetter("name")
+_POSITION, _NAME = attrgetter("position"), attrgetter("name")
 _CHECKED_ROWS = 10_000
+#: How many rows of a container are read, and packed, at once.
+_BATCH = 4_096
 
 
 class SqliteTasks:
@@ -62,11 +65,12 @@ class SqliteTasks:
             found = self._read(query + statements.OF_NAMES, args)
             if {task.name for task in found} != listed:
                 self._check_indexes(number)
-        # A pair for each task would take as much memory as the tasks' names.
-        found.sort(key=_POSITION)
-        if any(a.position == b.position for a, b in pairwise(found)):
-            found.sort(key=_PLACE)
-        return found
+        return _in_order(found)
+
+    def table(self, uid: str) -> Tasks:
+        """Return all tasks by name, without payloads, for a run."""
+        with uncollected():
+            return self._database.snapshot(self._fetch_table, rows.number(uid))
 
     def next_open(self, uid: str, unleased_at: int | None) -> TaskRecord | None:
         """Return the first task that is not complete, with payloads, or None."""
@@ -86,7 +90,7 @@ class SqliteTasks:
         if container is not None and container.workflow is not None:
             query = query.replace(statements.OPEN, statements.UNFINISHED)
             found += self.fetch(query, args)
-        return sorted(found, key=_PLACE)
+        return sorted(found, key=in_order)
 
     def _read(self, query: str, args: rows.Row) -> list[TaskRecord]:
         return self._database.read(self.fetch, query, args)
@@ -96,6 +100,24 @@ class SqliteTasks:
         # A damaged index leads to another row of the container a second time.
         self._check_count(number, len(set(map(_NAME, found))))
         return found
+
+    def _fetch_table(self, number: int) -> Tasks:
+        found, packs = list[TaskRecord](), list[Pack]()
+        try:
+            left = iter(self._execute(statements.ALL_TASKS, (number,)))
+            while batch := list(islice(left, _BATCH)):
+                if any(row[0] != number for row in batch):
+                    self._raise_mixed(number)
+                for row in filterfalse(rows.is_intact, batch):
+                    self.checked(row)
+                single, more = rows.packed_rows(batch)
+                found += [rows.task_of(row, rows.NOT_LOADED) for row in single]
+                packs += more
+        except UnicodeDecodeError:
+            self._blame(number)
+        tasks = tasks_of(_in_order(found), packs)
+        self._check_count(number, len(set(tasks)))
+        return tasks
 
     def _check_count(self, number: int, count: int) -> None:
         container, kept = self._containers.get(str(number))
@@ -218,6 +240,14 @@ class SqliteTasks:
                 self._fetch_all(statements.ALL_TASKS, uid)
                 self._rows_checked.add(uid)
         return found
+
+
+def _in_order(tasks: list[TaskRecord]) -> list[TaskRecord]:
+    # A pair for each task would take as much memory as the tasks' names.
+    tasks.sort(key=_POSITION)
+    if any(a.position == b.position for a, b in pairwise(tasks)):
+        tasks.sort(key=in_order)
+    return tasks
 
 
 def _name(container: ContainerRecord | None) -> str | None:
