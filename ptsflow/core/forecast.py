@@ -15,8 +15,9 @@ from ptsflow.core.model import (
     ContainerRecord,
     Status,
     TaskRecord,
+    item_name,
 )
-from ptsflow.core.plan import Plan, PlanStep, awaited, item_name
+from ptsflow.core.plan import Plan, PlanStep, awaited
 from ptsflow.core.resume import Resumption, finisher, resume
 from ptsflow.core.sources import OUTDATED, RESET, outdated
 

@@ -8,6 +8,7 @@ resumed without reading a single result.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from msgspec import UNSET, Struct, UnsetType
@@ -237,6 +238,16 @@ class TaskRecord(Struct, frozen=True, kw_only=True, gc=False):
 
 #: The fields of a record that hold JSON text and may be UNSET.
 PAYLOADS = ("task_data", "processing_data", "result")
+
+
+def item_name(step: str, key: str) -> str:
+    """Return the task's name: `step[key]`."""
+    return f"{step}[{key}]"
+
+
+def item_names(step: str, keys: Iterable[str]) -> list[str]:
+    """Return the tasks' names."""
+    return [f"{step}[{key}]" for key in keys]
 
 
 def without_payloads(task: TaskRecord) -> TaskRecord:

@@ -24,8 +24,7 @@ from typing import Any, overload
 
 from msgspec.structs import replace
 
-from ptsflow.core.model import TaskRecord
-from ptsflow.core.plan import item_name
+from ptsflow.core.model import TaskRecord, item_name
 
 #: Tasks as a run works on them, by name: a dict, or a `PackedTasks`.
 Tasks = MutableMapping[str, TaskRecord]

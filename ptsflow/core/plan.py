@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from msgspec import Struct
 
 from ptsflow import codec
-from ptsflow.core.model import NAME_LIMIT, StepSummary
+from ptsflow.core.model import NAME_LIMIT, StepSummary, item_name
 from ptsflow.core.numbers import is_whole
 from ptsflow.core.retry import Retry
 from ptsflow.errors import InvalidName, InvalidValue
@@ -233,16 +233,6 @@ def executor_of(step: PlanStep, of_run: Executor) -> Executor:
     if step.executor is None or (step.executor == "dask" and has_address):
         return of_run
     return step.executor
-
-
-def item_name(step: str, key: str) -> str:
-    """Return the task's name: `step[key]`."""
-    return f"{step}[{key}]"
-
-
-def item_names(step: str, keys: Iterable[str]) -> list[str]:
-    """Return the tasks' names."""
-    return [f"{step}[{key}]" for key in keys]
 
 
 def _key_of(step: PlanStep, index: int, item: Any) -> str:

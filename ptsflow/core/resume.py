@@ -19,9 +19,10 @@ from ptsflow.core.model import (
     ContainerRecord,
     Status,
     TaskRecord,
+    item_name,
 )
 from ptsflow.core.packed import Pack, PackedTasks, Tasks, opened, parts_of
-from ptsflow.core.plan import Plan, PlanStep, item_name
+from ptsflow.core.plan import Plan, PlanStep
 from ptsflow.core.repeated import is_shaped, repeated
 
 #: Room for the items of a step between its position and the next step's.

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ptsflow.core.barriers import Barriers
 from ptsflow.core.counts import is_accepted
-from ptsflow.core.model import Status
-from ptsflow.core.plan import Plan, PlanStep, item_names
+from ptsflow.core.model import Status, item_names
+from ptsflow.core.plan import Plan, PlanStep
 from ptsflow.core.ready_queue import ReadyQueue
 from ptsflow.core.step_state import StepState
 

@@ -15,7 +15,8 @@ from ptsflow.core.plan import awaited
 from ptsflow.display import as_json
 from ptsflow.display import format as fmt
 from ptsflow.display.format import SYMBOLS, Line, Piece
-from ptsflow.display.run_state import Board, StepBoard
+from ptsflow.display.run_state import Board
+from ptsflow.display.step_board import StepBoard
 
 #: The most active items, and the most failed ones, that are shown of a step.
 ACTIVE_SHOWN = 8

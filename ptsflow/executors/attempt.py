@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from ptsflow import codec
 from ptsflow.core import texts
+from ptsflow.core.model import item_name
 from ptsflow.core.outcome import (
     Finished,
     Interrupted,
@@ -29,7 +30,7 @@ from ptsflow.core.outcome import (
     Skipped,
     returned,
 )
-from ptsflow.core.plan import PlanStep, item_name
+from ptsflow.core.plan import PlanStep
 from ptsflow.core.retry import LONGEST_WAIT, GiveUp, decide, leaves
 from ptsflow.core.sources import misfit
 from ptsflow.errors import (

@@ -15,9 +15,9 @@ from operator import eq
 from msgspec.structs import replace
 
 from ptsflow.core import texts, transitions
-from ptsflow.core.model import Cause, Status, TaskRecord
+from ptsflow.core.model import Cause, Status, TaskRecord, item_name
 from ptsflow.core.packed import Pack, pack_of
-from ptsflow.core.plan import Plan, PlanStep, item_name
+from ptsflow.core.plan import Plan, PlanStep
 from ptsflow.core.resume import new_task, position_of
 from ptsflow.core.scheduler import Schedule
 from ptsflow.errors import InvalidValue, LeaseLost, StoredValueError, StoreError

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import pytest
 
 from ptsflow import Retry, Workflow, step
-from ptsflow.core.model import StepSummary
-from ptsflow.core.plan import PlanStep, downstream, item_keys, item_name
+from ptsflow.core.model import StepSummary, item_name
+from ptsflow.core.plan import PlanStep, downstream, item_keys
 from ptsflow.errors import InvalidName, InvalidValue
 from ptsflow.workflow.code_hash import fingerprint
 from ptsflow.workflow.compile import plan_of

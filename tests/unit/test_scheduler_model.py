@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptsflow import Workflow, step
-from ptsflow.core.model import Status
-from ptsflow.core.plan import Plan, PlanStep, item_name
+from ptsflow.core.model import Status, item_name
+from ptsflow.core.plan import Plan, PlanStep
 from ptsflow.core.scheduler import Schedule
 from ptsflow.workflow.compile import plan_of
 from ptsflow.workflow.step import Step
