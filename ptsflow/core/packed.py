@@ -7,7 +7,6 @@ its records; who reads it by name, or changes a task, sees records alone.
 
 from __future__ import annotations
 
-import contextlib
 from array import array
 from collections.abc import (
     Callable,
@@ -299,12 +298,11 @@ def _is_constant(values: Sequence[Any]) -> bool:
 
 def _compact(values: Sequence[Any]) -> Sequence[Any]:
     """Return values in less memory: numbers without objects, equal texts as one object."""
-    first = values[0]
-    if type(first) is int:
-        with contextlib.suppress(TypeError):  # Not all of them are numbers.
-            return array("q", values)
-    alike: dict[Any, Any] = {}
-    return [alike.setdefault(value, value) for value in values]
+    try:
+        return array("q", values)
+    except TypeError:  # Not all of them are whole numbers.
+        alike: dict[Any, Any] = {}
+        return [alike.setdefault(value, value) for value in values]
 
 
 def _joined(packs: Sequence[Pack]) -> Pack:
@@ -320,16 +318,6 @@ def _joined(packs: Sequence[Pack]) -> Pack:
             field in pack.varying or getattr(pack.pattern, field) != value
             for pack in packs
         ):
-            varying[field] = _chained(pack.each(field) for pack in packs)
+            every = chain.from_iterable(pack.each(field) for pack in packs)
+            varying[field] = _compact(list(every))
     return Pack(first.pattern, keys, varying)
-
-
-def _chained(parts: Iterable[Iterable[Any]]) -> Sequence[Any]:
-    numbers, texts = array("q"), list[Any]()
-    for part in parts:
-        texts.extend(part)
-    try:
-        numbers.extend(texts)
-    except TypeError:
-        return texts
-    return numbers

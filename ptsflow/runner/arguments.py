@@ -235,8 +235,7 @@ class Arguments:
     def _missing(self, names: Iterable[str]) -> list[str]:
         """Return those of the tasks `names` whose results are not in memory."""
         tasks = self._tasks
-        found = ((name, tasks.get(name)) for name in names)
-        return [name for name, task in found if task and task.result is UNSET]
+        return [n for n in names if (t := tasks.get(n)) and t.result is UNSET]
 
     def _fetch(self, names: Sequence[str]) -> None:
         self._loaded = {}
