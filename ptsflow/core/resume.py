@@ -21,7 +21,7 @@ from ptsflow.core.model import (
     TaskRecord,
     item_name,
 )
-from ptsflow.core.packed import Pack, PackedTasks, Tasks, opened, parts_of
+from ptsflow.core.packing import Pack, Tasks, beside, opened, parts_of
 from ptsflow.core.plan import Plan, PlanStep
 from ptsflow.core.repeated import is_shaped, repeated
 
@@ -94,7 +94,7 @@ def resume(
         # Dependents come first: if a store writes only a part of the batch, the task that
         # causes the other changes is still there, and the next run makes them.
         changes=changes[::-1],
-        tasks=PackedTasks(stored, deciding.packs) if deciding.packs else stored,
+        tasks=beside(deciding.packs, stored),
         removed=sorted(steps - plan.by_name.keys()),
         has_work=has_work,
     )

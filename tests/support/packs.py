@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
-from ptsflow.core.model import Cause, Status, TaskRecord, item_name
-from ptsflow.core.packed import Pack, Tasks, packed, tasks_of
+from ptsflow.core.model import TaskRecord
+from ptsflow.core.packing import IDENTITY, Pack, Tasks, divided, packed, tasks_of
 from ptsflow.stores.memory.store import MemoryStore
 
-FIELDS = TaskRecord.__struct_fields__
 
-
-def pack(items: list[TaskRecord]) -> Pack:
+def pack(items: Sequence[TaskRecord]) -> Pack:
     """Pack items of one step that are done."""
-    columns = {name: [getattr(task, name) for task in items] for name in FIELDS}
-    return packed(items[0], columns)
+    fields = TaskRecord.__struct_fields__
+    return packed({name: [getattr(task, name) for task in items] for name in fields})
 
 
 def with_packs(tasks: Iterable[TaskRecord]) -> Tasks:
     """Return tasks with all packed that may be."""
-    single: list[TaskRecord] = []
-    by_step: dict[str, list[TaskRecord]] = {}
-    for task in tasks:
-        if (
-            task.status is Status.DONE
-            and task.cause is Cause.NONE
-            and task.key is not None
-            and task.name == item_name(task.step, task.key)
-        ):
-            by_step.setdefault(task.step, []).append(task)
-        else:
-            single.append(task)
-    return tasks_of(single, map(pack, by_step.values()))
+    single, groups = divided(list(tasks), attrgetter(*IDENTITY), least=1)
+    return tasks_of(single, map(pack, groups))
 
 
 class PackingStore(MemoryStore):

@@ -6,10 +6,11 @@ a document.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import compress
-from operator import is_not
+from operator import is_not, itemgetter
+from types import GenericAlias
 from typing import Any, Never, TypeVar
 
 from bson import ObjectId, Timestamp
@@ -18,6 +19,7 @@ from msgspec import UNSET, DecodeError, ValidationError, convert, to_builtins
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 from msgspec.structs import astuple
+from msgspec.structs import fields as fields_of
 
 from ptsflow.core.model import (
     PAYLOADS,
@@ -29,6 +31,7 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
+from ptsflow.core.packing import IDENTITY, Pack, divided, packed
 from ptsflow.errors import StoreDamaged
 from ptsflow.host.clock import to_datetime
 from ptsflow.stores.leasing import NOT_SAVED
@@ -53,11 +56,15 @@ _STORED_AS: dict[str, Callable[[Any], object]] = dict.fromkeys(
     "status": str,
     "cause": str,
 }
+_BARE_FIELDS = tuple(name for name in _TASK_FIELDS if name not in _PAYLOADS)
 #: The projection of a task's document to its record without payloads. The server is
 #: twice as fast when it is told what to read, not what to leave out.
-WITHOUT_PAYLOADS: Raw = {"_id": False} | {
-    name: True for name in _TASK_FIELDS if name not in _PAYLOADS
-}
+WITHOUT_PAYLOADS: Raw = {"_id": False} | dict.fromkeys(_BARE_FIELDS, True)
+#: Returns of a task's document what says whether the task may be packed.
+_identity = itemgetter(*IDENTITY)
+_bare_values = itemgetter(*_BARE_FIELDS)
+#: The types of columns of tasks.
+_COLUMNS = {f.name: GenericAlias(list, f.type) for f in fields_of(TaskRecord)}
 #: What every task has since layout 2; what later layouts added has its default in older
 #: documents.
 _LATER = {"result_hash", "made_from", "postponed_at"}
@@ -106,7 +113,7 @@ def task_records(raws: list[Raw], *, is_bare: bool = False) -> list[TaskRecord]:
         raws: The documents.
         is_bare: Whether they were read by the projection `WITHOUT_PAYLOADS`.
     """
-    complete = len(WITHOUT_PAYLOADS) - 1 if is_bare else 0
+    complete = len(_BARE_FIELDS) if is_bare else 0
     for raw in raws:
         if len(raw) != complete and not raw.keys() >= _REQUIRED:
             _refuse_missing("task", raw, _REQUIRED)
@@ -119,6 +126,28 @@ def task_records(raws: list[Raw], *, is_bare: bool = False) -> list[TaskRecord]:
         for raw in raws:
             _convert("task", raw, TaskRecord)
         raise
+
+
+def packed_records(raws: list[Raw]) -> tuple[list[TaskRecord], list[Pack]]:
+    """Return the records of documents that `WITHOUT_PAYLOADS` read, or packs of them."""
+    if any(len(raw) != len(_BARE_FIELDS) for raw in raws):
+        return task_records(raws, is_bare=True), []
+    single, groups = divided(raws, _identity)
+    packs: list[Pack] = []
+    for some in groups:
+        columns = zip(*map(_bare_values, some), strict=True)
+        try:
+            packs.append(packed(dict(map(_typed, _BARE_FIELDS, columns))))
+        except ValidationError:
+            single += some  # The first that is damaged is named below.
+    return task_records(single, is_bare=True), packs
+
+
+def _typed(name: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
+    """Return a field and its values in tasks, as they are in records."""
+    if name in TASK_TIMES and any(values):
+        values = list(map(millis_of, values))
+    return name, convert(values, _COLUMNS[name])
 
 
 def check_payloads(raws: Iterable[Raw]) -> None:

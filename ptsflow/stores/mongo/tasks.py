@@ -8,7 +8,6 @@ remains until the container is deleted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from operator import attrgetter
 
 from bson import ObjectId
 from bson.datetime_ms import DatetimeMS
@@ -23,7 +22,7 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
-from ptsflow.core.packed import Tasks, tasks_of
+from ptsflow.core.packing import Pack, Tasks, in_order, tasks_of
 from ptsflow.errors import StoreDamaged
 from ptsflow.host.garbage import uncollected
 from ptsflow.stores.mongo.batch import Batch
@@ -40,6 +39,7 @@ from ptsflow.stores.mongo.records import (
     WITHOUT_PAYLOADS,
     check_payloads,
     ledger_entries,
+    packed_records,
     references,
     tally_of,
     task_id,
@@ -89,12 +89,19 @@ class MongoTasks:
                 for raws in self._link.find_batches(self._tasks, query, shown):
                     found = self._with_payloads(raws) if payloads else raws
                     records += task_records(found, is_bare=not payloads)
-        records.sort(key=attrgetter("position", "name"))
+        records.sort(key=in_order)
         return records
 
     def table(self, container: ObjectId) -> Tasks:
         """Return all tasks of a container by name, without payloads."""
-        return tasks_of(self.read(container, None, payloads=False))
+        records, packs = list[TaskRecord](), list[Pack]()
+        with uncollected():
+            query = {"container": container}
+            for raws in self._link.find_batches(self._tasks, query, WITHOUT_PAYLOADS):
+                single, more = packed_records(raws)
+                records += single
+                packs += more
+            return tasks_of(sorted(records, key=in_order), packs)
 
     def first_open(
         self, container: ObjectId, unleased_at: int | None

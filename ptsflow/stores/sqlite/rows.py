@@ -12,8 +12,8 @@ length of its ledger. So a part that is lost, or belongs to another row, is dama
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -35,7 +35,7 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
-from ptsflow.core.packed import LEAST, Pack, packed
+from ptsflow.core.packing import IDENTITY, Pack, divided, packed
 from ptsflow.stores.sqlite.statements import FIGURES, PERCENTAGE, PLAIN, TASK, TEXT
 
 #: A row as SQLite returns it; the STRICT tables guarantee the types of its cells.
@@ -146,32 +146,16 @@ task_row = _compiled_row()
 task_of = _compiled_task_of()
 
 
-_STEP, _KEY = TASK.index("step"), TASK.index("key")
-_STATUS, _CAUSE = TASK.index("status"), TASK.index("cause")
+#: Returns of a row of a task what says whether the task may be packed.
+_identity = itemgetter(*map(TASK.index, IDENTITY))
 
 
 def packed_rows(batch: list[Row]) -> tuple[list[Row], list[Pack]]:
     """Return those of the intact rows of tasks that are not packed, and the packs."""
-    if len(batch) < LEAST:
-        return batch, []
-    single: list[Row] = []
-    by_step: dict[str, list[Row]] = defaultdict(list)
-    done, none = Status.DONE.value, Cause.NONE.value
-    for row in batch:
-        step, key = row[_STEP], row[_KEY]
-        is_quiet = row[_STATUS] == done and row[_CAUSE] == none and key is not None
-        if is_quiet and row[1] == f"{step}[{key}]":
-            by_step[step].append(row)
-        else:
-            single.append(row)
-    packs: list[Pack] = []
-    for some in by_step.values():
-        if len(some) < LEAST:
-            single += some
-        else:
-            columns = dict(zip(TASK, zip(*some, strict=True), strict=True))
-            packs.append(packed(task_of(some[0], NOT_LOADED), columns))
-    return single, packs
+    single, groups = divided(batch, _identity)
+    return single, [
+        packed(dict(zip(TASK, zip(*some, strict=True), strict=True))) for some in groups
+    ]
 
 
 def changed_payloads(before: TaskRecord, after: TaskRecord) -> dict[int, str | None]:
