@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 from ptsflow.core.model import Cause, Status, StepSummary, TaskRecord
 from ptsflow.core.names import listed
-from ptsflow.core.packing import parts_of
+from ptsflow.core.packed import parts_of
 
 #: The cure.
 RUN_CHANGED = "--changed runs it again"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from ptsflow.core.model import ContainerRecord, Status, StepSummary, Tally, TaskRecord
-from ptsflow.core.packing import Pack
+from ptsflow.core.pack import Pack
 from ptsflow.core.plan import PlanStep
 
 

@@ -6,27 +6,42 @@ Whoever reads a task by name, or changes one, sees records alone.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, MutableMapping, Sequence
+from collections import defaultdict
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from itertools import chain
+from operator import attrgetter
 from typing import overload
 
 from ptsflow.core.model import TaskRecord
-from ptsflow.core.packing import Pack, Packing, in_order
+from ptsflow.core.pack import Pack, in_order, joined
+
+#: Tasks as a run works on them, by name: a dict, or a `PackedTasks`.
+Tasks = MutableMapping[str, TaskRecord]
+
+_POSITION = attrgetter("position")
 
 
-class PackedTasks(Packing, MutableMapping[str, TaskRecord]):
+class PackedTasks(MutableMapping[str, TaskRecord]):
     """All tasks of a container by name, some of them in packs.
 
     A packed task that is replaced or deleted makes records of its step's whole pack.
 
     Args:
-        packs: the packs by step.
         records: the tasks that are not packed, by name.
+        packs: the packs by step.
     """
 
-    def __init__(self, packs: dict[str, Pack], records: dict[str, TaskRecord]) -> None:
-        self.packs = packs
+    def __init__(self, records: dict[str, TaskRecord], packs: dict[str, Pack]) -> None:
         self.records = records
+        self.packs = packs
 
     def __getitem__(self, name: str) -> TaskRecord:
         task = self.records.get(name)
@@ -65,29 +80,21 @@ class PackedTasks(Packing, MutableMapping[str, TaskRecord]):
                 del self.packs[pack.step]
                 self.records.update((task.name, task) for task in pack.records())
 
-    def unpacked(self) -> Collection[TaskRecord]:
-        """Return the tasks that are not packed."""
-        return list(self.records.values())
 
-    def listed(self) -> Listing:
-        """Return the tasks as they are listed."""
-        return Listing(dict(self.packs), sorted(self.records.values(), key=in_order))
-
-
-class Listing(Packing, Sequence[TaskRecord]):
+class Listing(Sequence[TaskRecord]):
     """Tasks as they are listed, some of them in packs.
 
     Args:
-        packs: the packs by step.
         records: the tasks that are not packed, as they are listed.
+        packs: one for each step that has packed items.
     """
 
-    def __init__(self, packs: dict[str, Pack], records: Sequence[TaskRecord]) -> None:
-        self.packs = packs
+    def __init__(self, records: Sequence[TaskRecord], packs: tuple[Pack, ...]) -> None:
         self.records = records
+        self.packs = packs
 
     def __len__(self) -> int:
-        return len(self.records) + sum(map(len, self.packs.values()))
+        return len(self.records) + sum(map(len, self.packs))
 
     @overload
     def __getitem__(self, place: int) -> TaskRecord: ...
@@ -96,16 +103,64 @@ class Listing(Packing, Sequence[TaskRecord]):
     def __getitem__(self, place: slice) -> list[TaskRecord]: ...
 
     def __getitem__(self, place: int | slice) -> TaskRecord | list[TaskRecord]:
-        found = chain(self.records, *(pack.records() for pack in self.packs.values()))
+        found = chain(self.records, *(pack.records() for pack in self.packs))
         return sorted(found, key=in_order)[place]
 
     def __iter__(self) -> Iterator[TaskRecord]:
         return iter(self[:])
 
-    def unpacked(self) -> Sequence[TaskRecord]:
-        """Return the tasks that are not packed."""
-        return self.records
 
-    def listed(self) -> Listing:
-        """Return the tasks as they are listed."""
-        return self
+def listing(tasks: Mapping[str, TaskRecord]) -> Sequence[TaskRecord]:
+    """Return tasks as they are listed."""
+    records, packs = parts_of(tasks)
+    found = sorted(records, key=_POSITION)
+    return Listing(found, packs) if packs else found
+
+
+def parts_of(
+    tasks: Mapping[str, TaskRecord] | Iterable[TaskRecord],
+) -> tuple[Collection[TaskRecord], tuple[Pack, ...]]:
+    """Return the records among tasks, and the packs beside them."""
+    if isinstance(tasks, Listing):
+        return tasks.records, tasks.packs
+    if isinstance(tasks, PackedTasks):
+        return list(tasks.records.values()), tuple(tasks.packs.values())
+    return list(tasks.values() if isinstance(tasks, Mapping) else tasks), ()
+
+
+def pack_of(tasks: Mapping[str, TaskRecord], step: str) -> Pack | None:
+    """Return the pack of a step, if there is one."""
+    return tasks.packs.get(step) if isinstance(tasks, PackedTasks) else None
+
+
+def tasks_of(records: Iterable[TaskRecord], packs: Iterable[Pack] = ()) -> Tasks:
+    """Return tasks by name.
+
+    Args:
+        records: the tasks that are not packed, in the order in which they are listed.
+        packs: any number for each step.
+    """
+    by_step: defaultdict[str, list[Pack]] = defaultdict(list)
+    for pack in packs:
+        by_step[pack.step].append(pack)
+    by_name = {task.name: task for task in records}
+    if not by_step:
+        return by_name
+    whole = {step: joined(some).sorted() for step, some in by_step.items()}
+    return PackedTasks(by_name, whole)
+
+
+def opened(
+    records: Collection[TaskRecord],
+    packs: Collection[Pack],
+    is_kept: Callable[[Pack], bool],
+) -> tuple[Collection[TaskRecord], list[Pack]]:
+    """Make records of packs; return all records as they are listed, and the other packs."""
+    kept = [pack for pack in packs if is_kept(pack)]
+    if len(kept) == len(packs):
+        return records, kept
+    found = list(records)
+    for pack in packs:
+        if pack not in kept:
+            found += pack.records()
+    return sorted(found, key=in_order), kept

@@ -21,7 +21,8 @@ from ptsflow.core.model import (
     TaskRecord,
     item_name,
 )
-from ptsflow.core.packing import Pack, Tasks, beside, opened, parts_of
+from ptsflow.core.pack import Pack
+from ptsflow.core.packed import PackedTasks, Tasks, opened, parts_of
 from ptsflow.core.plan import Plan, PlanStep
 from ptsflow.core.repeated import is_shaped, repeated
 
@@ -94,7 +95,7 @@ def resume(
         # Dependents come first: if a store writes only a part of the batch, the task that
         # causes the other changes is still there, and the next run makes them.
         changes=changes[::-1],
-        tasks=beside(deciding.packs, stored),
+        tasks=PackedTasks(stored, deciding.packs) if deciding.packs else stored,
         removed=sorted(steps - plan.by_name.keys()),
         has_work=has_work,
     )

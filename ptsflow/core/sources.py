@@ -17,7 +17,8 @@ from msgspec.structs import replace
 
 from ptsflow.core.model import Cause, Status, StepSummary, TaskRecord
 from ptsflow.core.names import listed
-from ptsflow.core.packing import in_order, parts_of
+from ptsflow.core.pack import in_order
+from ptsflow.core.packed import parts_of
 
 #: What is said of a task that is outdated.
 OUTDATED = "made from other results than its sources have now"

@@ -22,7 +22,8 @@ from ptsflow.core.model import (
     progressed,
     without_payloads,
 )
-from ptsflow.core.packing import Pack, parts_of
+from ptsflow.core.pack import Pack
+from ptsflow.core.packed import parts_of
 from ptsflow.core.plan import awaited
 from ptsflow.display import format as fmt
 from ptsflow.display.step_board import StepBoard

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from ptsflow import codec
 from ptsflow.core.model import Status, TaskRecord
-from ptsflow.core.packing import pack_of
+from ptsflow.core.packed import pack_of
 from ptsflow.core.plan import Binding, Plan, PlanStep, item_keys
 from ptsflow.core.scheduler import Schedule
 from ptsflow.core.sources import combined, given_by, misfit

@@ -16,7 +16,8 @@ from msgspec.structs import replace
 
 from ptsflow.core import texts, transitions
 from ptsflow.core.model import Cause, Status, TaskRecord, item_name
-from ptsflow.core.packing import Pack, pack_of
+from ptsflow.core.pack import Pack
+from ptsflow.core.packed import pack_of
 from ptsflow.core.plan import Plan, PlanStep
 from ptsflow.core.resume import new_task, position_of
 from ptsflow.core.scheduler import Schedule

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from ptsflow.core import attempt_ledger, transitions
 from ptsflow.core.model import Cause, ContainerRecord, Ending, Status, TaskRecord
 from ptsflow.core.outcome import interrupted, settled
-from ptsflow.core.packing import parts_of
+from ptsflow.core.packed import parts_of
 from ptsflow.core.plan import Plan, PlanStep
 from ptsflow.core.resume import finisher
 from ptsflow.core.scheduler import Schedule

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ptsflow.core.forecast import blocked
 from ptsflow.core.model import Change, ContainerRecord, Status, TaskRecord
 from ptsflow.core.names import listed
-from ptsflow.core.packing import listing
+from ptsflow.core.packed import listing
 from ptsflow.core.resume import Resumption, resume
 from ptsflow.errors import PtsflowError
 from ptsflow.events import RunStarted

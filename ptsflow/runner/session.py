@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from ptsflow.client import lease
 from ptsflow.core.model import ContainerRecord, Status
 from ptsflow.core.names import listed, similar
-from ptsflow.core.packing import listing, parts_of
+from ptsflow.core.packed import listing, parts_of
 from ptsflow.core.scheduler import Schedule
 from ptsflow.core.sources import outdated, say_outdated
 from ptsflow.errors import LeaseLost, PtsflowError, StoreError, StoreFull, one_line

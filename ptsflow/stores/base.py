@@ -29,7 +29,7 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
-from ptsflow.core.packing import Tasks
+from ptsflow.core.packed import Tasks
 from ptsflow.host.clock import Clock
 from ptsflow.stores.store_wait import StoreWait
 

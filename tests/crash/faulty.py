@@ -20,7 +20,7 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
-from ptsflow.core.packing import Tasks
+from ptsflow.core.packed import Tasks
 from ptsflow.stores.base import LogStore, Store
 
 T = TypeVar("T")

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
 from ptsflow.core.model import TaskRecord
-from ptsflow.core.packing import IDENTITY, Pack, Tasks, divided, packed, tasks_of
+from ptsflow.core.pack import IDENTITY, Pack, divided, packed
+from ptsflow.core.packed import Tasks, tasks_of
 from ptsflow.stores.memory.store import MemoryStore
 
 

@@ -20,8 +20,7 @@ from ptsflow.core.model import (
     TaskRecord,
     item_name,
 )
-from ptsflow.core.packed import PackedTasks
-from ptsflow.core.packing import listing
+from ptsflow.core.packed import PackedTasks, listing
 from ptsflow.core.plan import Plan
 from ptsflow.core.resume import STRIDE, new_task, resume
 from ptsflow.core.sources import outdated
@@ -292,6 +291,6 @@ def test_a_name_that_no_packed_task_has_is_none(name: str) -> None:
 def test_packs_of_one_step_are_joined_by_position() -> None:
     items = [done("load", index, f"{index}") for index in range(9)]
     parts = [pack(items[6:]), pack(items[2:4]), pack(items[4:6]), pack(items[:2])]
-    tasks = ptsflow.core.packing.tasks_of([], parts)
+    tasks = ptsflow.core.packed.tasks_of([], parts)
     assert list(tasks.values()) == items
     assert list(tasks) == [item_name("load", f"{index}") for index in range(9)]

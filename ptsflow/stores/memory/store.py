@@ -16,7 +16,7 @@ from ptsflow.core.model import (
     TaskRecord,
     without_payloads,
 )
-from ptsflow.core.packing import Tasks, tasks_of
+from ptsflow.core.packed import Tasks, tasks_of
 from ptsflow.host.clock import Clock, system_clock
 from ptsflow.stores.leasing import Decide, Leasing
 from ptsflow.stores.memory.logs import MemoryLogs, SharedLines

@@ -31,7 +31,7 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
-from ptsflow.core.packing import IDENTITY, Pack, divided, packed
+from ptsflow.core.pack import IDENTITY, Pack, divided, packed
 from ptsflow.errors import StoreDamaged
 from ptsflow.host.clock import to_datetime
 from ptsflow.stores.leasing import NOT_SAVED

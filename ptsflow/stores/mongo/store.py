@@ -26,7 +26,7 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
-from ptsflow.core.packing import Tasks
+from ptsflow.core.packed import Tasks
 from ptsflow.errors import StoreDamaged
 from ptsflow.host import workdirs
 from ptsflow.host.clock import Clock, since_boot

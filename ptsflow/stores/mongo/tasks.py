@@ -22,7 +22,8 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
-from ptsflow.core.packing import Pack, Tasks, in_order, tasks_of
+from ptsflow.core.pack import Pack, in_order
+from ptsflow.core.packed import Tasks, tasks_of
 from ptsflow.errors import StoreDamaged
 from ptsflow.host.garbage import uncollected
 from ptsflow.stores.mongo.batch import Batch

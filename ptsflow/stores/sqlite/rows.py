@@ -35,7 +35,7 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
-from ptsflow.core.packing import IDENTITY, Pack, divided, packed
+from ptsflow.core.pack import IDENTITY, Pack, divided, packed
 from ptsflow.stores.sqlite.statements import FIGURES, PERCENTAGE, PLAIN, TASK, TEXT
 
 #: A row as SQLite returns it; the STRICT tables guarantee the types of its cells.

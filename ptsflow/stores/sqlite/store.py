@@ -22,7 +22,7 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
-from ptsflow.core.packing import Tasks
+from ptsflow.core.packed import Tasks
 from ptsflow.errors import StoreError
 from ptsflow.host.clock import Clock, system_clock
 from ptsflow.stores.leasing import Decide, Leasing

@@ -20,7 +20,8 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
-from ptsflow.core.packing import Pack, Tasks, in_order, tasks_of
+from ptsflow.core.pack import Pack, in_order
+from ptsflow.core.packed import Tasks, tasks_of
 from ptsflow.host.garbage import uncollected
 from ptsflow.stores.sqlite import rows, statements
 from ptsflow.stores.sqlite.containers import SqliteContainers

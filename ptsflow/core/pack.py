@@ -11,11 +11,9 @@ from array import array
 from collections import defaultdict
 from collections.abc import (
     Callable,
-    Collection,
     Iterable,
     Iterator,
     Mapping,
-    MutableMapping,
     Sequence,
 )
 from itertools import chain, islice, pairwise, repeat
@@ -35,15 +33,11 @@ from ptsflow.core.model import (
 
 T = TypeVar("T")
 
-#: Tasks as a run works on them, by name: a dict, or a `PackedTasks`.
-Tasks = MutableMapping[str, TaskRecord]
-
 #: Fewer items that are read together are not packed.
 LEAST = 256
 
 #: Sorts tasks as they are listed.
 in_order = attrgetter("position", "name")
-_POSITION = attrgetter("position")
 
 #: What says whether an item may be packed, and with which others: see `divided`.
 IDENTITY = ("name", "step", "key", "status", "cause")
@@ -147,81 +141,6 @@ class Pack:
         return Pack(self.pattern, list(pick(self.keys)), varying)
 
 
-class Packing:
-    """Tasks some of which are packed: a `PackedTasks`, or a `Listing` of one."""
-
-    #: The packs by step.
-    packs: dict[str, Pack]
-
-    def unpacked(self) -> Collection[TaskRecord]:
-        """Return the tasks that are not packed."""
-        raise NotImplementedError
-
-    def listed(self) -> Sequence[TaskRecord]:
-        """Return the tasks as they are listed."""
-        raise NotImplementedError
-
-
-def listing(tasks: Mapping[str, TaskRecord]) -> Sequence[TaskRecord]:
-    """Return tasks as they are listed."""
-    if isinstance(tasks, Packing):
-        return tasks.listed()
-    return sorted(tasks.values(), key=_POSITION)
-
-
-def parts_of(
-    tasks: Mapping[str, TaskRecord] | Iterable[TaskRecord],
-) -> tuple[Collection[TaskRecord], Collection[Pack]]:
-    """Return the records among tasks, and the packs beside them."""
-    if isinstance(tasks, Packing):
-        return tasks.unpacked(), tasks.packs.values()
-    return list(tasks.values() if isinstance(tasks, Mapping) else tasks), ()
-
-
-def pack_of(tasks: Mapping[str, TaskRecord], step: str) -> Pack | None:
-    """Return the pack of a step, if there is one."""
-    return tasks.packs.get(step) if isinstance(tasks, Packing) else None
-
-
-def tasks_of(records: Iterable[TaskRecord], packs: Iterable[Pack] = ()) -> Tasks:
-    """Return tasks by name.
-
-    Args:
-        records: the tasks that are not packed, in the order in which they are listed.
-        packs: any number for each step.
-    """
-    by_step: defaultdict[str, list[Pack]] = defaultdict(list)
-    for pack in packs:
-        by_step[pack.step].append(pack)
-    joined = {step: _joined(some).sorted() for step, some in by_step.items()}
-    return beside(joined, {task.name: task for task in records})
-
-
-def beside(packs: dict[str, Pack], records: dict[str, TaskRecord]) -> Tasks:
-    """Return tasks by name: those of packs by step, if there are any, and records."""
-    if not packs:
-        return records
-    from ptsflow.core.packed import PackedTasks  # noqa: PLC0415 - only for wide fan-outs
-
-    return PackedTasks(packs, records)
-
-
-def opened(
-    records: Collection[TaskRecord],
-    packs: Collection[Pack],
-    is_kept: Callable[[Pack], bool],
-) -> tuple[Collection[TaskRecord], list[Pack]]:
-    """Make records of packs; return all records as they are listed, and the other packs."""
-    kept = [pack for pack in packs if is_kept(pack)]
-    if len(kept) == len(packs):
-        return records, kept
-    found = list(records)
-    for pack in packs:
-        if pack not in kept:
-            found += pack.records()
-    return sorted(found, key=in_order), kept
-
-
 def divided(
     batch: list[T], identity: Callable[[T], Iterable[Any]], *, least: int = LEAST
 ) -> tuple[list[T], list[list[T]]]:
@@ -280,7 +199,7 @@ def _compact(values: Sequence[Any]) -> Sequence[Any]:
         return [alike.setdefault(value, value) for value in values]
 
 
-def _joined(packs: Sequence[Pack]) -> Pack:
+def joined(packs: Sequence[Pack]) -> Pack:
     """Return the packs of one step as one."""
     first = packs[0]
     if len(packs) == 1:
