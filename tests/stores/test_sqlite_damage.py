@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from ptsflow.core.model import Progress
+from ptsflow.core.model import Progress, Status
 from ptsflow.errors import StoreDamaged
 from ptsflow.stores.sqlite.store import SqliteStore
 from tests.stores.making import (
@@ -180,6 +180,42 @@ def test_a_task_that_is_lost_is_damage_and_not_a_task_to_run(
         assert str(caught.value) == (
             f"{path}: expected 3 tasks of container 'feed', found 2; {CURE}"
         )
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        pytest.param(
+            "UPDATE tasks SET version = 7 WHERE name = 'item[99]'",
+            "task 'item[99]' of container 'feed' does not fit its check value",
+            id="a column",
+        ),
+        pytest.param(
+            "UPDATE tasks SET error = CAST(x'ff' AS TEXT) WHERE name = 'item[99]'",
+            "task 'item[99]' of container 'feed' does not fit its check value",
+            id="a byte that is no text",
+        ),
+        pytest.param(
+            "DELETE FROM tasks WHERE name = 'item[99]'",
+            "expected 300 tasks of container 'feed', found 299",
+            id="a row that is gone",
+        ),
+    ],
+)
+def test_a_damaged_task_among_packed_ones_is_told(
+    store: SqliteStore, raw: apsw.Connection, path: Path, damage: str, found: str
+) -> None:
+    uid = filled(store)
+    items = (
+        new(f"item[{n}]", step="item", key=f"{n}", position=n, status=Status.DONE)
+        for n in range(300)
+    )
+    store.commit(uid, list(items), fence=None)
+    raw.execute(damage)
+
+    with pytest.raises(StoreDamaged) as caught:
+        store.table(uid)
+    assert str(caught.value) == f"{path}: {found}; {CURE}"
 
 
 def test_an_index_that_lacks_an_open_task_is_damage(

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 from pymongo.database import Database
 
+from ptsflow.core.model import Status
 from ptsflow.errors import StoreDamaged
 from ptsflow.stores.mongo.documents import INLINE_LIMIT
 from ptsflow.stores.mongo.store import MongoStore
@@ -240,3 +241,52 @@ def test_a_field_of_a_newer_version_does_no_harm(
         database[collection].update_one({}, {"$set": {"colour": "blue"}})
 
     assert (store.container("feed"), store.tasks(uid)) == before
+
+
+#: As many items as are packed.
+WIDE = 300
+
+
+def wide(store: MongoStore) -> str:
+    """Return the uid of a container with items that are done, `item[0]` and on."""
+    uid = filled(store)
+    items = (
+        new(f"item[{n}]", step="item", key=f"{n}", position=n, status=Status.DONE)
+        for n in range(WIDE)
+    )
+    store.commit(uid, list(items), fence=None)
+    return uid
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"$set": {"status": "sleeping"}},
+        {"$set": {"version": "7"}},
+        {"$set": {"error": 7}},
+        {"$set": {"task_ended_at": "yesterday"}},
+        {"$unset": {"made_from": "", "fence": ""}},
+        {"$unset": {"key": ""}},
+    ],
+)
+def test_a_damaged_task_among_packed_ones_is_told(
+    store: MongoStore, database: Database[Raw], damage: Raw
+) -> None:
+    uid = wide(store)
+    database["ptsflow_tasks"].update_one({"name": "item[99]"}, damage)
+
+    with pytest.raises(
+        StoreDamaged, match=r"^expected task 'item\[99\]' in MongoDB as"
+    ):
+        store.table(uid)
+
+
+def test_a_table_has_tasks_of_an_earlier_layout(
+    store: MongoStore, database: Database[Raw]
+) -> None:
+    uid = wide(store)
+    older: Raw = {"$unset": {"made_from": "", "postponed_at": ""}}
+    database["ptsflow_tasks"].update_one({"name": "item[99]"}, older)
+
+    assert list(store.table(uid).values()) == store.tasks(uid)
+    assert store.table(uid)["item[99]"].made_from == 0
