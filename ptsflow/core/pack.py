@@ -151,8 +151,6 @@ def divided(
         identity: returns the values of `IDENTITY`, status and cause as texts.
         least: how many make a pack.
     """
-    if len(batch) < least:
-        return batch, []
     single: list[T] = []
     by_step: defaultdict[str, list[T]] = defaultdict(list)
     done, none = Status.DONE.value, Cause.NONE.value

@@ -250,13 +250,45 @@ def test_a_container_that_its_index_lacks_is_not_made_anew(
         )
 
 
+@pytest.mark.parametrize(
+    ("led_to", "found"),
+    [
+        ("foreign", "expected tasks of container 'feed' alone, found one of another"),
+        ("one", "expected 2 tasks of container 'feed', found 1"),
+    ],
+)
+def test_an_index_that_leads_to_another_row_is_damage(
+    store: SqliteStore, raw: apsw.Connection, path: Path, led_to: str, found: str
+) -> None:
+    uid = filled(store, "one", "two")
+    other, _ = store.create("other")
+    store.commit(other.uid, [new("foreign")], fence=None)
+    ((row,),) = raw.execute("SELECT id FROM tasks WHERE name = ?", (led_to,))
+    _change_index(
+        *(raw, "tasks_by_name", ["container", "name"]),
+        f"UPDATE bare SET id = {row} WHERE name = 'two'",  # noqa: S608 - a number.
+    )
+
+    for look in (store.table, store.tasks):
+        with pytest.raises(StoreDamaged) as caught:
+            look(uid)
+        assert str(caught.value).startswith(f"{path}: {found}")
+
+
 def _lose_entries(raw: apsw.Connection, index: str, where: str) -> None:
     """Remove entries from an index; the rows of its table stay."""
-    query = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
-    ((root,),) = raw.execute(query, (index,))
     columns = (
         ["name"] if index.startswith("sqlite") else ["container", "position", "name"]
     )
+    _change_index(raw, index, columns, f"DELETE FROM bare WHERE {where}")  # noqa: S608 - constants.
+
+
+def _change_index(
+    raw: apsw.Connection, index: str, columns: list[str], statement: str
+) -> None:
+    """Change the entries of an index, as the table `bare`."""
+    query = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
+    ((root,),) = raw.execute(query, (index,))
     raw.execute("PRAGMA writable_schema = ON")
     table = (
         f"CREATE TABLE bare ({', '.join(columns)}, id, "
@@ -267,7 +299,7 @@ def _lose_entries(raw: apsw.Connection, index: str, where: str) -> None:
         (root, table),
     )
     raw.execute("PRAGMA writable_schema = RESET")
-    raw.execute(f"DELETE FROM bare WHERE {where}")  # noqa: S608 - constants.
+    raw.execute(statement)
     raw.execute("PRAGMA writable_schema = ON")
     raw.execute("DELETE FROM sqlite_schema WHERE name = 'bare'")
     raw.execute("PRAGMA writable_schema = RESET")

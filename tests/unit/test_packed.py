@@ -12,6 +12,7 @@ from msgspec.structs import replace
 import ptsflow
 from ptsflow import Workflow, step
 from ptsflow.core.changed_code import changed
+from ptsflow.core.counts import accepted_steps
 from ptsflow.core.model import (
     Cause,
     Change,
@@ -20,7 +21,8 @@ from ptsflow.core.model import (
     TaskRecord,
     item_name,
 )
-from ptsflow.core.packed import PackedTasks, listing
+from ptsflow.core.pack import Pack
+from ptsflow.core.packed import PackedTasks, listing, tasks_of
 from ptsflow.core.plan import Plan
 from ptsflow.core.resume import STRIDE, new_task, resume
 from ptsflow.core.sources import outdated
@@ -175,6 +177,9 @@ def test_a_run_starts_from_the_same(
 def test_what_is_said_of_tasks_is_the_same(stored: list[TaskRecord]) -> None:
     tasks, packed = bare(stored), with_packs(bare(stored))
     assert list(listing(packed)) == tasks
+    assert len(listing(packed)) == len(tasks)
+    mixed = listing({task.name: task for task in tasks[::-1]})
+    assert [task.position for task in mixed] == [task.position for task in tasks]
     assert changed(PLAN.summary(), listing(packed)) == changed(PLAN.summary(), tasks)
     assert outdated(PLAN.summary(), listing(packed)) == outdated(PLAN.summary(), tasks)
     container = ContainerRecord(uid="1", name="lab", plan=PLAN.summary())
@@ -257,10 +262,12 @@ def test_a_run_does_the_same(
     assert resumed(PackingStore, quick, keys, **options) == expected
 
 
-def done(step: str, index: int, key: str) -> TaskRecord:
+def done(step: str, index: int, key: str, **fields: Any) -> TaskRecord:
     """Return an item that is done, as a run reads it."""
-    new = new_task(PLAN.by_name[step], fence=1, key=key, index=index)
-    (task,) = bare([replace(new, status=Status.DONE, result_hash=index)])
+    planned = PLAN.by_name[step]
+    new = new_task(planned, fence=1, key=key, index=index)
+    own = {"status": Status.DONE, "result_hash": index, "code_version": planned.version}
+    (task,) = bare([replace(new, **(own | fields))])
     return task
 
 
@@ -279,7 +286,9 @@ def test_a_packed_task_that_changes_makes_records_of_its_step() -> None:
     assert not tasks.packs
 
 
-@pytest.mark.parametrize("name", ["load", "load[]", "load[c]", "load[a", "other[a]"])
+@pytest.mark.parametrize(
+    "name", ["load", "load[]", "load[c]", "load[a", "load[ab", "other[a]"]
+)
 def test_a_name_that_no_packed_task_has_is_none(name: str) -> None:
     tasks = with_packs([done("load", 0, "a"), done("load", 1, "b")])
     assert name not in tasks
@@ -291,6 +300,103 @@ def test_a_name_that_no_packed_task_has_is_none(name: str) -> None:
 def test_packs_of_one_step_are_joined_by_position() -> None:
     items = [done("load", index, f"{index}") for index in range(9)]
     parts = [pack(items[6:]), pack(items[2:4]), pack(items[4:6]), pack(items[:2])]
-    tasks = ptsflow.core.packed.tasks_of([], parts)
+    tasks = tasks_of([], parts)
     assert list(tasks.values()) == items
     assert list(tasks) == [item_name("load", f"{index}") for index in range(9)]
+
+
+def test_packs_that_differ_are_joined_as_they_are() -> None:
+    texts = ("one", "one", "two", "two", "two", "three")
+    items = [
+        done("load", index, f"{index}", status_text=text, fence=max(3, index))
+        for index, text in enumerate(texts)
+    ]
+    tasks = tasks_of([], [pack(items[:2]), pack(items[2:4]), pack(items[4:])])
+    assert list(tasks.values()) == items
+
+
+def test_packed_items_of_one_position_are_listed_by_name() -> None:
+    items = [done("load", 0, key) for key in "abc"]
+    assert list(tasks_of([], [pack(items[::-1])]).values()) == items
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        pytest.param(
+            [done("load", 0, "a"), done("load", 1 + STRIDE, "b")], id="elsewhere"
+        ),
+        pytest.param([done("listed", 0, "a"), done("listed", 1, "b")], id="no fan-out"),
+        pytest.param([done("load", 0, "a", code_version="old")], id="another version"),
+    ],
+)
+def test_a_pack_that_does_not_fit_its_step_is_opened(items: list[TaskRecord]) -> None:
+    container = ContainerRecord(uid="1", name="lab", fence=2, plan=PLAN.summary())
+    expected = resume(PLAN, container, items, now=NOW)
+    found = resume(PLAN, container, with_packs(items), now=NOW)
+    assert found.changes == expected.changes
+    assert dict(found.tasks) == dict(expected.tasks)
+    assert not isinstance(found.tasks, PackedTasks)
+
+
+def test_packed_items_count_where_failures_are_tolerated() -> None:
+    items = [done("load", index, f"{index}") for index in range(9)]
+    failed = replace(done("load", 9, "9"), status=Status.FAILED)
+    step = replace(PLAN.by_name["load"], tolerate="10%")
+    assert accepted_steps([step], [failed], [pack(items)]) == {"load"}
+    assert accepted_steps([step], [failed], [pack(items[1:])]) == set()
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+@pytest.mark.parametrize("made_from", [0, -5])
+def test_items_that_moved_or_are_in_doubt_are_seen_to(
+    shift: int, made_from: int
+) -> None:
+    (listed,) = resumed(MemoryStore, [], "abc", only=["listed"])[0][:1]
+    source = replace(
+        done("load", 0, "a"),
+        name="listed",
+        step="listed",
+        key=None,
+        position=listed[3],
+        result=listed[7],
+        result_hash=listed[8],
+    )
+    stored = [
+        source,
+        *(
+            replace(done("look", index + shift, key, made_from=made_from), result="1")
+            for index, key in enumerate(KEYS[:3])
+        ),
+    ]
+    expected = resumed(MemoryStore, stored, "abc")
+    assert resumed(PackingStore, stored, "abc") == expected
+
+
+class Failing(Workflow):
+    """A fan-out, and a step after it that fails."""
+
+    @step
+    def numbers(self) -> list[int]:
+        """List the items."""
+        return [1, 2, 3]
+
+    @step(each=numbers)
+    def item(self, number: int) -> int:
+        """Return the item."""
+        return number
+
+    @step(after=item)
+    def last(self) -> None:
+        """Fail."""
+        raise ptsflow.Fail("so that it can be run again")
+
+
+def test_a_run_makes_no_records_of_packed_items(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = ptsflow.Client(PackingStore())
+    assert ptsflow.run(Failing(), store=client, jobs=1).failed == ["last"]
+    monkeypatch.setattr(Pack, "record", None)
+
+    assert ptsflow.run(Failing(), store=client, jobs=1).failed == ["last"]
