@@ -205,12 +205,7 @@ def test_a_task_that_is_lost_is_damage_and_not_a_task_to_run(
 def test_a_damaged_task_among_packed_ones_is_told(
     store: SqliteStore, raw: apsw.Connection, path: Path, damage: str, found: str
 ) -> None:
-    uid = filled(store)
-    items = (
-        new(f"item[{n}]", step="item", key=f"{n}", position=n, status=Status.DONE)
-        for n in range(300)
-    )
-    store.commit(uid, list(items), fence=None)
+    uid = _wide(store)
     raw.execute(damage)
 
     with pytest.raises(StoreDamaged) as caught:
@@ -273,6 +268,31 @@ def test_an_index_that_leads_to_another_row_is_damage(
         with pytest.raises(StoreDamaged) as caught:
             look(uid)
         assert str(caught.value).startswith(f"{path}: {found}")
+
+
+def test_a_packed_item_that_is_found_twice_is_damage(
+    store: SqliteStore, raw: apsw.Connection
+) -> None:
+    uid = _wide(store)
+    ((row,),) = raw.execute("SELECT id FROM tasks WHERE name = 'item[98]'")
+    _change_index(
+        *(raw, "tasks_by_name", ["container", "name"]),
+        f"UPDATE bare SET id = {row} WHERE name = 'item[99]'",  # noqa: S608 - a number.
+    )
+
+    with pytest.raises(StoreDamaged, match=r"expected 300 tasks .*, found 299"):
+        store.table(uid)
+
+
+def _wide(store: SqliteStore) -> str:
+    """Return the uid of a container with as many done items as are packed."""
+    uid = filled(store)
+    items = (
+        new(f"item[{n}]", step="item", key=f"{n}", position=n, status=Status.DONE)
+        for n in range(300)
+    )
+    store.commit(uid, list(items), fence=None)
+    return uid
 
 
 def _lose_entries(raw: apsw.Connection, index: str, where: str) -> None:

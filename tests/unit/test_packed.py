@@ -306,10 +306,14 @@ def test_packs_of_one_step_are_joined_by_position() -> None:
 
 
 def test_packs_that_differ_are_joined_as_they_are() -> None:
-    texts = ("one", "one", "two", "two", "two", "three")
+    # Two items make a pack: alike in each, or different in the last one alone.
+    texts = [
+        *(("code_hash", "xxxxyy"), ("status_text", "aabbcc")),
+        *(("ran_by", "pppppq"), ("error", "abbbbb")),
+    ]
     items = [
-        done("load", index, f"{index}", status_text=text, fence=max(3, index))
-        for index, text in enumerate(texts)
+        replace(done("load", index, f"{index}"), **{f: t[index] for f, t in texts})
+        for index in range(6)
     ]
     tasks = tasks_of([], [pack(items[:2]), pack(items[2:4]), pack(items[4:])])
     assert list(tasks.values()) == items
