@@ -21,6 +21,7 @@ class TcpProxy:
         self._loses: bytes | None = None
         self._swallows = False
         self._sockets: list[socket.socket] = []
+        self._is_closed = False
         self._run(self._accept)
 
     def lose_the_answer_to(self, request: bytes) -> None:
@@ -38,8 +39,9 @@ class TcpProxy:
         self._swallows = everything
 
     def close(self) -> None:
-        self._listener.close()
+        _hang_up(self._listener)  # Else the thread that waits would accept once more.
         with self._lock:
+            self._is_closed = True
             for each in self._sockets:
                 _hang_up(each)
 
@@ -47,12 +49,19 @@ class TcpProxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                self._keep(client)
                 server = socket.create_connection(("127.0.0.1", self._target))
-                with self._lock:
-                    self._sockets += [client, server]
+                self._keep(server)
                 lost = threading.Event()
                 self._run(self._carry_requests, client, server, lost)
                 self._run(self._carry_answers, server, client, lost)
+
+    def _keep(self, accepted: socket.socket) -> None:
+        """Have `close` hang up; if it was called meanwhile, hang up at once."""
+        with self._lock:
+            self._sockets.append(accepted)
+            if self._is_closed:
+                _hang_up(accepted)
 
     def _carry_requests(
         self, client: socket.socket, server: socket.socket, lost: threading.Event
