@@ -10,7 +10,6 @@ from typing import Any
 from msgspec import Struct
 
 from ptsflow import codec
-from ptsflow.host.memory import give_back
 from ptsflow.workflow.handle import TaskHandle
 
 Reading = Callable[[], Any]
@@ -99,6 +98,8 @@ class Values(Struct, frozen=True):
             found.append(codec.decode(left[-1], self.hint))
             freed += len(left.pop())
             if freed > _LARGE:
+                from ptsflow.host.memory import give_back  # noqa: PLC0415 - rare
+
                 freed = 0
                 give_back()
         return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 
 def give_back() -> None:
     """Give the memory that was freed back to the system, as far as the C library can.
@@ -9,8 +11,6 @@ def give_back() -> None:
     glibc keeps what one thread allocated and another freed, if anything above it is in
     use, and does not use it for the other thread.
     """
-    import ctypes  # noqa: PLC0415 - 5 ms, only for large values
-
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
