@@ -5,38 +5,48 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ptsflow.core.model import Status
-from ptsflow.core.retry import Retry
-from ptsflow.errors import (
-    DeclarationError,
-    Fail,
-    Finish,
-    PtsflowError,
-    RetryLater,
-    Skip,
-)
-from ptsflow.version import VERSION
-from ptsflow.workflow.handle import TaskHandle
-from ptsflow.workflow.secret import Secret
-from ptsflow.workflow.step import step
-from ptsflow.workflow.workflow import Workflow
+from ptsflow.host.garbage import modules_stay
+
+with modules_stay():
+    from ptsflow.core.model import Status
+    from ptsflow.core.retry import Retry
+    from ptsflow.errors import (
+        DeclarationError,
+        Fail,
+        Finish,
+        PtsflowError,
+        RetryLater,
+        Skip,
+    )
+    from ptsflow.version import VERSION
+    from ptsflow.workflow.cron import Cron
+    from ptsflow.workflow.handle import TaskHandle
+    from ptsflow.workflow.periods import Day, Hour
+    from ptsflow.workflow.secret import Secret
+    from ptsflow.workflow.step import step
+    from ptsflow.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
     from ptsflow import events
     from ptsflow.client import Client, Container, Task, connect
+    from ptsflow.core.trouble import RunEnd
     from ptsflow.runner.report import Report
     from ptsflow.runner.run import run
 
 __all__ = [
     "Client",
     "Container",
+    "Cron",
+    "Day",
     "DeclarationError",
     "Fail",
     "Finish",
+    "Hour",
     "PtsflowError",
     "Report",
     "Retry",
     "RetryLater",
+    "RunEnd",
     "Secret",
     "Skip",
     "Status",
@@ -56,6 +66,7 @@ _LOADED_WHEN_ASKED_FOR = {
     "Client": "ptsflow.client",
     "Container": "ptsflow.client",
     "Report": "ptsflow.runner.report",
+    "RunEnd": "ptsflow.core.trouble",
     "Task": "ptsflow.client",
     "connect": "ptsflow.client",
     "events": "ptsflow.events",

@@ -11,12 +11,16 @@ PtsflowError
 ├── WrongProcess            the body's handle was used in another process   (a bug)
 ├── UsageError              the call or command line does not make sense    exit 2
 │   └── ExtraMissing        … without an extra of ptsflow
+│       └── PageMissing     … the one of the page, which is a part of it    exit 4
 ├── ContainerBusy           another live runner holds the container         exit 5
+│   └── TurnLost            … by now, or has done its tick
 ├── StoreError              the store …                                     exit 6
 │   ├── StoreURLError       … has a URL nobody understands                  exit 2
 │   ├── StoreUnavailable    … cannot be reached just now
 │   ├── StoreDamaged        … is not what it should be
+│   │   └── StoreMoved      … any more: its file was moved, removed or replaced
 │   └── StoreFull           … has no room left
+├── RunFailed               a run ended and its container is not complete   exit 1
 ├── LeaseLost               somebody else owns the container now            exit 75
 ├── NoThread                the system grants no thread                     exit 75
 ├── AttemptLost             an attempt ended without its body's say
@@ -24,13 +28,14 @@ PtsflowError
 │   ├── ProcessDied         its process ended
 │   └── WorkerLost          the worker of a cluster that made it is gone
 ├── Conflict                the task changed since it was read
-├── ContainerNotFound, TaskNotFound
+├── ContainerNotFound, TaskNotFound                                         exit 2
+├── WorkflowNotFound        no container or run is of that workflow         exit 4
 └── InvalidValue            a refused argument of the client API
     ├── InvalidName, TaskExists, UnknownField
     ├── InvalidPercentage, InvalidCount, InvalidTime, InvalidFlag, InvalidText
     └── NotStorable         the path inside the value, and its type
         └── TooLarge
-Signal (a BaseException, so that `except Exception` in a body lets it pass)
+Signal (an Exception, so that it crosses the pools of a body)
 └── Skip, Fail, RetryLater, Finish
 ```
 
@@ -39,6 +44,7 @@ This is the bottom layer: it imports nothing of ptsflow.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 
@@ -120,10 +126,20 @@ class ExtraMissing(UsageError):
     """What was asked for needs libraries that are not installed."""
 
 
+class PageMissing(ExtraMissing):
+    """The page and reports need libraries that are not installed."""
+
+    exit_code = 4
+
+
 class ContainerBusy(PtsflowError):
     """Another live runner holds the container, or a store that must be upgraded."""
 
     exit_code = 5
+
+
+class TurnLost(ContainerBusy):
+    """The container was claimed for a tick that another runner has, or has done, by now."""
 
 
 class StoreError(PtsflowError):
@@ -154,8 +170,33 @@ class StoreDamaged(StoreError):
     """The store is cut, foreign, newer or fails its own checks; it was not touched."""
 
 
+class StoreMoved(StoreDamaged):
+    """The store's file was moved, removed or replaced while it was open."""
+
+
 class StoreFull(StoreError):
     """The store has no room left; nothing of the last write was kept."""
+
+
+class RunFailed(PtsflowError):
+    """A run ended, and its container is not complete: `Report.raise_for_failure`.
+
+    Attributes:
+        container: the container's name.
+        errors: the error of each task that failed, by its name.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self, message: str, container: str = "", errors: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.container = container
+        self.errors = dict(errors or {})
+
+    def __reduce__(self) -> tuple[type[RunFailed], tuple[str, str, dict[str, str]]]:
+        return RunFailed, (str(self), self.container, self.errors)
 
 
 class LeaseLost(PtsflowError):
@@ -174,7 +215,7 @@ class NoThread(PtsflowError):
         """Return the error that says for what no thread can be started, and why."""
         return cls(
             f"no thread can be started for {what}: {why}; raise what limits the "
-            "processes and threads of this user (ulimit -u)"
+            "processes, threads and memory of this user (ulimit -u, ulimit -v)"
         )
 
 
@@ -206,6 +247,12 @@ class ContainerNotFound(PtsflowError, LookupError):
     """There is no container of that name, or it was deleted meanwhile."""
 
     exit_code = 2
+
+
+class WorkflowNotFound(PtsflowError, LookupError):
+    """No container, and no run, is of a workflow of that name."""
+
+    exit_code = 4
 
 
 class TaskNotFound(PtsflowError, LookupError):
@@ -296,13 +343,3 @@ class RetryLater(Signal):
 
 class Finish(Signal):
     """The rest of the workflow is not needed: the container is complete."""
-
-
-def one_line(error: BaseException) -> str:
-    """Return the class and the first line of the message of any error, also a broken one."""
-    kind = type(error).__name__
-    try:
-        text = str(error).strip().partition("\n")[0]
-    except Exception:  # noqa: BLE001 - a user's __str__ is a user's code
-        text = "(its message cannot be read)"
-    return f"{kind}: {text}" if text else kind

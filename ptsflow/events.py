@@ -11,6 +11,7 @@ listeners too.
 | `AttemptEnded` | an attempt ended, however it ended | `container`, `task`, `step`, `key`, `number`, `outcome`, `status`, `error_type`, `error`, `traceback`, `began_at`, `duration_ms`, `ran_by` |
 | `TaskChanged` | a change of a task is stored | `before`, `after` |
 | `Progressed` | running tasks got further | `progress` |
+| `OutlookChanged` | the runner expects another end of the run than it last told | `outlook` |
 | `Notice` | a person should know something | `text` |
 | `Stopping` | a notice: nothing more starts, and what runs may end | `text` |
 | `RunEnded` | the run is over, however it ended | `container`, `how`, `error` |
@@ -37,6 +38,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from ptsflow.core.insight import Outlook
 from ptsflow.core.model import ContainerRecord, Ending, Progress, Status, TaskRecord
 
 __all__ = [
@@ -46,6 +48,8 @@ __all__ = [
     "Event",
     "Listener",
     "Notice",
+    "Outlook",
+    "OutlookChanged",
     "Progress",
     "Progressed",
     "RunEnded",
@@ -126,6 +130,13 @@ class Progressed(Event, frozen=True, kw_only=True):
 
     #: The name, percentage and text of each of them.
     progress: Sequence[Progress]
+
+
+class OutlookChanged(Event, frozen=True, kw_only=True):
+    """The runner expects another end of the run than it last told."""
+
+    #: The percentage, and when the run will be over, with its range.
+    outlook: Outlook
 
 
 class Notice(Event, frozen=True, kw_only=True):

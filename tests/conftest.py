@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -16,7 +17,12 @@ _PATIENT = "timeoutMS=60000"
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach what tests start, though pytest may be a job in the background."""
+    """Let the tests be begun in any way.
+
+    Ctrl-C reaches what they start, though pytest may be a job in the background; and what
+    is to be typed next names Python by its place, whatever word pytest was begun with.
+    """
+    sys.orig_argv[0] = sys.executable
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
-from ptsflow.cli.main import main
+from ptsflow.host.garbage import modules_stay
+
+with modules_stay():
+    from ptsflow.cli.main import main
 
 __all__ = ["main"]

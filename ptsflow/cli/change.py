@@ -1,32 +1,29 @@
-"""Commands that change a container: reset, retry and mark between runs; cancel in one."""
+"""Commands that change a container: reset and mark between runs, cancel in one."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
-from functools import partial
 from typing import Any
 
 import click
 
 from ptsflow.cli import complete
-from ptsflow.cli import next_command as commands
 from ptsflow.cli.common import Common, common_options, pass_common
 from ptsflow.cli.shared import (
+    ask,
     chosen,
     open_to_change,
     open_to_look,
     say,
-    say_next,
+    say_next_of,
     show_json,
 )
 from ptsflow.client import admin
-from ptsflow.core.model import Cause, ContainerRecord, Status, Stop
+from ptsflow.core.model import ContainerRecord, Status, Stop
 from ptsflow.core.names import listed
 from ptsflow.display import as_json, tables
 from ptsflow.display import format as fmt
 from ptsflow.errors import UsageError
-from ptsflow.stores.base import Store
 
 
 @click.command(cls=complete.Command)
@@ -65,11 +62,11 @@ def reset(
             if step is not None and not downstream:
                 _say_in_doubt(record, admin.in_doubt(record, tasks, step))
             if not yes:
-                _ask()
+                ask("reset", "Forget it?")
             found = admin.reset(store, record, step=step, with_downstream=downstream)
         if common.json:
             show_json(_changed(record, "reset", found))
-        _next(common, store, record.name)
+        say_next_of(common, store, record.name)
 
 
 def _say_in_doubt(record: ContainerRecord, names: list[str]) -> None:
@@ -79,34 +76,6 @@ def _say_in_doubt(record: ContainerRecord, names: list[str]) -> None:
             f"{record.name}: makes {count} again if other results come of it: "
             f"{listed(names)}"
         )
-
-
-def _ask() -> None:
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError("reset: there is no terminal to ask on; add -y to go ahead")
-    click.confirm("Forget it?", abort=True, err=True)
-
-
-@click.command()
-@click.argument("name", shell_complete=complete.containers)
-@common_options
-@pass_common
-def retry(common: Common, name: str) -> None:
-    """Let failed and waiting tasks be tried again at once, with all their attempts.
-
-    NAME may be any unique part of a container's name.
-    """
-    with contextlib.closing(open_to_change(common.url)) as store:
-        record = chosen(store, name)
-        found = admin.retry(store, record)
-        if found:
-            count = fmt.many(len(found), "task", "tasks")
-            say(f"{record.name}: {count} to try again: {listed(found)}")
-        else:
-            say(f"{record.name}: nothing has failed")
-        if common.json:
-            show_json(_changed(record, "retry", found))
-        _next(common, store, record.name)
 
 
 @click.command()
@@ -127,7 +96,7 @@ def mark(common: Common, name: str, task: str, status: str) -> None:
         say(f"{record.name}: {fmt.clean(task)} is {status} now")
         if common.json:
             show_json(_changed(record, "mark", [task]))
-        _next(common, store, record.name)
+        say_next_of(common, store, record.name)
 
 
 @click.command()
@@ -139,14 +108,18 @@ def cancel(common: Common, name: str, *, now: bool) -> None:
     """Ask the runner of a container to stop, from wherever it is seen.
 
     Nothing more starts, and what runs may end or see task.cancelled; with --now it is
-    not waited for. The state is recorded: run it again to continue. NAME may be any
-    unique part of a container's name.
+    not waited for. The state is recorded: run it again to continue. A container that
+    waits for a worker is taken out of the queue. NAME may be any unique part of a
+    container's name.
     """
     with contextlib.closing(open_to_look(common.url)) as store:
         record = chosen(store, name)
         asked = admin.cancel(store, record, Stop.NOW if now else Stop.GENTLY)
+        was_queued = store.queue.remove(record.uid)
     holder = tables.holder(record)
-    if not asked:
+    if was_queued and not asked:
+        say(f"{record.name}: taken out of the queue")
+    elif not asked:
         say(f"{record.name}: nobody runs it, there is nothing to cancel")
     elif now:
         say(f"{record.name}: asked {holder} to stop at once")
@@ -154,20 +127,13 @@ def cancel(common: Common, name: str, *, now: bool) -> None:
         say(f"{record.name}: asked {holder} to stop; --now does not wait for what runs")
     if common.json:
         show_json(
-            {"schema": as_json.SCHEMA, "container": record.name, "cancelled": asked}
+            {
+                "schema": as_json.SCHEMA,
+                "container": record.name,
+                "cancelled": asked or was_queued,
+            }
         )
 
 
 def _changed(record: ContainerRecord, what: str, names: list[str]) -> dict[str, Any]:
     return {"schema": as_json.SCHEMA, "container": record.name, what: names}
-
-
-def _next(common: Common, store: Store, name: str) -> None:
-    """Write the command to type next, by what is stored of the container."""
-    record = store.container(name)
-    if record is None or record.workflow is None:
-        return
-    tasks = store.tasks(record.uid)
-    in_doubt = [task for task in tasks if task.cause is Cause.UNKNOWN]
-    again = partial(commands.rerun, record, commands.stored_parameters(record))
-    say_next(common, commands.after(record, in_doubt, again))

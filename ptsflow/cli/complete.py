@@ -98,17 +98,35 @@ def _silent() -> Iterator[None]:
 @_proposing
 def containers(context: click.Context, _incomplete: str) -> Iterable[str]:
     """Propose names of containers, the newest first."""
+    return _names(context)
+
+
+@_proposing
+def resumable(context: click.Context, incomplete: str) -> Iterable[Item]:
+    """Propose TARGETs, and behind the first one the names of containers that fit."""
+    names = _names(context) if context.params.get("words") else []
+    if any(name.startswith(incomplete) for name in names):
+        return names
+    return _targets(incomplete)
+
+
+def _names(context: click.Context) -> list[str]:
+    return [record.name for record in _records(context)]
+
+
+def _records(context: click.Context) -> list[ContainerRecord]:
+    """Return all containers, the newest first."""
     from ptsflow.cli.shared import open_existing  # noqa: PLC0415 - only on Tab
 
     store = open_existing(_url(context))
     if store is None:
         return []
     with contextlib.closing(store):
-        records = store.containers()
+        records = store.containers(plans=False)
     records.sort(
         key=lambda record: record.started_at or record.created_at, reverse=True
     )
-    return [record.name for record in records]
+    return records
 
 
 @_proposing
@@ -140,12 +158,30 @@ def _url(context: click.Context) -> str:
     return (context.find_object(Common) or Common()).url
 
 
+@_proposing
+def histories(context: click.Context, _incomplete: str) -> Iterable[str]:
+    """Propose workflows and names of containers."""
+    records = _records(context)
+    names = [record.name for record in records]
+    return dict.fromkeys([*(r.workflow for r in records if r.workflow), *names])
+
+
+@_proposing
+def workflows(context: click.Context, _incomplete: str) -> Iterable[str]:
+    """Propose the workflows that containers are of."""
+    return dict.fromkeys(r.workflow for r in _records(context) if r.workflow)
+
+
 # -- workflows ----------------------------------------------------------------
 
 
 @_proposing
 def targets(_context: click.Context, incomplete: str) -> Iterable[Item]:
     """Propose files, and behind a colon the workflows of a file or a module."""
+    return _targets(incomplete)
+
+
+def _targets(incomplete: str) -> list[Item]:
     place, colon, _ = incomplete.partition(":")
     if not colon:
         from click.shell_completion import CompletionItem  # noqa: PLC0415 - only on Tab
@@ -197,7 +233,9 @@ def _loaded(context: click.Context) -> type[Workflow]:
     from ptsflow.workflow.loading import load  # noqa: PLC0415 - only on Tab
     from ptsflow.workflow.workflow import Workflow  # noqa: PLC0415
 
-    return load(context.params["target"], Workflow)
+    listed = context.params.get("words") or context.params.get("targets") or [""]
+    target = context.params.get("target") or listed[0]
+    return load(target, Workflow)
 
 
 def _container(context: click.Context, kind: type[Workflow]) -> str:
@@ -224,11 +262,13 @@ def executors(_context: click.Context, _incomplete: str) -> Iterable[str]:
     return ["thread", "process", "dask", "dask://"]
 
 
-def prepare() -> None:
-    """Get ready to answer the shell, if it asks."""
-    if "_PTSFLOW_COMPLETE" in os.environ:
+def prepare() -> bool:
+    """Get ready to answer the shell; return whether it asks."""
+    is_asked = "_PTSFLOW_COMPLETE" in os.environ
+    if is_asked:
         from click.shell_completion import add_completion_class  # noqa: PLC0415 - only on Tab
 
         from ptsflow.cli.bash_completion import Bash  # noqa: PLC0415
 
         add_completion_class(Bash)
+    return is_asked

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from ptsflow.cli import complete, streams
-from ptsflow.cli.shared import is_live, show, show_text
+from ptsflow.cli.shared import show, show_text
 from ptsflow.core.names import listed, similar
 from ptsflow.display.format import Line, Piece
+from ptsflow.display.streams import is_drawable
 from ptsflow.errors import UsageError
 
 MANUAL = Path(__file__).parent.parent / "manual"
@@ -29,7 +30,7 @@ def help_topic(topic: str | None) -> None:
             f"{listed(topics, topic)}"
         )
     text = topics[topic].read_text(encoding="utf-8")
-    if not is_live(streams.data()):
+    if not is_drawable(streams.data()):
         show_text(text)
         return
     from ptsflow.display import live  # noqa: PLC0415 - rich is for terminals alone.

@@ -14,8 +14,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ptsflow.errors import LoadError, one_line
+from ptsflow.core.texts import one_line
+from ptsflow.errors import LoadError
 from ptsflow.events import Listener
+from ptsflow.host.termination import Terminated
 
 _VARIABLE = "PTSFLOW_LISTENERS"
 _SETTING = "[tool.ptsflow] listeners"
@@ -81,6 +83,8 @@ def _make(name: str, where: str, folder: Path) -> Listener:
         for part in function.split("."):
             found = getattr(found, part)
         listener = found()
+    except Terminated:
+        raise
     except (Exception, SystemExit) as error:
         raise LoadError(
             f"{where}: the listener {name} cannot be loaded: {one_line(error)}; expected "

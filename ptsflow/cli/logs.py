@@ -20,7 +20,7 @@ from ptsflow.cli.shared import (
     show,
     show_json,
 )
-from ptsflow.cli.show import seen
+from ptsflow.client.looking import seen
 from ptsflow.core.log_window import merged
 from ptsflow.core.model import ContainerRecord, LogLine
 from ptsflow.display import as_json

@@ -7,6 +7,8 @@ for data, standard error for everything else.
 from __future__ import annotations
 
 import contextlib
+import errno
+import gc
 import signal
 import sys
 from collections.abc import Sequence
@@ -19,7 +21,6 @@ import click
 from ptsflow import __version__
 from ptsflow.cli import complete, streams
 from ptsflow.cli.common import Common, common_options
-from ptsflow.cli.next_command import program, typed
 from ptsflow.cli.shared import (
     BUG,
     Group,
@@ -29,7 +30,9 @@ from ptsflow.cli.shared import (
 )
 from ptsflow.cli.streams import open_standard_streams
 from ptsflow.core.names import similar
+from ptsflow.display.next_command import program, typed
 from ptsflow.errors import NoThread, PtsflowError, UsageError
+from ptsflow.host.termination import Terminated
 
 _USAGE = 2
 _INTERRUPTED = 130
@@ -38,16 +41,29 @@ _TERMINATED = 143
 #: Where each command stands below `ptsflow.cli`: it is loaded when it is called.
 _COMMANDS = {
     "run": "run:run",
+    "resume": "resume:resume",
+    "submit": "submit:submit",
+    "worker": "worker:worker",
     "status": "show:status",
-    "list": "show:list_containers",
+    "watch": "watch:watch",
+    "list": "listing:list_containers",
     "show": "show:show",
     "logs": "logs:logs",
+    "errors": "failures:errors",
+    "history": "history:history",
+    "overdue": "overdue:overdue",
+    "schedule": "schedule:schedule",
     "graph": "show:graph",
     "cancel": "change:cancel",
-    "retry": "change:retry",
+    "retry": "retry:retry",
     "reset": "change:reset",
     "mark": "change:mark",
+    "delete": "delete:delete",
+    "prune": "prune:prune",
     "store": "store:store",
+    "metrics": "metrics:metrics",
+    "ui": "ui:ui",
+    "report": "report:report",
     "help": "help:help_topic",
 }
 
@@ -68,8 +84,10 @@ def commands() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and end the process."""
+    gc.freeze()  # What is loaded stays: no collection needs to look through it.
     open_standard_streams()
-    complete.prepare()
+    if not complete.prepare():
+        streams.restore_terminal()
     # Signal handlers can be set in the main thread alone.
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGTERM, _terminate)
@@ -119,12 +137,19 @@ def _call(arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _lacking(error: Exception) -> str:
+    """Return what the system has no more of, if that is the error."""
+    if isinstance(error, MemoryError):
+        return "no memory is left"
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"no more files may be open ({error.filename}; see ulimit -n)"
+    return ""
+
+
 def _unexpected(error: Exception, common: Common) -> int:
     """Say what nobody refused in one line; return the exit code."""
-    if isinstance(error, MemoryError):
-        say(
-            "ptsflow: no memory is left; what was recorded is safe, run again with more"
-        )
+    if lacking := _lacking(error):
+        say(f"ptsflow: {lacking}; what was recorded is safe, run again with more")
         return NoThread.exit_code
     if not isinstance(error, FileNotFoundError) or _is_folder_there():
         refuse(error, common)
@@ -171,4 +196,4 @@ def _usage(error: click.ClickException) -> str:
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(_TERMINATED)
+    raise Terminated(_TERMINATED)

@@ -1,4 +1,4 @@
-"""The options and arguments of one `run` command."""
+"""The options and arguments with which `run` and `resume` run a container."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from typing import Any
 from msgspec import Struct
 
 from ptsflow.cli.common import Common
-from ptsflow.cli.next_command import absolute_target, stored_parameters
 from ptsflow.cli.shared import say
-from ptsflow.core.model import ContainerRecord
+from ptsflow.display.next_command import absolute_target
 from ptsflow.errors import ParameterError, UsageError
 from ptsflow.runner.options import RunOptions
 from ptsflow.stores.store_wait import StoreWait
 from ptsflow.workflow import units
-from ptsflow.workflow.parameters import parse
 from ptsflow.workflow.workflow import Workflow
 
 #: The lease without `--lease`, in seconds.
@@ -27,16 +25,16 @@ _EVERY = 300.0
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """The options and arguments of one `run` command."""
+    """How a container is to be run: the options and arguments of `run` and `resume`."""
 
     target: str
     param: tuple[str, ...]
-    container: str | None
+    container: str | None = None
     jobs: int | None
-    fresh: bool
-    from_step: str | None
-    only: tuple[str, ...]
-    changed: bool
+    fresh: bool = False
+    from_step: str | None = None
+    only: tuple[str, ...] = ()
+    changed: bool = False
     wait: float
     store_wait: str | None
     lease: float
@@ -44,7 +42,14 @@ class Request(Struct, frozen=True, kw_only=True):
     timeout: str | None
     every: str | None
     quiet: bool
-    dry_run: bool
+    no_hooks: bool = False
+    dry_run: bool = False
+    stored: bool = False
+    #: Whether what the schedule says is due is run, and from when on.
+    due: bool = False
+    since: str | None = None
+    #: Whether the command runs several containers.
+    is_one_of_many: bool = False
 
     def options(self) -> RunOptions:
         """Return them as the runner takes them."""
@@ -59,6 +64,7 @@ class Request(Struct, frozen=True, kw_only=True):
             changed=self.changed,
             executor=self.executor,
             timeout=_timeout(self.timeout),
+            hooks=not self.no_hooks,
             store_wait=_store_wait(self),
             target=absolute_target(self.target),
         )
@@ -67,24 +73,7 @@ class Request(Struct, frozen=True, kw_only=True):
         """Return how often a running task has a line, in seconds; None for never."""
         if self.every is None:
             return None if self.quiet else _EVERY
-        return None if self.every == "0" else _seconds("--every", self.every)
-
-    def typed_parameters(
-        self, workflow: Workflow, record: ContainerRecord
-    ) -> list[tuple[str, str]]:
-        """Return all parameters as they are typed: also defaults, which may change.
-
-        A default that cannot be typed is left out.
-        """
-        given = [
-            (name, text) for name, _, text in (p.partition("=") for p in self.param)
-        ]
-        known = dict(given)
-        return given + [
-            (name, text)
-            for name, text in stored_parameters(record)
-            if name not in known and _reads_back(workflow, name, text)
-        ]
+        return None if self.every == "0" else seconds_of("--every", self.every)
 
     def again(self, common: Common, only: Sequence[str] = ()) -> list[str]:
         """Return the options of the command that continues this run.
@@ -105,32 +94,30 @@ class Request(Struct, frozen=True, kw_only=True):
         words += ["--store-wait", self.store_wait] if self.store_wait else []
         words += [] if self.every is None else ["--every", self.every]
         words += ["--lease", f"{self.lease:g}"] if self.lease != LEASE else []
+        words += ["--no-hooks"] if self.no_hooks else []
         flags = {"--json": common.json, "-q": self.quiet, "-v": common.verbose}
         return words + [flag for flag, is_set in flags.items() if is_set]
 
 
-def _reads_back(workflow: Workflow, name: str, text: str) -> bool:
-    hint = type(workflow).declared_parameters[name].hint
-    try:
-        return bool(parse(text, hint, name) == workflow.parameters[name])
-    except ParameterError:
-        return False
-
-
 def _timeout(text: str | None) -> float | None:
-    return None if text is None else _seconds("--timeout", text)
+    return None if text is None else seconds_of("--timeout", text)
 
 
 def _store_wait(request: Request) -> StoreWait:
     """Return how long to wait for the store; waiting for another runner covers it too."""
     text, seconds = request.store_wait, _STORE_WAIT
     if text is not None:
-        seconds = 0.0 if text == "0" else _seconds("--store-wait", text)
+        seconds = 0.0 if text == "0" else seconds_of("--store-wait", text)
     timeout = _timeout(request.timeout) or math.inf
     return StoreWait(min(max(seconds, request.wait), timeout), say)
 
 
-def _seconds(option: str, text: str) -> float:
+def seconds_of(option: str, text: str) -> float:
+    """Return a time such as "90" or "2h" that an option was given, in seconds.
+
+    Raises:
+        UsageError: it is no time.
+    """
     is_number = text.replace(".", "", 1).isdecimal()
     found = units.seconds(float(text) if is_number else text)
     if found is None:
@@ -163,7 +150,7 @@ def _value(kind: type[Workflow], name: str, texts: list[str]) -> Any:
             -1
         ]  # The workflow refuses an unknown name and lists the known ones.
     label = f"{kind.__name__}: the parameter {name}"
-    values = [parse(text, declared.hint, label) for text in texts]
+    values = [declared.parsed(text, label) for text in texts]
     if len(values) == 1:
         return values[0]
     if all(isinstance(value, (list, tuple)) for value in values):

@@ -1,104 +1,53 @@
-"""Commands that only read: status, list, show, graph. Only graph loads user code."""
+"""Commands that only read: status, show, graph. Only graph loads user code."""
 
 from __future__ import annotations
 
 import contextlib
-from functools import partial
-from typing import Any
 
 import click
-from msgspec.structs import replace
 
-from ptsflow.cli import complete, streams
-from ptsflow.cli import next_command as commands
+from ptsflow.cli import complete, streams, watch
 from ptsflow.cli.common import Common, common_options, pass_common
-from ptsflow.cli.next_command import command
 from ptsflow.cli.shared import (
     chosen,
     no_task,
-    open_existing,
     open_to_look,
+    refuse_damaged,
     say,
-    say_next,
     show_json,
     show_text,
-    width_of,
 )
 from ptsflow.cli.shared import (
     show as show_lines,
 )
-from ptsflow.client.lease import still_working
-from ptsflow.core import attempt_ledger, counts
-from ptsflow.core.changed_code import changed, say_changed
+from ptsflow.cli.status_page import say_remedies, show_page
+from ptsflow.client.looking import outlooks, seen
+from ptsflow.client.sound import damage_of, look_at_what_is_sound, readable
+from ptsflow.client.status_object import status_object, tasks_as_json
+from ptsflow.core import attempt_ledger
+from ptsflow.core.changed_code import changed
 from ptsflow.core.model import (
-    Cause,
     ContainerRecord,
     Status,
-    TaskRecord,
-    without_payloads,
 )
-from ptsflow.core.sources import outdated, say_outdated
-from ptsflow.display import as_json, layout, tables
-from ptsflow.display import format as fmt
-from ptsflow.display.format import Line, Piece
+from ptsflow.core.sources import outdated
+from ptsflow.display import as_json, tables
+from ptsflow.display.format import Piece
 from ptsflow.display.graph import edges, mermaid, tree
-from ptsflow.display.run_state import board_of
+from ptsflow.display.overview import overview
+from ptsflow.errors import UsageError
 from ptsflow.host.garbage import uncollected
-from ptsflow.host.process_identity import is_dead
-from ptsflow.stores import mask
 from ptsflow.stores.base import Store
 from ptsflow.workflow.compile import plan_of
 from ptsflow.workflow.loading import load
 from ptsflow.workflow.workflow import Workflow
 
-#: The lease that is shown of a live runner whose lease has ended, in milliseconds.
-_MOMENT_MS = 1_000
-#: How many tasks are first read with their payloads at once, and at the most; fewer if the
-#: last ones had more than so many characters.
-_FIRST_BITE = 16
-_MOST_AT_ONCE = 2_048
-_BITE_CHARS = 8 * 1024 * 1024
-
-
-def seen(store: Store, record: ContainerRecord, now: int) -> ContainerRecord:
-    """Return a container with the owner that it really has.
-
-    A runner of this host that died holds nothing. A runner of this host that still runs
-    bodies holds its container although its lease may have ended.
-    """
-    if record.owner is not None and is_dead(record.owner):
-        record = replace(record, owner=None)
-    worker = None if record.is_leased(now) else still_working(store, record.uid)
-    if worker is None:
-        return record
-    return replace(record, owner=worker, leased_till=now + _MOMENT_MS)
-
-
-def status_object(store: Store, record: ContainerRecord) -> dict[str, Any]:
-    """Return a container as `status --json` prints it, long values left out."""
-    tasks, shown = _tasks_as_json(store, record, values=False)
-    return as_json.whole(record, tasks, shown, now=store.now())
-
-
-def _tasks_as_json(
-    store: Store, record: ContainerRecord, *, values: bool
-) -> tuple[list[TaskRecord], list[dict[str, Any]]]:
-    """Return all tasks without their payloads, and as JSON."""
-    names = [task.name for task in store.tasks(record.uid)]
-    tasks: list[TaskRecord] = []
-    shown: list[dict[str, Any]] = []
-    most = _FIRST_BITE
-    while names:
-        bite, names = names[:most], names[most:]
-        size = 0
-        for task in store.tasks(record.uid, bite, payloads=True):
-            shown.append(as_json.task(task, values=values))
-            tasks.append(without_payloads(task))
-            data = (task.task_data, task.processing_data, task.result)
-            size += sum(len(text) for text in data if isinstance(text, str))
-        most = max(1, most // 2) if size > _BITE_CHARS else min(2 * most, _MOST_AT_ONCE)
-    return tasks, shown
-
+#: With more tasks than this a container is not shown task by task.
+_MOST_TASKS = 200
+#: How many of them are shown then that are active, that failed, and that were slowest.
+_LOOKED_AT = 20
+_SLOWEST = 10
+_NO_LIMIT = 10**9
 
 _values_option = click.option(
     "--values", is_flag=True, help="Also values over 64 KiB; else only their sizes."
@@ -107,136 +56,59 @@ _values_option = click.option(
 
 @click.command()
 @click.argument("name", required=False, shell_complete=complete.containers)
+@click.option(
+    "-f", "--follow", is_flag=True, help="Show it while it runs, as watch does."
+)
 @_values_option
 @common_options
 @pass_common
-@uncollected()
-def status(common: Common, name: str | None, *, values: bool) -> None:
+def status(common: Common, name: str | None, *, follow: bool, values: bool) -> int:
     """Show the status of a container: the one of that NAME, or the latest.
 
     NAME may be any unique part of a container's name.
     """
-    with contextlib.closing(open_to_look(common.url)) as store:
-        now = store.now()
-        record = seen(store, chosen(store, name), now)
-        if common.json:
-            found, shown = _tasks_as_json(store, record, values=values)
-            show_json(as_json.whole(record, found, shown, now=now))
-            return
-        tasks = store.tasks(record.uid)
-        stands = counts.status_of(record, counts.tallies_of(tasks))
-        show_lines(_page(record, tasks, now, stands))
-        stale = list(changed(record.plan, tasks))
-        old = outdated(record.plan, tasks)
-        said = (
-            _unknown(tasks) or _remark(record, stands, now),
-            say_changed(stale),
-            say_outdated(old),
-        )
-        remarks = [[Piece(f" {fmt.clean(text)}", "dim")] for text in said if text]
-        show_lines(remarks, whole=True)
-        if not record.is_leased(now):
-            _next(common, record, tasks, stale=stale, old=old)
-
-
-def _next(
-    common: Common,
-    record: ContainerRecord,
-    tasks: list[TaskRecord],
-    *,
-    stale: list[str],
-    old: list[str],
-) -> None:
-    """Write the command to type next, and those that help beside it."""
-    if record.workflow is None:
-        return
-    failed = [task for task in tasks if task.has_failed]
-    parameters = commands.stored_parameters(record)
-    rerun = partial(commands.rerun, record, parameters)
-    is_done = record.status is Status.DONE
-    if failed and not is_done:
-        say(f"why: {command(common, commands.why(record, failed[0]))}")
-    if old:
-        say_next(common, (commands.reset(record, old[0]), None))
-    elif stale:
-        say_next(common, rerun(["--changed"]))
-    elif not is_done:
-        say_next(common, commands.after(record, failed, rerun))
-
-
-def _page(
-    record: ContainerRecord, tasks: list[TaskRecord], now: int, stands: Status
-) -> list[Line]:
-    shown = record if record.is_leased(now) else replace(record, owner=None)
-    return layout.page(
-        board_of(shown, tables.seen_tasks(record, tasks, now), now),
-        now,
-        width=width_of(streams.data()),
-        eta_ms=as_json.stored_eta_ms(record, tasks, now),
-        stands=tables.stands(record, stands, now),
-    )
-
-
-def _unknown(tasks: list[TaskRecord]) -> str:
-    """Say how to settle tasks whose outcome is unknown."""
-    names = [task.name for task in tasks if task.cause is Cause.UNKNOWN]
-    if not names:
-        return ""
-    more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-    return f"nobody knows what {names[0]} did{more}: mark it done, or pending to run it again"
-
-
-def _remark(record: ContainerRecord, stands: Status, now: int) -> str:
-    """Say who runs the container, or what to do next."""
-    if record.is_leased(now):
-        return tables.run_by(record)
-    if record.finish_reason is not None:
-        return f"finished early: {record.finish_reason}"
-    if record.workflow is None or stands is Status.DONE:
-        return ""
-    if tables.is_orphan(record, stands, now):
-        return "its runner is gone; run it again to continue"
-    return "run it again to continue"
-
-
-@click.command("list")
-@common_options
-@pass_common
-@uncollected()
-def list_containers(common: Common) -> None:
-    """List all containers."""
-    store = open_existing(common.url)
-    if store is None:
-        say(f"no containers: there is no store at {mask(common.url)} yet")
-        return
-    with contextlib.closing(store):
-        now = store.now()
-        records = [seen(store, record, now) for record in store.containers()]
-        tallies = store.tallies([record.uid for record in records])
-        if common.json:
-            for record in records:
-                tasks = store.tasks(record.uid) if record.owner is not None else ()
-                eta = as_json.stored_eta_ms(record, tasks, now)
-                counted = tallies.get(record.uid, ())
-                show_json(as_json.container(record, counted, now=now, eta_ms=eta))
-        elif records:
-            show_lines(tables.containers(records, tallies, now))
+    if follow and values:
+        raise UsageError("status: --values goes without --follow; leave one out")
+    with uncollected(), contextlib.closing(open_to_look(common.url)) as store:
+        damaged: list[str] = []
+        record = chosen(store, name, damaged)
+        if follow:
+            name = record.name
+        elif common.json:
+            show_json(status_object(store, record, values=values))
         else:
-            say(f"no containers in {store.url} yet")
+            look = look_at_what_is_sound(store, record)
+            show_page(common, look, readable(store, look))
+            damaged += damage_of(look)
+        refuse_damaged(damaged)
+    return watch.follow(common, name) if follow else 0
 
 
 @click.command()
 @click.argument("name", shell_complete=complete.containers)
 @click.argument("task", required=False, shell_complete=complete.tasks)
+@click.option("--all", "whole", is_flag=True, help="All tasks, however many.")
+@click.option("--failed", is_flag=True, help="Only the tasks that failed, all of them.")
 @_values_option
 @common_options
 @pass_common
 @uncollected()
-def show(common: Common, name: str, task: str | None, *, values: bool) -> None:
+def show(
+    common: Common,
+    name: str,
+    task: str | None,
+    *,
+    whole: bool,
+    failed: bool,
+    values: bool,
+) -> None:
     """Show everything that is stored of a container, or of one TASK of it.
 
-    NAME may be any unique part of a container's name.
+    NAME may be any unique part of a container's name. Of more than 200 tasks, it is
+    shown how they stand, which are active, which failed last, and which were slowest.
     """
+    if failed and task is not None:
+        raise UsageError("show: --failed goes without TASK; leave one of them out")
     with contextlib.closing(open_to_look(common.url)) as store:
         now = store.now()
         record = seen(store, chosen(store, name), now)
@@ -244,18 +116,44 @@ def show(common: Common, name: str, task: str | None, *, values: bool) -> None:
             _show_task(common, store, record, task, values=values)
         elif common.json:
             plan = [as_json.step(step) for step in record.plan]
-            tasks, shown = _tasks_as_json(store, record, values=values)
+            tasks, shown = tasks_as_json(store, record, values=values)
+            if failed:
+                shown = [task for task in shown if task["has_failed"]]
+            outlook = outlooks(store, [record], now).get(record.uid)
             stale = list(changed(record.plan, tasks))
             old = outdated(record.plan, tasks)
             more = {"plan": plan, "changed": stale, "outdated": old}
-            show_json(as_json.whole(record, tasks, shown, now=now) | more)
+            found = as_json.whole(record, tasks, shown, now=now, outlook=outlook)
+            show_json(found | more)
+        elif failed:
+            all_failed, _ = store.page(
+                record.uid, status=Status.FAILED, limit=_NO_LIMIT
+            )
+            show_lines(tables.tasks(all_failed, now))
         else:
-            tasks = store.tasks(record.uid)
-            lines = tables.details(record, counts.tallies_of(tasks), now)
-            show_lines(lines, whole=True)
-            lines = [[], *tree("plan", record.plan)] if record.plan else []
-            seen_tasks = tables.seen_tasks(record, tasks, now)
-            show_lines([*lines, [], *tables.tasks(seen_tasks, now)])
+            _show_container(common, store, record, whole=whole)
+
+
+def _show_container(
+    common: Common, store: Store, record: ContainerRecord, *, whole: bool
+) -> None:
+    look = look_at_what_is_sound(store, record, items=_LOOKED_AT)
+    store = readable(store, look)
+    now, record, glance = look.at, look.record, look.glance
+    is_big = not whole and sum(tally.count for tally in glance.tallies) > _MOST_TASKS
+    show_lines(tables.details(record, glance.tallies, now, look.outlook), whole=True)
+    lines = [[], *tree("plan", record.plan)] if record.plan else []
+    if is_big:
+        slowest, _ = store.page(record.uid, order="duration", limit=_SLOWEST)
+        lines += [[], *overview(record, glance, slowest, now)]
+        what = "--all shows all tasks, --failed those that failed"
+        lines += [[], [Piece(what, "dim")]]
+    else:
+        tasks = tables.seen_tasks(record, store.tasks(record.uid), now)
+        lines += [[], *tables.tasks(tasks, now)]
+    show_lines(lines)
+    say_remedies(common, look, store)
+    refuse_damaged(damage_of(look))
 
 
 def _show_task(
@@ -263,12 +161,13 @@ def _show_task(
 ) -> None:
     found = store.tasks(record.uid, [name], payloads=True)
     if not found:
-        tasks = store.tasks(record.uid)
-        items = [task for task in tasks if task.step == name]
+        items, count = store.page(record.uid, step=name, limit=_MOST_TASKS)
         if items and not common.json:
             show_lines(tables.tasks(items, store.now()))
+            if count > len(items):
+                say(f"{count - len(items)} more; show --failed has those that failed")
             return
-        names = [task.name for task in items or tasks]
+        names = [task.name for task in items or store.tasks(record.uid)]
         raise no_task(record, name, names)
     made = attempt_ledger.complete(found[0], store.attempts(record.uid, name))
     if common.json:

@@ -18,7 +18,8 @@ from typing import TextIO, cast
 
 from ptsflow.core.lines import Splitter
 from ptsflow.core.model import LogLine
-from ptsflow.display.streams import Bytes, Direct, Outlet
+from ptsflow.display.region import RESTORED
+from ptsflow.display.streams import Bytes, Direct, Outlet, is_drawable
 from ptsflow.host.clock import system_clock
 
 _STDOUT, _STDERR = 1, 2
@@ -44,6 +45,14 @@ def open_standard_streams() -> None:
     sys.stderr = cast("TextIO", Direct(_STDERR, _encoding(sys.stderr)))
 
 
+def restore_terminal() -> None:
+    """Show the cursor of the terminal, which a screen that was killed left hidden."""
+    for stream in (sys.stderr, sys.stdout):
+        if is_drawable(stream):
+            stream.write(RESTORED)
+            return
+
+
 def _encoding(stream: TextIO | None) -> str:
     return getattr(stream, "encoding", None) or "utf-8"
 
@@ -52,13 +61,15 @@ class LineStream(io.TextIOBase):
     """Stands for standard output or error: shows whole lines; never waits or raises.
 
     Args:
-        outlet: the stream for which it stands.
+        outlet: writes messages.
         show: shows lines.
+        standard: standard error, for the processes that bodies fork or call.
     """
 
-    def __init__(self, outlet: Outlet, show: Show) -> None:
+    def __init__(self, outlet: Outlet, show: Show, standard: TextIO) -> None:
         self._outlet = outlet
         self._show = show
+        self._standard = standard
         self._pid = os.getpid()
         self._lock = threading.RLock()
         #: By thread: the line it has begun. Threads are kept apart, so that lines do not mix.
@@ -76,7 +87,7 @@ class LineStream(io.TextIOBase):
 
     def fileno(self) -> int:
         """Return the descriptor of standard error."""
-        return self._outlet.fileno()
+        return self._standard.fileno()
 
     def isatty(self) -> bool:
         """Whether standard error is a terminal."""
@@ -99,7 +110,7 @@ class LineStream(io.TextIOBase):
         if (
             os.getpid() != self._pid
         ):  # A process that a body forked: the lock may be held.
-            return self._outlet.write(text)
+            return self._standard.write(text)
         thread = threading.get_ident()
         with self._lock:
             splitter = self._splitters.setdefault(thread, Splitter("\n"))
@@ -127,15 +138,21 @@ class _Reserved:
 
     def __init__(self) -> None:
         self.before = sys.stdout, sys.stderr
-        self.messages = Outlet(sys.stderr)
         self.data, self._copy = sys.stdout, None
+        terminal = sys.stderr
         #: The screen, while there is one.
         self.show: Show | None = None
         if _is_standard(sys.stdout, _STDOUT) and _is_standard(sys.stderr, _STDERR):
             self._copy = os.dup(_STDOUT)
             os.dup2(_STDERR, _STDOUT)
             self.data = cast("TextIO", Direct(self._copy, _encoding(sys.stdout)))
-        self.streams = tuple(LineStream(self.messages, self._shown) for _ in "oe")
+            # A copy, as the live screen leads the standard ones elsewhere.
+            own = Direct(os.dup(_STDERR), _encoding(sys.stderr))
+            terminal = cast("TextIO", own)
+        self.messages = Outlet(terminal)
+        self.streams = tuple(
+            LineStream(self.messages, self._shown, sys.stderr) for _ in "oe"
+        )
         sys.stdout, sys.stderr = cast("tuple[TextIO, TextIO]", self.streams)
 
     def finish(self) -> None:
@@ -148,6 +165,7 @@ class _Reserved:
         if self._copy is not None:
             os.dup2(self._copy, _STDOUT)
             os.close(self._copy)
+            os.close(self.messages.fileno())
 
     def _shown(self, task: str, lines: list[LogLine]) -> None:
         if self.show is not None:

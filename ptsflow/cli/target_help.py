@@ -6,19 +6,17 @@ import contextlib
 import inspect
 import sys
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ptsflow import codec
 from ptsflow.cli import complete
-from ptsflow.cli.next_command import parameter_text
 from ptsflow.core.secrets import HIDDEN
 from ptsflow.display import as_json
 from ptsflow.display import format as fmt
 from ptsflow.errors import PtsflowError
 from ptsflow.workflow.loading import load
-from ptsflow.workflow.parameters import spelling_of
 from ptsflow.workflow.secret import Secret
 from ptsflow.workflow.workflow import Workflow
 
@@ -70,7 +68,7 @@ class TargetCommand(complete.Command):
 
 def _row(parameter: Parameter) -> tuple[str, str]:
     """Return how a parameter is given, and what it may be."""
-    kind = spelling_of(parameter.hint)
+    kind = parameter.spelling
     if parameter.is_secret:
         kind = f"{kind}; env:VARIABLE or file:PATH"
     if parameter.is_required:
@@ -79,5 +77,23 @@ def _row(parameter: Parameter) -> tuple[str, str]:
     if isinstance(value, Enum):
         default = str(value.value)
     elif not isinstance(value, Secret):
-        default = parameter_text(as_json.value(codec.encode(value, parameter.hint)))
+        default = _spelt(as_json.value(codec.encode(value, parameter.hint)))
     return f"-p {parameter.name}=", fmt.clean(f"{kind}; default {default}")
+
+
+def _spelt(value: Any) -> str:
+    """Return a rendered default as `-p` reads it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list) and value and all(map(_is_plain, value)):
+        return ",".join(map(str, value))
+    return str(value) if not isinstance(value, (list, dict)) else as_json.dumps(value)
+
+
+def _is_plain(element: Any) -> bool:
+    """Whether an element of a list may stand between commas."""
+    if isinstance(element, str):
+        return bool(element) and "," not in element and element[0] not in "[{"
+    return isinstance(element, (int, float)) and not isinstance(element, bool)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from msgspec.structs import replace
 
 from ptsflow.client.lease import acquire
-from ptsflow.core import attempt_ledger, transitions
+from ptsflow.core import attempt_ledger, counts, transitions
+from ptsflow.core.insight import Outlook
 from ptsflow.core.model import Cause, Change, ContainerRecord, Status, Stop, TaskRecord
 from ptsflow.core.names import listed, similar
 from ptsflow.core.sources import behind, doubted, is_behind, is_finished
@@ -25,6 +26,8 @@ from ptsflow.stores.base import Store
 
 #: The lease of an operation on a container, in milliseconds.
 _LEASE_MS = 30_000
+#: More containers than there are.
+_ALL = 10**9
 #: How many changes are committed before the lease is renewed.
 _AT_ONCE = 10_000
 
@@ -52,7 +55,7 @@ def reset(
         ContainerBusy: a live runner holds the container.
         TaskNotFound: it has no such step or task.
     """
-    with _changing(store, container, clock) as (held, changes):
+    with _changing(store, container, clock, forgets=True) as (held, changes):
         tasks = store.tasks(held.uid)
         chosen = resettable(held, tasks, step=step, with_downstream=with_downstream)
         again = [task for task in tasks if task.name in chosen]
@@ -184,23 +187,54 @@ def mark(
 
 
 def retry(
-    store: Store, container: ContainerRecord, *, clock: Clock = system_clock
+    store: Store,
+    container: ContainerRecord,
+    *,
+    matches: Callable[[TaskRecord], bool] | None = None,
+    clock: Clock = system_clock,
 ) -> list[str]:
     """Give failed and waiting tasks a fresh budget, due at once; return their names.
 
     If a step finished the workflow early, the tasks that it made needless stay skipped.
 
+    Args:
+        store: where the container is.
+        container: which one.
+        matches: whether a task that failed or waits is one of those that are meant;
+            without it all are.
+        clock: tells the time.
+
     Raises:
         ContainerBusy: a live runner holds the container.
     """
     with _changing(store, container, clock) as (held, changes):
-        tasks = store.tasks(held.uid)
-        needless = set[str]()
-        if any(_is_finisher(task) for task in tasks):
-            needless = {step.name for step in held.plan if not step.always}
-        again = [t for t in tasks if _is_retryable(t) and t.step not in needless]
+        again = retryable(held, store.tasks(held.uid), matches)
         changes += [Change(t, transitions.reopen(t, fence=held.fence)) for t in again]
     return [task.name for task in again]
+
+
+def retryable(
+    container: ContainerRecord,
+    tasks: Iterable[TaskRecord],
+    matches: Callable[[TaskRecord], bool] | None = None,
+) -> list[TaskRecord]:
+    """Return the tasks that `retry` would open again."""
+    tasks = list(tasks)
+    needless = set[str]()
+    if any(_is_finisher(task) for task in tasks):
+        needless = {step.name for step in container.plan if not step.always}
+    found = [t for t in tasks if _is_retryable(t) and t.step not in needless]
+    if matches is None:
+        return found
+    again = [t for t in found if t.status is not Status.SKIPPED and matches(t)]
+    # What was skipped as the item before it failed waits for that one again.
+    keys = {task.key for task in again if task.key is not None}
+    meant = {task.name for task in again}
+    return [t for t in found if t.name in meant or _is_behind_one(t, keys)]
+
+
+def _is_behind_one(task: TaskRecord, keys: Collection[str | None]) -> bool:
+    return task.status is Status.SKIPPED and task.key in keys
 
 
 def cancel(store: Store, container: ContainerRecord, how: Stop) -> bool:
@@ -234,11 +268,12 @@ def _is_finisher(task: TaskRecord) -> bool:
 
 @contextmanager
 def _changing(
-    store: Store, container: ContainerRecord, clock: Clock
+    store: Store, container: ContainerRecord, clock: Clock, *, forgets: bool = False
 ) -> Iterator[tuple[ContainerRecord, list[Change]]]:
     """Hold the container's lease and commit the changes that the caller appends.
 
-    The container is pending afterwards. Without changes, it stays as it was.
+    The container is pending afterwards. Without changes, it stays as it was. The
+    percentage that was shown of it stays, unless `forgets`.
     """
     held, _ = acquire(store, container, this_process(clock), _LEASE_MS)
     folders = Workdirs(store.work_root, held)
@@ -246,6 +281,10 @@ def _changing(
     try:
         yield held, changes
         if changes:
+            if forgets or held.status is Status.DONE:
+                store.tell(held.uid, held.fence, None)
+            else:
+                _keep_percentage(store, held, clock())
             for start in range(0, len(changes), _AT_ONCE):
                 part = changes[start : start + _AT_ONCE]
                 store.commit(held.uid, part, fence=held.fence)
@@ -265,6 +304,14 @@ def _changing(
         folders.close()
 
 
+def _keep_percentage(store: Store, held: ContainerRecord, now: int) -> None:
+    """Have the store keep the percentage that is shown, as skipped tasks open again."""
+    told = store.outlooks([held.uid], of_earlier_runs=True).get(held.uid)
+    percentage = counts.percentage(held.plan, store.tallies([held.uid])[held.uid])
+    if told is None or told.percentage < percentage:
+        store.tell(held.uid, held.fence, Outlook(at=now, percentage=percentage))
+
+
 def find(store: Store, name: str) -> ContainerRecord:
     """Return the container of that name, else the only one whose name contains it.
 
@@ -274,8 +321,8 @@ def find(store: Store, name: str) -> ContainerRecord:
     exact = store.container(name)
     if exact is not None:
         return exact
-    records = store.containers()
-    return pick(name, records, store.url)
+    found = store.recent(_ALL, part=name)
+    return pick(name, found[::-1] or store.containers(), store.url)
 
 
 def pick(name: str, records: Iterable[ContainerRecord], url: str) -> ContainerRecord:

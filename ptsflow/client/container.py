@@ -21,6 +21,7 @@ from ptsflow.client.fields import (
 from ptsflow.client.lease import free
 from ptsflow.client.task import Task, task_of
 from ptsflow.core import counts, transitions
+from ptsflow.core.insight import Outlook
 from ptsflow.core.model import (
     Change,
     ContainerRecord,
@@ -47,6 +48,8 @@ class Container:
         self._record = record
         #: Counted when asked for, and again after a change made here.
         self._counted: list[Tally] | None = None
+        #: What a runner told last, as of the same time.
+        self._told: Outlook | None = None
 
     @property
     def name(self) -> str:
@@ -72,10 +75,11 @@ class Container:
 
     @property
     def percentage_complete(self) -> float:
-        """The percentage complete, 0 to 100, by the weights of its steps."""
-        if self._record.status is Status.DONE and self.is_complete:
-            return 100.0
-        return counts.percentage(self._record.plan, self._tallies)
+        """The percentage complete, 0 to 100, by the weights of its steps.
+
+        Of a workflow's container it is never less than screens have shown.
+        """
+        return counts.percentage_of(self._record, self._tallies, self._told)
 
     def refresh(self) -> None:
         """Read the container again.
@@ -223,7 +227,11 @@ class Container:
     @property
     def _tallies(self) -> list[Tally]:
         if self._counted is None:
-            self._counted = self._store.tallies([self._uid]).get(self._uid, [])
+            uid = self._uid
+            self._counted = self._store.tallies([uid]).get(uid, [])
+            if self._record.workflow is not None:
+                told = self._store.outlooks([uid], of_earlier_runs=True)
+                self._told = told.get(uid)
         return self._counted
 
     def _commit(self, change: Change) -> None:

@@ -33,15 +33,18 @@ _MOMENT_MS = 30_000
 _LONG_CLAIM = 1 / 6
 #: How often a container is read while its holder is waited for, in seconds.
 _LOOK_EVERY = 0.5
+#: How long a runner whose store was moved keeps its mark, in seconds.
+_STAY = 3.0
 
 
-def still_working(store: Store, uid: str) -> Owner | None:
+def still_working(store: Store, record: ContainerRecord) -> Owner | None:
     """Return the runner of this host that is alive and may be running bodies, or None.
 
     The runner's lease may have ended: a body that holds the GIL blocks lease renewal. A
     stopped runner (SIGSTOP) counts only if it has processes, because those go on.
     """
-    written = container_lock.marked_by(store.identity, uid)
+    key = store.key_of(record)
+    written = container_lock.marked_by(key)
     try:
         owner = msgspec.json.decode(written or b"", type=Owner)
     except msgspec.MsgspecError:
@@ -49,7 +52,7 @@ def still_working(store: Store, uid: str) -> Owner | None:
     # A process that a body forked holds the lock too, even after the runner has died.
     if is_elsewhere(owner) or is_dead(owner):
         return None
-    if is_stopped(owner.pid) and not container_lock.has_processes(store.identity, uid):
+    if is_stopped(owner.pid) and not container_lock.has_processes(key):
         return None
     return owner
 
@@ -60,8 +63,17 @@ def mark(store: Store, record: ContainerRecord) -> container_lock.Mark:
     Raises:
         StoreUnavailable: the folder for lock files cannot be used.
     """
-    file = container_lock.file_of(store.identity, record.uid)
+    file = container_lock.file_of(store.key_of(record))
     return container_lock.Mark(file, msgspec.json.encode(record.owner))
+
+
+def stay_for_latecomers() -> None:
+    """Keep this host's mark a little longer: the file of the store was moved or removed.
+
+    Whoever did that may have begun the same command just then. It must hear that the
+    container is run here (exit 5), and not begin all anew in a file of that name.
+    """
+    time.sleep(_STAY)
 
 
 def acquire(  # noqa: PLR0913 - three of them say how long
@@ -104,7 +116,7 @@ def acquire(  # noqa: PLR0913 - three of them say how long
     first_seen: tuple[int, int | None] | None = None
     seen_at = 0.0
     while True:
-        worker = still_working(store, record.uid)
+        worker = still_working(store, record)
         asked_at = since or since_boot()
         claim = None if worker else _claim(store, record, owner, lease_ms, asked_at)
         if claim is not None:
@@ -219,7 +231,7 @@ def busy(record: ContainerRecord) -> ContainerBusy:
 def _outlived(record: ContainerRecord, runner: Owner) -> str:
     """Return the line for a runner of this host that works on without a lease."""
     who = "this process" if runner.pid == os.getpid() else f"pid {runner.pid}"
-    does = "is still in a body of it"
+    does = "may still be in a body of it"
     if is_stopped(runner.pid):
         does = "is stopped, and processes of it may be in bodies"
     return (

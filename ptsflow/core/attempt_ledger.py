@@ -7,9 +7,10 @@ added to the ledger when the record is about to forget it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ptsflow.core.model import Attempt, Cause, Change, Ending, Status, TaskRecord
+from ptsflow.core.pack import Pack
 
 
 def ended(
@@ -70,6 +71,20 @@ def ended_by(change: Change) -> Attempt | None:
     if after is None or after.status is Status.RUNNING:
         return None
     return change.ended or last(after)
+
+
+def with_entries(
+    records: Iterable[TaskRecord], packs: Iterable[Pack]
+) -> Iterator[TaskRecord]:
+    """Yield the tasks whose ledgers may not be empty: tried more than once, or failed."""
+    for task in records:
+        if task.invoke_count > 1 or task.has_failed:
+            yield task
+    for pack in packs:
+        if max(pack.different("invoke_count")) > 1:
+            for place, count in enumerate(pack.each("invoke_count")):
+                if count > 1:
+                    yield pack.record(place)
 
 
 def complete(task: TaskRecord, kept: Iterable[Attempt]) -> list[Attempt]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from ptsflow.core.model import Cause, Status, StepSummary, TaskRecord
 from ptsflow.core.names import listed
@@ -40,6 +40,22 @@ def changed(
             names = zip(pack.names, before, strict=True)
             found[pack.step] += [name for name, old in names if is_changed(old, now)]
     return {step: names for step, names in found.items() if names}
+
+
+def changed_steps(
+    plan: Iterable[StepSummary], code: Mapping[str, Collection[str]]
+) -> list[str]:
+    """Return the steps whose code is another one now than finished tasks ran.
+
+    Args:
+        plan: the steps with the fingerprints of their code as it is now.
+        code: by step the fingerprints of what its finished tasks ran.
+    """
+    return [
+        step.name
+        for step in plan
+        if any(is_changed(before, step.code_hash) for before in code.get(step.name, ()))
+    ]
 
 
 def is_changed(before: str, now: str) -> bool:

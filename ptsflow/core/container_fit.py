@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+
+from msgspec import DecodeError
+from msgspec.json import decode
 
 from ptsflow.core.model import ContainerRecord, Status
 from ptsflow.core.plan import Plan
 from ptsflow.core.secrets import source_of
+from ptsflow.errors import ContainerMismatch, StoreDamaged
+
+#: Before the name of the workflow of a container that is not yet copied whole.
+COPYING = "copying:"
+
+
+def check_workflow(record: ContainerRecord, workflow: str) -> None:
+    """Refuse a container that another workflow made.
+
+    Raises:
+        ContainerMismatch: with the name of the other one.
+    """
+    if (record.workflow or "").startswith(COPYING):
+        raise ContainerMismatch(
+            f"container {record.name!r} is not yet copied whole; copy it again with "
+            "`store copy`, from the store that it came from"
+        )
+    if record.workflow not in (None, workflow):
+        raise ContainerMismatch(
+            f"container {record.name!r} belongs to the workflow {record.workflow}, "
+            f"not {workflow}; choose another container with -c NAME"
+        )
 
 
 def other_values(
@@ -21,7 +45,7 @@ def other_values(
         record: the container as it is stored.
         parameters: parameter -> JSON text, of the run.
     """
-    stored = _stored(record)
+    stored = parameters_of(record)
     return {
         name: (stored[name], text)
         for name, text in parameters.items()
@@ -38,7 +62,7 @@ def is_former(
 
     It is, if it is not finished; or if a run that had all the parameters continued it.
     """
-    stored = _stored(record)
+    stored = parameters_of(record)
     if record.workflow != plan.workflow or is_of_another_class(record, plan):
         return False
     if not stored.keys() <= parameters.keys():
@@ -63,10 +87,20 @@ def is_of_another_class(record: ContainerRecord, plan: Plan) -> bool:
 
 def lacking(record: ContainerRecord, parameters: Mapping[str, str]) -> list[str]:
     """Return the parameters that the container was made without."""
-    stored = _stored(record)
+    stored = parameters_of(record)
     return [name for name in parameters if name not in stored]
 
 
-def _stored(record: ContainerRecord) -> dict[str, str]:
-    stored: dict[str, str] = json.loads(record.params or "{}")
-    return stored
+def parameters_of(record: ContainerRecord) -> dict[str, str]:
+    """Return the parameters of a container, as JSON text by name.
+
+    Raises:
+        StoreDamaged: what is stored was not written by ptsflow.
+    """
+    try:
+        return decode(record.params or "{}", type=dict[str, str])
+    except DecodeError as error:
+        raise StoreDamaged(
+            f"container {record.name!r}: expected its parameters as ptsflow writes them, "
+            f"found something else: {error}; restore the store from a copy"
+        ) from None

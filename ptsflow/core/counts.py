@@ -6,18 +6,32 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
+from ptsflow.core.insight import Outlook
 from ptsflow.core.model import ContainerRecord, Status, StepSummary, Tally, TaskRecord
 from ptsflow.core.pack import Pack
+from ptsflow.core.packed import parts_of
 from ptsflow.core.plan import PlanStep
 
 
-def tallies_of(tasks: Iterable[TaskRecord]) -> list[Tally]:
+def tallies_of(
+    tasks: Mapping[str, TaskRecord] | Iterable[TaskRecord],
+) -> list[Tally]:
     """Count tasks by step and status."""
+    records, packs = parts_of(tasks)
     sums: dict[tuple[str, Status], list[float]] = defaultdict(lambda: [0, 0.0])
-    for task in tasks:
-        entry = sums[task.step, task.status]
+    step = status = None
+    entry: list[float] = []
+    for task in records:
+        # Neighbours are mostly alike, and to hash a status takes longer than all else.
+        if task.status is not status or task.step != step:
+            step, status = task.step, task.status
+            entry = sums[step, status]
         entry[0] += 1
         entry[1] += task.percentage_complete
+    for pack in packs:
+        entry = sums[pack.step, Status.DONE]
+        entry[0] += len(pack)
+        entry[1] += sum(pack.each("percentage_complete"))
     return [
         Tally(step, status, int(count), percentage)
         for (step, status), (count, percentage) in sums.items()
@@ -54,6 +68,17 @@ def percentage(plan: Sequence[StepSummary], tallies: Iterable[Tally]) -> float:
     total += count
     done += percent
     return 100.0 if total == 0 else min(100.0, done / total)
+
+
+def percentage_of(
+    container: ContainerRecord, tallies: Iterable[Tally], told: Outlook | None
+) -> float:
+    """Return the percentage complete of a container, 0 to 100: never less than was told."""
+    tallies = list(tallies)
+    if status_of(container, tallies) is Status.DONE:
+        return 100.0
+    shown = 0.0 if told is None else told.percentage
+    return max(shown, percentage(container.plan, tallies))
 
 
 def status_of(container: ContainerRecord, tallies: Iterable[Tally]) -> Status:

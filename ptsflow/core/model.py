@@ -250,6 +250,12 @@ def item_names(step: str, keys: Iterable[str]) -> list[str]:
     return [f"{step}[{key}]" for key in keys]
 
 
+def length_of_payloads(task: TaskRecord) -> int:
+    """Return how many characters the payloads have that were read."""
+    texts = (task.task_data, task.processing_data, task.result)
+    return sum(len(text) for text in texts if isinstance(text, str))
+
+
 def without_payloads(task: TaskRecord) -> TaskRecord:
     """The same record as `Store.tasks` returns it: small, whatever its results are."""
     return replace(task, task_data=UNSET, processing_data=UNSET, result=UNSET)

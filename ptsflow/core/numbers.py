@@ -21,3 +21,11 @@ def is_number(
     return is_whole(value, least, most) or (
         isinstance(value, float) and least <= value <= most
     )
+
+
+def is_amount(value: object) -> bool:
+    """Whether a value is a finite number, of whatever type, and not negative."""
+    try:
+        return math.isfinite(value) and value >= 0  # type: ignore[arg-type, operator]
+    except TypeError:
+        return False

@@ -171,12 +171,14 @@ def packed(columns: Mapping[str, Sequence[Any]]) -> Pack:
     """Pack items that `divided` says make a pack.
 
     Args:
-        columns: by field the values of all items in one order, without payloads.
+        columns: by field the values of all items in one order, without payloads; a field
+            that is not there has its default.
     """
-    first = {name: columns[name][0] for name in ("name", "step", "key", *_VARYING)}
+    given = [name for name in _VARYING if name in columns]
+    first = {name: columns[name][0] for name in ("name", "step", "key", *given)}
     varying = {
         name: _compact(columns[name])
-        for name in _VARYING
+        for name in given
         if not _is_constant(columns[name])
     }
     pattern = TaskRecord(status=Status.DONE, **first)

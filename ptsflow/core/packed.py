@@ -17,11 +17,11 @@ from collections.abc import (
     Sequence,
 )
 from itertools import chain
-from operator import attrgetter
-from typing import overload
+from operator import attrgetter, itemgetter
+from typing import Any, overload
 
-from ptsflow.core.model import TaskRecord
-from ptsflow.core.pack import Pack, in_order, joined
+from ptsflow.core.model import Cause, Status, TaskRecord
+from ptsflow.core.pack import IDENTITY, Pack, divided, in_order, joined, packed
 
 #: Tasks as a run works on them, by name: a dict, or a `PackedTasks`.
 Tasks = MutableMapping[str, TaskRecord]
@@ -128,6 +128,11 @@ def parts_of(
     return list(tasks.values() if isinstance(tasks, Mapping) else tasks), ()
 
 
+def records_of(tasks: Mapping[str, TaskRecord]) -> Mapping[str, TaskRecord]:
+    """Return the tasks that are not packed, by name."""
+    return tasks.records if isinstance(tasks, PackedTasks) else tasks
+
+
 def pack_of(tasks: Mapping[str, TaskRecord], step: str) -> Pack | None:
     """Return the pack of a step, if there is one."""
     return tasks.packs.get(step) if isinstance(tasks, PackedTasks) else None
@@ -148,6 +153,34 @@ def tasks_of(records: Iterable[TaskRecord], packs: Iterable[Pack] = ()) -> Tasks
         return by_name
     whole = {step: joined(some).sorted() for step, some in by_step.items()}
     return PackedTasks(by_name, whole)
+
+
+#: What says of what results tasks were made: the first are those of `IDENTITY`.
+ORIGIN = (*IDENTITY, "position", "made_from", "result_hash")
+_identity = itemgetter(*map(ORIGIN.index, IDENTITY))
+
+
+def origins_of(cells: Iterable[list[tuple[Any, ...]]]) -> Sequence[TaskRecord]:
+    """Return tasks that have the fields of `ORIGIN` alone, as they are listed.
+
+    Args:
+        cells: the values of these fields in tasks, in batches.
+
+    Raises:
+        ValueError: one is no status, or no cause.
+    """
+    records, packs = list[TaskRecord](), list[Pack]()
+    for batch in cells:
+        single, groups = divided(batch, _identity)
+        for some in groups:
+            packs.append(
+                packed(dict(zip(ORIGIN, zip(*some, strict=True), strict=True)))
+            )
+        for row in single:
+            fields = dict(zip(ORIGIN, row, strict=True))
+            fields |= {"status": Status(row[3]), "cause": Cause(row[4])}
+            records.append(TaskRecord(**fields))
+    return listing(tasks_of(sorted(records, key=in_order), packs))
 
 
 def opened(

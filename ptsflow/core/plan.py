@@ -60,7 +60,8 @@ class StepOptions(Struct, frozen=True, kw_only=True):
     limit: int | None = None
     #: How many failed items are accepted: a number, or a share such as "2%".
     tolerate: int | str = 0
-    weight: float = 1.0
+    #: Its share in the percentage of the container; None where it is to be learned.
+    weight: float | None = None
     version: str = ""
     at_most_once: bool = False
     executor: str | None = None
@@ -116,8 +117,8 @@ class PlanStep(StepOptions, frozen=True, kw_only=True):
         """Return the step that a parameter is made from."""
         return binding.step if binding.kind == "result" else self.each or ""
 
-    def summary(self) -> StepSummary:
-        """Return what screens need to know of it."""
+    def summary(self, weight: float | None) -> StepSummary:
+        """Return what screens need to know of it, with a weight if it has any."""
         sources = self.sources if self.bindings else ()
         return StepSummary(
             name=self.name,
@@ -128,7 +129,7 @@ class PlanStep(StepOptions, frozen=True, kw_only=True):
             always=self.always,
             optional=self.optional,
             tolerate=self.tolerate,
-            weight=self.weight,
+            weight=1.0 if weight is None else weight,
             text=(self.function.__doc__ or "").strip().split("\n")[0],
             code_hash=self.code_hash,
             takes=tuple(map(self.source_of, sources)),
@@ -151,10 +152,19 @@ class Plan(Struct, frozen=True, kw_only=True):
     executor: Executor = "thread"
     #: How much there is of each resource that steps share.
     limits: Mapping[str, int] = {}
+    #: Whether what is ready starts by learned durations, or as the steps are declared.
+    order: Literal["learned", "plan"] = "learned"
 
-    def summary(self) -> tuple[StepSummary, ...]:
-        """Return what screens need to know, so that they need no user code."""
-        return tuple(step.summary() for step in self.steps)
+    def summary(
+        self, weights: Mapping[str, float] | None = None
+    ) -> tuple[StepSummary, ...]:
+        """Return what screens need to know, so that they need no user code.
+
+        Args:
+            weights: of each step; without them, as the steps declare.
+        """
+        known = weights or {}
+        return tuple(s.summary(known.get(s.name, s.weight)) for s in self.steps)
 
     def named(self, name: str) -> tuple[str, str | None] | None:
         """Return the step and the key that a name such as `load` or `load[a]` means.
@@ -205,15 +215,29 @@ def downstream(plan: Sequence[StepSummary], names: Iterable[str]) -> set[str]:
     return chosen | places.keys()
 
 
-def item_keys(step: PlanStep, items: Sequence[Any]) -> list[str]:
+def item_keys(
+    step: PlanStep,
+    items: Sequence[Any],
+    is_recorded: Callable[[str], bool] = lambda _: False,
+) -> list[str]:
     """Return a key for every item of a fan-out step, each once.
 
-    `key=` says it; else a short str or an int is its own key; else it is the index.
+    `key=` says it; else a short str or an int is its own key; else it is the index. A
+    blank text is no key, unless an item was recorded under it: earlier versions did that.
+
+    Args:
+        step: the step.
+        items: the list.
+        is_recorded: says whether an item with that key is recorded.
 
     Raises:
         InvalidValue: two items have the same key, or a key is no usable name.
     """
-    keys = [_key_of(step, index, item) for index, item in enumerate(items)]
+
+    def is_key(text: str) -> bool:
+        return text != "" and (not text.isspace() or is_recorded(text))
+
+    keys = [_key_of(step, index, item, is_key) for index, item in enumerate(items)]
     if len(set(keys)) == len(keys):
         return keys
     seen: dict[str, int] = {}
@@ -235,7 +259,9 @@ def executor_of(step: PlanStep, of_run: Executor) -> Executor:
     return step.executor
 
 
-def _key_of(step: PlanStep, index: int, item: Any) -> str:
+def _key_of(
+    step: PlanStep, index: int, item: Any, is_key: Callable[[str], bool]
+) -> str:
     key: Any
     if step.key is None and type(item) is int and abs(item) < _BIG:
         text = str(item)
@@ -246,19 +272,18 @@ def _key_of(step: PlanStep, index: int, item: Any) -> str:
     elif step.key is not None:
         key = _field_of(step, index, item, step.key)
     elif isinstance(item, str):
-        key = item if 0 < _size(item) <= _SHORT else index
+        key = item if _size(item) <= _SHORT and is_key(item) else index
     elif isinstance(item, int) and type(item) is not bool and abs(item) < _BIG:
         key = item
     else:
         key = index
     # Most keys are one of these two classes, whose test is quick.
-    if (
-        not (type(key) in (int, str) or isinstance(key, str) or is_whole(key))
-        or key == ""
+    if not (type(key) in (int, str) or isinstance(key, str) or is_whole(key)) or (
+        isinstance(key, str) and not is_key(key)
     ):
         raise InvalidValue(
-            f"{step.name}: the key of item {index} of {step.each} must be a non-empty "
-            f"str or an int, found {key!r}"
+            f"{step.name}: the key of item {index} of {step.each} must be a "
+            f"str that is not blank, or an int, found {key!r}"
         )
     text = str(key)
     size = step.name_size + _size(item_name("", text))

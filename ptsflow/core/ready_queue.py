@@ -1,7 +1,8 @@
 """Which of the ready tasks start next: they stand in lanes and take turns under limits.
 
-Tasks of the same priority that use as much of the same limits stand in one lane, in the
-order in which they start: the oldest first, tasks of one age as declared. So only the
+Tasks of the same rank that use as much of the same limits stand in one lane, in the
+order in which they start: the oldest first, tasks of one age as declared. A rank is a
+priority, and where durations are known, a place by the longest path to the end. So only the
 head of a lane is looked at. A head either stands among `heads`, of which the least starts
 next, or is held by a limit: the first one without room for it, or one for whose room an
 earlier head waits. So a task that uses much is not overtaken for ever by tasks that use
@@ -17,6 +18,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from heapq import heappop, heappush, heapreplace
 
+from ptsflow.core.longest_path import Rank
 from ptsflow.core.plan import PlanStep
 
 
@@ -35,10 +37,10 @@ class Limit:
 class Lane:
     """Tasks that start one after the other."""
 
-    __slots__ = ("queue", "rank", "wants")
+    __slots__ = ("begun", "queue", "rank", "wants")
 
-    def __init__(self, rank: int, wants: Iterable[tuple[Limit, int]]) -> None:
-        self.rank = rank
+    def __init__(self, rank: Rank, wants: Iterable[tuple[Limit, int]]) -> None:
+        self.rank, self.begun = rank.own, rank.begun
         self.wants = tuple(wants)
         self.queue: deque[Entry] = deque()
 
@@ -57,9 +59,11 @@ class ReadyQueue:
 
     Args:
         limits: how much there is of what the steps share.
+        ranks: of each step.
     """
 
-    def __init__(self, limits: Mapping[str, int]) -> None:
+    def __init__(self, limits: Mapping[str, int], ranks: Mapping[str, Rank]) -> None:
+        self._ranks = ranks
         self._limits = {name: Limit(capacity) for name, capacity in limits.items()}
         self._lanes: dict[object, Lane] = {}
         self._heads: list[Entry] = []
@@ -73,13 +77,14 @@ class ReadyQueue:
     def lane_of(self, step: PlanStep) -> Lane:
         """Return the lane in which the tasks of a step stand."""
         own = None if step.limit is None else step.name
-        alike = (step.priority, own, frozenset(step.uses.items()))
+        rank = self._ranks[step.name]
+        alike = (rank.own, rank.begun, own, frozenset(step.uses.items()))
         lane = self._lanes.get(alike)
         if lane is None:
             # The step's own limit comes first: a head that it holds blocks no other step.
             wants = [] if step.limit is None else [(Limit(step.limit), 1)]
             wants += [(self._limits[name], n) for name, n in step.uses.items()]
-            lane = self._lanes[alike] = Lane(-step.priority, wants)
+            lane = self._lanes[alike] = Lane(rank, wants)
         return lane
 
     def add(self, task: str, lane: Lane, step: int, item: int) -> None:
@@ -97,7 +102,7 @@ class ReadyQueue:
                 step, and the place of the task among all tasks of all its chains.
         """
         since, root, within = chain
-        self._fresh.append((lane.rank, since + _BEGUN, root, within, task, lane))
+        self._fresh.append((lane.begun, since + _BEGUN, root, within, task, lane))
         self.count += 1
 
     def take(self, free: int) -> list[str]:
@@ -126,9 +131,16 @@ class ReadyQueue:
                     else:
                         heappop(heads)
                 if lane.wants:
-                    self._use(lane)
+                    self.use(lane)
         self.count -= len(taken)
         return taken
+
+    def use(self, lane: Lane) -> None:
+        """A task of the lane runs: it uses what the lane wants."""
+        for limit, wanted in lane.wants:
+            limit.used += wanted
+            if limit.held:
+                self._wake(limit)
 
     def give_back(self, lane: Lane) -> None:
         """A task of the lane runs no longer: free what it used."""
@@ -158,12 +170,6 @@ class ReadyQueue:
                 queue.append(entry)
         self._fresh.clear()
         self.turn += 1
-
-    def _use(self, lane: Lane) -> None:
-        for limit, wanted in lane.wants:
-            limit.used += wanted
-            if limit.held:
-                self._wake(limit)
 
     def _hold(self, head: Entry, limit: Limit, wanted: int) -> None:
         """Make the first of the heads wait for room in a limit."""

@@ -271,10 +271,13 @@ class _Before:
                 return cause is Cause.REMOVED
 
     def _is_cut_off(self, task: TaskRecord) -> bool:
-        """Whether an item before it in its chain was skipped by its body, or let fail."""
+        """Whether an item before it in its chain was skipped by its body, or let fail.
+
+        An item in doubt may have a result yet.
+        """
         step = self._plan.by_name[task.step]
         before = self._stored.get(item_name(step.each or "", task.key or ""))
-        if before is None:  # It is packed, so it is done.
+        if before is None or before.is_in_doubt:  # What is packed is done.
             return False
         if before.status is Status.FAILED:
             return before.step in self._passed
@@ -308,13 +311,14 @@ def _is_kept(plan: Plan, pack: Pack) -> bool:
 
 def _own(plan: Plan, task: TaskRecord) -> TaskRecord:
     """Return a task that a client added or renamed as the step's whose name it has."""
-    name, bracket, key = task.name.partition("[")
-    if name == task.step:
+    name, bracket, rest = task.name.partition("[")
+    key = rest.removesuffix("]") if bracket else None
+    if name == task.step and key == task.key:
         return task
     step = plan.by_name.get(name)
-    if step is None or task.step == name or bool(bracket) != bool(step.each):
+    if step is None or bool(bracket) != bool(step.each):
         return task
-    return replace(task, step=name, key=key.removesuffix("]") if bracket else None)
+    return replace(task, step=name, key=key)
 
 
 def _has_work(

@@ -164,13 +164,13 @@ def decide(
     if not policy.has_strategy:
         if attempt > policy.max_retries or not _is_retryable(policy, error):
             return GiveUp()
-        return RetryIn(min(_own_wait(policy, attempt, chance), LONGEST_WAIT))
+        return RetryIn(min(own_wait(policy, attempt, chance), LONGEST_WAIT))
     state = _state(attempt, error, elapsed)
     if not (
         _is_retryable(policy, error) if policy.retry is None else policy.retry(state)
     ):
         return GiveUp()
-    own = _own_wait(policy, attempt, chance)
+    own = own_wait(policy, attempt, chance)
     wait = min(
         max(0.0, float(policy.wait(state) if policy.wait else own)), LONGEST_WAIT
     )
@@ -218,8 +218,8 @@ def _is_retryable_leaf(policy: Retry, error: BaseException) -> bool:
     return isinstance(error, Exception if policy.on is None else policy.on)
 
 
-def _own_wait(policy: Retry, attempt: int, chance: float) -> float:
-    """Return the delay of `Retry`'s own numbers, in seconds."""
+def own_wait(policy: Retry, attempt: int, chance: float = 0.5) -> float:
+    """Return the delay after an attempt by `Retry`'s own numbers, in seconds."""
     try:
         longer = policy.backoff ** max(0, attempt - 1)
         wait = min(policy.delay * longer, policy.max_delay)

@@ -19,22 +19,31 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ptsflow.core.barriers import Barriers
-from ptsflow.core.counts import is_accepted
+from ptsflow.core.longest_path import ranks
 from ptsflow.core.model import Status, item_names
 from ptsflow.core.plan import Plan, PlanStep
 from ptsflow.core.ready_queue import ReadyQueue
-from ptsflow.core.step_state import StepState
+from ptsflow.core.step_state import StepState, states_of
 
 
 class Schedule:
-    """The state of a run as far as order is concerned."""
+    """The state of a run as far as order is concerned.
 
-    def __init__(self, plan: Plan, only: Iterable[str] | None = None) -> None:
+    Args:
+        plan: the plan of the run.
+        only: the steps and items to run alone, if not all.
+        durations: how long a task of each step usually takes, where that is known.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        only: Iterable[str] | None = None,
+        durations: Mapping[str, float] | None = None,
+    ) -> None:
         self.plan = plan
-        self._ready = ReadyQueue(plan.limits)
-        self.steps = {
-            step.name: StepState(step, self._ready.lane_of(step)) for step in plan.steps
-        }
+        self._ready = ReadyQueue(plan.limits, ranks(plan, durations or {}))
+        self.steps = states_of(plan, self._ready.lane_of)
         #: Status of every task that is complete, by name.
         self.complete: dict[str, Status] = {}
         #: Fan-out steps whose list is stored and not yet taken in by `expand`.
@@ -45,22 +54,16 @@ class Schedule:
         self.is_finished = False
         self.is_stopping = False
         self._only = None if only is None else frozenset(only)
-        self._owner_of: dict[str, StepState] = {}
+        self._owner_of = {
+            name: state for name, state in self.steps.items() if not state.step.each
+        }
         #: Tasks that earlier runs began and did not complete.
         self._begun: frozenset[str] = frozenset()
+        self._running_already: frozenset[str] = frozenset()
         self._waiting: list[tuple[int, str]] = []
         self._waits: dict[str, int] = {}
         self._barriers = Barriers(plan)
         self._always = False
-        for state in self.steps.values():
-            step = state.step
-            if step.each is None:
-                self._owner_of[step.name] = state
-                continue
-            before = self.steps[step.each]
-            before.followers += (state,)
-            if before.step.each is not None:
-                before.root = state.root = before.root or before
 
     # -- what is known at the start ------------------------------------------
 
@@ -69,9 +72,18 @@ class Schedule:
         complete: dict[str, Status],
         waiting: dict[str, int],
         begun: Iterable[str] = (),
+        running: Iterable[str] = (),
     ) -> None:
-        """Begin with what earlier runs completed or began, and what waits until when."""
+        """Begin with what earlier runs completed or began, and what waits until when.
+
+        Args:
+            complete: the status of each complete task.
+            waiting: when each waiting task is due.
+            begun: the tasks that were begun and are not complete.
+            running: the tasks that run already: they are taken as soon as they are ready.
+        """
         self._begun = frozenset(begun)
+        self._running_already = frozenset(running)
         self.complete = complete
         self._waits.update(waiting)
         self._open(self._barriers.at_start())
@@ -100,7 +112,7 @@ class Schedule:
         stand = list(map(self.complete.get, items))
         # What is chained behind has no items yet that these could let start.
         state.unsettled = stand.count(None)
-        state.failed = stand.count(Status.FAILED)
+        state.failed += stand.count(Status.FAILED)
         if state.is_open and state.unsettled:
             for place, item in enumerate(items):
                 if stand[place] is None:
@@ -156,7 +168,7 @@ class Schedule:
         while self._waiting and self._waiting[0][0] <= now:
             _, task = heapq.heappop(self._waiting)
             state = self._owner_of[task]
-            self._line_up(state, task, self._index(state, task), has_begun=True)
+            self._line_up(state, task, state.place_of(task), has_begun=True)
         taken = self._ready.take(free)
         self.running.update(taken)
         return taken
@@ -196,7 +208,7 @@ class Schedule:
         return [
             name
             for name, state in self.steps.items()
-            if state.failed and not self._accepts(state)
+            if state.failed and not state.accepts_failures()
         ]
 
     def items(self, step: str) -> list[str]:
@@ -205,8 +217,7 @@ class Schedule:
 
     def done_items(self, step: str) -> list[str]:
         """Return the names of those that are done."""
-        complete = self.complete
-        return [t for t in self.items(step) if complete.get(t) is Status.DONE]
+        return [t for t in self.items(step) if self.complete.get(t) is Status.DONE]
 
     def is_expanded(self, step: str) -> bool:
         """Whether the tasks of a step are known, and were not refused as a whole."""
@@ -220,7 +231,7 @@ class Schedule:
     def source_of(self, task: str) -> tuple[PlanStep, int]:
         """Return the step of a task, and the task's place among its items."""
         state = self._owner_of[task]
-        return state.step, self._index(state, task)
+        return state.step, state.place_of(task)
 
     def knows(self, task: str) -> bool:
         """Whether the task is one of this plan's, as far as its items are known."""
@@ -233,13 +244,6 @@ class Schedule:
         return tasks.keys() - self._owner_of.keys()
 
     # -- inside ---------------------------------------------------------------
-
-    def _index(self, state: StepState, task: str) -> int:
-        if state.step.each is None:
-            return 0
-        if not state.index:
-            state.index = {item: place for place, item in enumerate(state.items or ())}
-        return state.index[task]
 
     def _leave(self, task: str, state: StepState) -> None:
         if task in self.running:
@@ -261,7 +265,7 @@ class Schedule:
         for follower in state.followers:
             if follower.items is None or not follower.is_open:
                 continue
-            place = self._index(state, task)
+            place = state.place_of(task)
             self._offer_behind(state, follower, place, status)
 
     def _offer(self, state: StepState, item: str, place: int) -> None:
@@ -291,7 +295,10 @@ class Schedule:
         if self._only is not None and not self.may_run(state.step.name, task):
             return
         due = self._waits.get(task)
-        if due is None:
+        if task in self._running_already:
+            self.running.add(task)
+            self._ready.use(state.lane)
+        elif due is None:
             self._line_up(state, task, place, has_begun=task in self._begun)
         else:
             heapq.heappush(self._waiting, (due, task))
@@ -307,15 +314,9 @@ class Schedule:
             chain = root.since, root.step.index, within
             self._ready.go_on(task, state.lane, chain)
 
-    def _accepts(self, state: StepState) -> bool:
-        step, items = state.step, state.items or ()
-        if items == [step.name]:  # A plain step, or a fan-out whose list was refused.
-            return not state.failed or step.optional
-        return is_accepted(step, state.failed, len(items))
-
     def _settle_step(self, state: StepState) -> None:
         step = state.step
-        state.satisfied = self._accepts(state)
+        state.satisfied = state.accepts_failures()
         if state.satisfied and state.failed and not step.optional:
             self._skip_behind(state)
         self._open(self._barriers.settle(step, is_satisfied=state.satisfied))

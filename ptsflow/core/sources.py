@@ -15,7 +15,7 @@ from zlib import crc32
 from msgspec.msgpack import encode
 from msgspec.structs import replace
 
-from ptsflow.core.model import Cause, Status, StepSummary, TaskRecord
+from ptsflow.core.model import Cause, Status, StepSummary, Tally, TaskRecord
 from ptsflow.core.names import listed
 from ptsflow.core.pack import in_order
 from ptsflow.core.packed import parts_of
@@ -36,7 +36,7 @@ def say_outdated(tasks: Collection[str]) -> str:
 
 
 _MISFIT = "the stored result of {source} does not fit"
-_MISFIT_OF = re.compile(re.escape(_MISFIT).replace(re.escape("{source}"), "(.+?)"))
+_MISFIT_OF = re.escape(_MISFIT).replace(re.escape("{source}"), "(.+?)")
 
 
 def misfit(source: str, why: str) -> str:
@@ -46,7 +46,7 @@ def misfit(source: str, why: str) -> str:
 
 def misfit_source(error: str | None) -> str:
     """Return the step or item of which a task's error says so; "" if it does not."""
-    found = _MISFIT_OF.search(error or "")
+    found = re.search(_MISFIT_OF, error or "")
     return "" if found is None else found[1]
 
 
@@ -121,7 +121,11 @@ def is_behind(task: TaskRecord, found: dict[str, str | None]) -> bool:
     return task.step in found and found[task.step] in (None, task.key)
 
 
-def outdated(plan: Sequence[StepSummary], tasks: Iterable[TaskRecord]) -> list[str]:
+def outdated(
+    plan: Sequence[StepSummary],
+    tasks: Iterable[TaskRecord],
+    steps: Iterable[StepSummary] | None = None,
+) -> list[str]:
     """Return the names of finished tasks made from other results than their sources have now.
 
     What has a source that is not complete is left out. So are the items of a stored list,
@@ -130,16 +134,41 @@ def outdated(plan: Sequence[StepSummary], tasks: Iterable[TaskRecord]) -> list[s
     Args:
         plan: the steps in order.
         tasks: what is stored, by position.
+        steps: look at the tasks of these alone; theirs and those of what these steps take
+            are then all that is needed.
     """
-    if not any(step.takes for step in plan):
+    steps = plan if steps is None else steps
+    if not any(step.takes for step in steps):
         return []
     sources = _Sources(plan, tasks)
     return [
         name
-        for step in plan
+        for step in steps
         if step.takes and not step.always
         for name in sources.outdated(step)
     ]
+
+
+def judged(plan: Sequence[StepSummary], tallies: Iterable[Tally]) -> list[StepSummary]:
+    """Return the steps that can have tasks that are outdated, as far as counts tell.
+
+    Args:
+        plan: the steps in order.
+        tallies: the tasks, counted.
+    """
+    fans_out = {step.name: step.each is not None for step in plan}
+    begun, incomplete = set[str](), set[str]()
+    for tally in tallies:
+        (begun if tally.status.is_complete else incomplete).add(tally.step)
+
+    def can_have(step: StepSummary) -> bool:
+        if step.always or not step.takes or step.name not in begun:
+            return False
+        item_of = step.each if step.takes_item else None
+        wholes = {name for name in step.takes if name != item_of}
+        return (item_of is None or fans_out[item_of]) and not wholes & incomplete
+
+    return list(filter(can_have, plan))
 
 
 class _Sources:

@@ -9,7 +9,7 @@ of classes objects of their fields.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -17,17 +17,17 @@ from msgspec import UNSET, UnsetType
 
 from ptsflow import codec
 from ptsflow.core import counts
+from ptsflow.core.container_fit import parameters_of
+from ptsflow.core.insight import Outlook
 from ptsflow.core.model import (
     Attempt,
     ContainerRecord,
     Owner,
-    Status,
     StepSummary,
     Tally,
     TaskRecord,
 )
 from ptsflow.core.secrets import source_of
-from ptsflow.display import format as fmt
 from ptsflow.errors import StoredValueError
 from ptsflow.host.clock import to_datetime
 from ptsflow.stores.url_mask import mask_in
@@ -46,29 +46,56 @@ def dumps(value: Json) -> str:
     return json.dumps(value, ensure_ascii=True, allow_nan=False)
 
 
+def indented(value: Json) -> str:
+    """Return an object for people to read, on many lines."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)
+
+
 def container(
     record: ContainerRecord,
     tallies: Sequence[Tally],
     *,
     now: int,
-    eta_ms: int | None = None,
+    outlook: Outlook | None = None,
 ) -> dict[str, Json]:
-    """Return a container without its tasks."""
+    """Return a container without its tasks.
+
+    Args:
+        record: the container.
+        tallies: its tasks, counted.
+        now: the time in milliseconds since the epoch.
+        outlook: what its runner told.
+    """
     by_status = counts.count_by_status(tallies)
+    percentage = counts.percentage_of(record, tallies, outlook)
     return {
         "schema": SCHEMA,
         "container": record.name,
         "workflow": record.workflow,
         "status": counts.status_of(record, tallies),
-        "percentage_complete": round(fmt.percentage_of(record, tallies), 3),
+        "percentage_complete": round(percentage, 3),
         "params": params(record),
         "counts": {str(status): count for status, count in by_status.items()},
-        "eta_seconds": None if eta_ms is None else round(eta_ms / 1000, 1),
+        **_expected(outlook, now),
         "owner": owner(record) if record.is_leased(now) else None,
         "created_at": when(record.created_at),
         "started_at": when(record.started_at),
         "ended_at": when(record.ended_at),
     }
+
+
+def _expected(outlook: Outlook | None, now: int) -> dict[str, Json]:
+    """Return when a run will be over; None where it is not known."""
+    ends: tuple[int | None, ...] = (None,) * 3
+    if outlook is not None and outlook.eta_at is not None:
+        ends = outlook.eta_at, outlook.low_at, outlook.high_at
+    names = ("eta_seconds", "eta_low_seconds", "eta_high_seconds")
+    left: dict[str, Json] = {
+        name: None if end is None else round(max(0, end - now) / 1000, 1)
+        for name, end in zip(names, ends, strict=True)
+    }
+    runs = None if outlook is None or ends[0] is None else outlook.runs
+    return left | {"eta_at": when(ends[0]), "eta_runs": runs}
 
 
 def whole(
@@ -77,6 +104,7 @@ def whole(
     shown: list[dict[str, Json]],
     *,
     now: int,
+    outlook: Outlook | None = None,
 ) -> dict[str, Json]:
     """Return a container with its tasks.
 
@@ -85,10 +113,10 @@ def whole(
         tasks: its tasks; no payloads are needed.
         shown: what `task` made of each of them.
         now: the time in milliseconds since the epoch.
+        outlook: what its runner told.
     """
-    eta = stored_eta_ms(record, tasks, now)
-    head = container(record, counts.tallies_of(tasks), now=now, eta_ms=eta)
-    return head | {"tasks": shown}
+    tallies = counts.tallies_of(tasks)
+    return container(record, tallies, now=now, outlook=outlook) | {"tasks": shown}
 
 
 def owner(record: ContainerRecord) -> dict[str, Json]:
@@ -106,13 +134,13 @@ def params(record: ContainerRecord) -> dict[str, Json]:
     """Return the parameters of a container's workflow; of a secret, where it comes from.
 
     URLs are without their passwords.
+
+    Raises:
+        StoreDamaged: as `parameters_of` does.
     """
-    try:
-        stored: Mapping[str, str] = json.loads(record.params or "{}")
-    except ValueError:
-        return {}
     return {
-        name: source_of(text) or value(mask_in(text)) for name, text in stored.items()
+        name: source_of(text) or value(mask_in(text))
+        for name, text in parameters_of(record).items()
     }
 
 
@@ -199,36 +227,6 @@ def when(ms: int | None) -> str | None:
     if moment is None:
         return None
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def stored_eta_ms(
-    record: ContainerRecord, tasks: Iterable[TaskRecord], now: int
-) -> int | None:
-    """Return how long the rest of a live run takes, in milliseconds, from its records.
-
-    The run began from the tasks that had ended before it claimed the container.
-    """
-    if record.owner is None or not record.is_leased(now):
-        return None
-    tasks = list(tasks)
-    since = record.owner.since
-    before = [
-        Tally(
-            entry.step,
-            Status.DONE,
-            1,
-            entry.percentage_complete * _is_old(entry, since),
-        )
-        for entry in tasks
-    ]
-    first = counts.percentage(record.plan, before)
-    percentage = fmt.percentage_of(record, counts.tallies_of(tasks))
-    return fmt.eta_ms(now - since, percentage - first, 100 - percentage)
-
-
-def _is_old(record: TaskRecord, since: int) -> bool:
-    ended = record.task_ended_at
-    return record.is_complete and ended is not None and ended < since
 
 
 # -- values -----------------------------------------------------------------

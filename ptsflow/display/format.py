@@ -8,7 +8,6 @@ meaning looks.
 from __future__ import annotations
 
 import json
-import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +15,7 @@ from datetime import datetime, time, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
-from ptsflow.core import counts
-from ptsflow.core.model import ContainerRecord, Status, Tally, TaskRecord
+from ptsflow.core.model import Status, TaskRecord
 from ptsflow.host.clock import to_datetime
 
 SYMBOLS: Mapping[Status, str] = {
@@ -31,6 +29,9 @@ SYMBOLS: Mapping[Status, str] = {
 #: Symbols for terminals that can show ASCII alone.
 ASCII = str.maketrans("·▶↻✔✘»━╸─…│├└", ".>~+x-==-.||`")
 
+#: The meaning of what ended because its runner was killed.
+KILLED = "killed"
+
 #: The order in which the counts of a fan-out are shown.
 ORDER = (
     Status.DONE,
@@ -40,10 +41,6 @@ ORDER = (
     Status.SKIPPED,
     Status.PENDING,
 )
-
-#: The least elapsed time and the least progress before an estimate is shown.
-ETA_AFTER_MS = 5_000
-ETA_AFTER_PERCENT = 3.0
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
@@ -64,7 +61,8 @@ def text_of(line: Iterable[Piece]) -> str:
 
 
 # Control characters, halves of surrogate pairs, and characters that reverse or hide text.
-_UNSAFE = re.compile(
+# A text, as `re` compiles it when it is first used.
+_UNSAFE = (
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ud800-\udfff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
@@ -73,7 +71,7 @@ _UNSAFE = re.compile(
 def clean(text: str) -> str:
     """Return text from data, safe to show on one line: control characters are escaped."""
     # What can be printed has none of these; looking for them takes longer.
-    return text if text.isprintable() else _UNSAFE.sub(_escaped, text)
+    return text if text.isprintable() else re.sub(_UNSAFE, _escaped, text)
 
 
 def _escaped(match: re.Match[str]) -> str:
@@ -229,10 +227,7 @@ class DayTimes:
 
 
 def _next_midnight(ms: int) -> float:
-    moment = to_datetime(ms)
-    if moment is None:
-        return math.inf
-    day = moment.astimezone().date() + timedelta(days=1)
+    day = to_datetime(ms).astimezone().date() + timedelta(days=1)
     return datetime.combine(day, time()).astimezone().timestamp() * 1000
 
 
@@ -256,7 +251,7 @@ def error_of(task: TaskRecord) -> str:
     return clean(task.error or "")
 
 
-def what(task: TaskRecord, now: int) -> str:
+def what(task: TaskRecord, now: int, between: str = "  ") -> str:
     """Return the remark on a task beside its status: attempts, countdown, text, error."""
     text = clean(task.status_text)
     match task.status:
@@ -275,7 +270,7 @@ def what(task: TaskRecord, now: int) -> str:
             parts = [text if task.cause else ""]
         case Status.PENDING:
             parts = [error_of(task) or text]
-    return "  ".join(part for part in parts if part)
+    return between.join(part for part in parts if part)
 
 
 def _gave_up(task: TaskRecord) -> str:
@@ -309,27 +304,6 @@ def bar(value: float, width: int = 24) -> Line:
     full, half = divmod(min(halves, width * 2), 2)
     done = "━" * full + "╸" * half
     return [Piece(done, "bar"), Piece("─" * (width - len(done)), "rest")]
-
-
-def percentage_of(record: ContainerRecord, tallies: Iterable[Tally]) -> float:
-    """Return the percentage complete of a container, 0 to 100."""
-    tallies = list(tallies)
-    if counts.status_of(record, tallies) is Status.DONE:
-        return 100.0
-    return counts.percentage(record.plan, tallies)
-
-
-def eta_ms(elapsed: float, gained: float, left: float) -> int | None:
-    """Return how many milliseconds the rest takes at the rate so far, or None.
-
-    Args:
-        elapsed: milliseconds since the run began.
-        gained: percentage points gained since then.
-        left: percentage points left.
-    """
-    if elapsed < ETA_AFTER_MS or gained < ETA_AFTER_PERCENT or left <= 0:
-        return None
-    return round(elapsed * left / gained)
 
 
 def plain_value(value: object) -> str:

@@ -6,32 +6,36 @@ steps are folded first, then steps that have not begun, then items.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 from ptsflow.core import counts
-from ptsflow.core.model import ContainerRecord, Status, TaskRecord
+from ptsflow.core.model import ContainerRecord, Status
 from ptsflow.core.plan import awaited
-from ptsflow.display import as_json
+from ptsflow.display import as_json, expected, rows
 from ptsflow.display import format as fmt
 from ptsflow.display.format import SYMBOLS, Line, Piece
 from ptsflow.display.run_state import Board
 from ptsflow.display.step_board import StepBoard
 
-#: The most active items, and the most failed ones, that are shown of a step.
-ACTIVE_SHOWN = 8
-FAILED_SHOWN = 5
-#: The longest name in columns; a longer one is cut.
-_NAME = 40
-#: The least width of a terminal in which bars are drawn.
-_WIDE = 90
+#: The most rows of a step's items on a page, whose height is not limited.
+_ROWS_OF_A_PAGE = 14
 #: The longest and the shortest bar of the whole run, in columns.
-_LONGEST_BAR, _SHORTEST_BAR = 40, 10
-#: How many columns items are indented below their step.
-_DEEPER = 4
+_LONGEST_BAR, _SHORTEST_BAR = 40, 6
+#: What Ctrl-C does in the terminal of the runner.
+STOPS_GENTLY = "Ctrl-C stops gently"
+_STOPS_AT_ONCE = "stopping; Ctrl-C stops at once"
 
 
-def frame(board: Board, now: int, *, width: int, height: int) -> list[Line]:
+def frame(  # noqa: PLR0913 - what differs between the screens of the runner and of others
+    board: Board,
+    now: int,
+    *,
+    width: int,
+    height: int,
+    stands: Piece | None = None,
+    remark: str = "",
+    hint: str = STOPS_GENTLY,
+) -> list[Line]:
     """Return the live screen of a run as it is now.
 
     Args:
@@ -39,13 +43,20 @@ def frame(board: Board, now: int, *, width: int, height: int) -> list[Line]:
         now: the time in milliseconds since the epoch.
         width: columns of the terminal.
         height: the most lines to return.
+        stands: how the container stands, if not by this process's own runner.
+        remark: what a person should know or do, in a row of its own.
+        hint: what Ctrl-C does.
     """
     with board.lock:
         if board.container is None:
             return [[Piece("starting", "dim")]]
-        lines = [_header(board, board.container)]
-        lines += _steps(board, now, width, max(1, height - 2))
-        lines.append(_total(board, now, width))
+        lines = [_header(board, board.container, width, stands)]
+        said: list[Line] = (
+            [[Piece(f" {fmt.clean(remark)}", "notice")]] if remark else []
+        )
+        room = max(1, height - len(lines) - len(said) - 1)
+        lines += rows_of(board, now, width, room)
+        lines += [*said, _total(board, now, width, hint)]
     return [fmt.cut_line(line, width) for line in lines[-height:]]
 
 
@@ -54,7 +65,6 @@ def page(
     now: int,
     *,
     width: int,
-    eta_ms: int | None,
     stands: Piece,
 ) -> list[Line]:
     """Return the page of a stored container, as long as it needs to be.
@@ -65,20 +75,19 @@ def page(
         board: the state of the container.
         now: the time in milliseconds since the epoch.
         width: columns of the terminal.
-        eta_ms: milliseconds until the end, if known.
         stands: the container's status.
     """
     container = board.container
     if container is None:
         return []
-    eta = "" if eta_ms is None else f"   ETA {fmt.duration(eta_ms)}"
+    eta = "".join(f"   {text}" for text in sayings(board, now)[:1])
     head: Line = [
         *_status(board, stands),
         Piece(f"{eta}   "),
         Piece(fmt.clean(container.name), "name"),
         Piece(f"   {called_as(container)}", "dim"),
     ]
-    return [head, *_steps(board, now, width, None)]
+    return [head, *rows_of(board, now, width, None)]
 
 
 def _status(board: Board, stands: Piece) -> Line:
@@ -86,17 +95,19 @@ def _status(board: Board, stands: Piece) -> Line:
     return [stands, Piece(f"   {fmt.percent(percentage)}")]
 
 
-def _header(board: Board, container: ContainerRecord) -> Line:
+def _header(
+    board: Board, container: ContainerRecord, width: int, stands: Piece | None
+) -> Line:
     does = "stopping" if board.is_stopping else "running"
-    stands = Piece(f"{SYMBOLS[Status.RUNNING]} {does}", Status.RUNNING)
-    line = [*_status(board, stands), Piece("   ")]
-    line.append(Piece(fmt.clean(container.name), "name"))
+    running = Piece(f"{SYMBOLS[Status.RUNNING]} {does}", Status.RUNNING)
+    line = [*_status(board, stands or running), Piece("   ")]
+    room = max(1, width - fmt.cells(fmt.text_of([*line, Piece("|")])) + 1)
+    line.append(Piece(rows.cut_middle(fmt.clean(container.name), room), "name"))
     if board.done_earlier:
         text = f"   resumed: {board.done_earlier} of {len(board.steps)} done earlier"
         line.append(Piece(text, "dim"))
     if container.owner is not None:
-        owner = f"{container.owner.host}:{container.owner.pid}"
-        line.append(Piece(f"   lease {fmt.clean(owner)}", "dim"))
+        line.append(Piece(f"   lease {fmt.clean(container.owner.process)}", "dim"))
     return [*line, Piece(f"   {called_as(container)}", "dim")]
 
 
@@ -109,72 +120,88 @@ def called_as(container: ContainerRecord) -> str:
     return fmt.clean(f"{container.workflow}({given})")
 
 
-def _total(board: Board, now: int, width: int) -> Line:
+# -- the last row -----------------------------------------------------------
+
+
+def _total(board: Board, now: int, width: int, hint: str) -> Line:
     percentage = fmt.nearly(board.percentage, is_complete=board.is_complete)
-    line = [Piece(f"{fmt.percent(percentage):>4}")]
-    line.append(Piece(f"   elapsed {fmt.duration(now - board.started_at)}", "dim"))
-    eta = board.eta_ms(now)
-    if eta is not None:
-        line.append(Piece(f"   ETA {fmt.duration(eta)}"))
-    does = (
-        "stopping; Ctrl-C stops at once" if board.is_stopping else "Ctrl-C stops gently"
-    )
-    line.append(Piece(f"   {does}", "dim"))
     name = Piece(" total  ", "name")
-    # A terminal echoes ^C behind the line, which must not become a second one.
-    used = fmt.cells(name.text) + fmt.cells(fmt.text_of(line)) + len(" ^C")
-    room = width - used
-    bar = [*fmt.bar(percentage, min(room, _LONGEST_BAR)), Piece(" ")]
-    return [name, *(bar if room >= _SHORTEST_BAR else []), *line]
+    begin = [
+        Piece(f"{fmt.percent(percentage):>4}"),
+        Piece(f"   elapsed {fmt.duration(now - board.started_at)}", "dim"),
+    ]
+    end = Piece(f"   {_STOPS_AT_ONCE if board.is_stopping else hint}", "dim")
+    used = sum(fmt.cells(piece.text) for piece in (name, *begin, end))
+    room = width - used - 1
+    said = [] if board.is_stopping else sayings(board, now)
+    wishes = [f"   {text}" for text in said]
+    # Beside the end, a bar comes first, then the range.
+    left = [(wish, room - fmt.cells(wish)) for wish in wishes]
+    fitting = [wish for wish, rest in left if rest >= _SHORTEST_BAR]
+    eta = next(iter(fitting or [wish for wish, rest in left if rest >= -1]), "")
+    room = min(room - fmt.cells(eta), _LONGEST_BAR)
+    bar = [*fmt.bar(percentage, room), Piece(" ")] if room >= _SHORTEST_BAR else []
+    return [name, *bar, *begin, Piece(eta), end]
+
+
+def sayings(board: Board, now: int) -> list[str]:
+    """Return what is said of the run's end, the longest text first."""
+    return expected.sayings(
+        board.outlook,
+        now,
+        began_at=board.started_at,
+        by_status=board.counts,
+    )
 
 
 # -- steps ------------------------------------------------------------------
 
 
-def _steps(board: Board, now: int, width: int, room: int | None) -> list[Line]:
+def rows_of(board: Board, now: int, width: int, room: int | None) -> list[Line]:
+    """Return the rows of the steps and their items, at most `room` if that is given."""
     steps = list(board.steps.values())
-    chosen = steps if room is None else _window(steps, room)
-    left = None if room is None else room - len(chosen)
+    chosen = list[StepBoard | str](steps) if room is None else _fitting(steps, room)
     shown = [step for step in chosen if isinstance(step, StepBoard)]
-    name_width = min(_NAME, max((_indented(step) for step in shown), default=0))
-    waits = _Waits(steps)
+    wanted = [rows.rows_wanted(step) for step in shown]
+    if room is None:
+        given = [min(rows_, _ROWS_OF_A_PAGE) for rows_ in wanted]
+    else:
+        given = rows.shares(wanted, max(0, room - len(chosen)))
+    columns = rows.columns_of(shown, width, max(given, default=0))
+    of_items = iter(given)
+    waits = Waits(steps)
     lines: list[Line] = []
     for step in chosen:
         if not isinstance(step, StepBoard):
             lines.append([Piece(f" {step}", "dim")])
             continue
-        blocked = waits.say(step)
-        line = _step_line(step, now, name_width, width, blocked, since=board.since)
-        lines.append(line)
-        items = list(_items(step, now, name_width, width, left))
-        left = None if left is None else left - len(items)
-        lines += items
-    return lines
+        lines += rows.step_rows(step, now, columns, waits.say(step), board.since)
+        lines += rows.item_rows(step, now, columns, next(of_items))
+    return lines if room is None else lines[:room]
 
 
-def _indented(step: StepBoard) -> int:
-    own = fmt.cells(fmt.clean(step.summary.name))
-    if step.summary.each is None:
-        return own
-    names = [*_first(step.active, ACTIVE_SHOWN), *_first(step.failed, FAILED_SHOWN)]
-    longest = max((fmt.cells(fmt.clean(task.name)) for task in names), default=0)
-    return max(own, longest + _DEEPER if longest else 0)
-
-
-def _first(tasks: Mapping[str, TaskRecord], most: int) -> list[TaskRecord]:
-    return list(itertools.islice(tasks.values(), max(0, most)))
+def _fitting(steps: Sequence[StepBoard], room: int) -> list[StepBoard | str]:
+    """Choose which steps are shown, so that up to half of the rows are left to items."""
+    wanted = sum(rows.rows_wanted(step) for step in steps)
+    return _window(steps, max(1, room - min(wanted, room // 2)))
 
 
 def _window(steps: Sequence[StepBoard], room: int) -> list[StepBoard | str]:
     """Choose which steps are shown; a note stands for each run of hidden ones.
 
-    Active steps are chosen first, then those next to the first incomplete step.
+    Active and failed steps are chosen first, then those next to the first incomplete one.
     """
     if len(steps) <= room:
         return list(steps)
     first = next((i for i, s in enumerate(steps) if not s.is_settled), len(steps) - 1)
     near = sorted(
-        range(len(steps)), key=lambda i: (not steps[i].active, abs(i - first), i)
+        range(len(steps)),
+        key=lambda i: (
+            not steps[i].is_active,
+            steps[i].status is not Status.FAILED,
+            abs(i - first),
+            i,
+        ),
     )
     kept = set(near[: max(1, room - 2)])
     chosen: list[StepBoard | str] = [steps[i] for i in sorted(kept)]
@@ -187,8 +214,12 @@ def _window(steps: Sequence[StepBoard], room: int) -> list[StepBoard | str]:
     return chosen
 
 
-class _Waits:
-    """Says what a step waits for."""
+class Waits:
+    """Says what a step waits for.
+
+    Args:
+        steps: all steps of a plan.
+    """
 
     def __init__(self, steps: Sequence[StepBoard]) -> None:
         self._steps = {step.summary.name: step for step in steps}
@@ -205,114 +236,3 @@ class _Waits:
             return ""
         failed = self._steps[found].status is Status.FAILED
         return f"{'blocked by' if failed else 'waiting for'} {fmt.clean(found)}"
-
-
-def _step_line(
-    step: StepBoard,
-    now: int,
-    name_width: int,
-    width: int,
-    blocked: str,
-    *,
-    since: int | None,
-) -> Line:
-    status = step.status
-    name = fmt.cut(step.summary.name, name_width)
-    line = [
-        Piece(f" {SYMBOLS[status]} ", status),
-        Piece(fmt.clean(name) + " " * (name_width - fmt.cells(name)), "step"),
-    ]
-    if step.summary.each is not None and step.single is None:
-        return line + _fan_out(step, now, width, blocked, since=since)
-    task = step.single
-    if task is None:
-        return [*line, Piece(f"  {blocked}", "dim")]
-    return line + _task_cells(task, now, width, blocked)
-
-
-def _task_cells(task: TaskRecord, now: int, width: int, blocked: str = "") -> Line:
-    line: Line = [Piece("  ")]
-    if task.status is Status.RUNNING:
-        if width >= _WIDE:
-            line += [*fmt.bar(task.percentage_complete), Piece(" ")]
-        line.append(Piece(f"{fmt.percent(task.percentage_complete):>4}  "))
-    took = _took(task, now)
-    if took:
-        line.append(Piece(f"{took:>6}  "))
-    text = fmt.what(task, now)
-    if task.status is Status.PENDING and not text and blocked:
-        text = blocked
-    meaning = task.status if task.status in (Status.FAILED, Status.WAITING) else "dim"
-    return [*line, Piece(text, meaning)]
-
-
-def _took(task: TaskRecord, now: int) -> str:
-    if task.status is Status.RUNNING:
-        begun = task.last_invoked_at
-        return "" if begun is None else fmt.duration(now - begun)
-    if task.status in (Status.DONE, Status.FAILED):
-        return fmt.duration(task.task_duration_ms)
-    return ""
-
-
-def _fan_out(
-    step: StepBoard, now: int, width: int, blocked: str, *, since: int | None
-) -> Line:
-    total = step.total
-    if total == 0:
-        return [Piece(f"  {blocked or 'no items'}", "dim")]
-    line: Line = [Piece("  ")]
-    percentage = fmt.nearly(step.percentage, is_complete=step.is_settled)
-    if width >= _WIDE and not step.is_settled:
-        line += [*fmt.bar(percentage), Piece(" ")]
-    line.append(Piece(f"{fmt.percent(percentage):>4}  "))
-    line += fmt.counted(step.counts)
-    took = _time_of(step, now, since)
-    if took is not None:
-        line.append(Piece(f"  {fmt.duration(took)}", "dim"))
-    return line
-
-
-def _time_of(step: StepBoard, now: int, since: int | None) -> int | None:
-    """Return how long a step has been going on, in milliseconds, as far as is known."""
-    if step.begun is None:
-        return None
-    if step.is_settled or since is None:
-        return max(0, step.ended - step.begun) if step.ended else None
-    return now - max(step.begun, since)
-
-
-# -- items ------------------------------------------------------------------
-
-
-def _items(
-    step: StepBoard, now: int, name_width: int, width: int, room: int | None
-) -> Iterator[Line]:
-    """Yield a line for each active or failed item, and one that counts the others."""
-    if step.summary.each is None or step.total == 0:
-        return
-    active, failed = ACTIVE_SHOWN, FAILED_SHOWN
-    if room is not None:
-        room = max(0, room - 1)
-        active = min(active, room)
-        failed = min(failed, room - min(active, len(step.active)))
-    tasks = [*_first(step.active, active), *_first(step.failed, failed)]
-    if not tasks:
-        return
-    for task in tasks:
-        yield _item(task, now, name_width, width)
-    open_or_failed = step.total - step.counts[Status.DONE] - step.counts[Status.SKIPPED]
-    rest = open_or_failed - len(tasks)
-    if rest > 0:
-        yield [Piece(f"   └ … {rest} more", "dim")]
-
-
-def _item(task: TaskRecord, now: int, name_width: int, width: int) -> Line:
-    room = max(1, name_width - _DEEPER)
-    name = fmt.cut(fmt.clean(task.name), room)
-    return [
-        Piece("   ├ ", "dim"),
-        Piece(f"{SYMBOLS[task.status]} ", task.status),
-        Piece(name + " " * (room - fmt.cells(name))),
-        *_task_cells(task, now, width),
-    ]

@@ -7,11 +7,13 @@ made anew. Several threads may write and read a board at once, under `lock`.
 from __future__ import annotations
 
 import heapq
+import itertools
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 
 from ptsflow.core import counts
 from ptsflow.core.changed_code import changed
+from ptsflow.core.insight import Glance, Outlook
 from ptsflow.core.model import (
     ContainerRecord,
     Progress,
@@ -25,10 +27,10 @@ from ptsflow.core.model import (
 from ptsflow.core.pack import Pack
 from ptsflow.core.packed import parts_of
 from ptsflow.core.plan import awaited
-from ptsflow.display import format as fmt
 from ptsflow.display.step_board import StepBoard
 from ptsflow.events import (
     Event,
+    OutlookChanged,
     Progressed,
     RunEnded,
     RunEnding,
@@ -37,12 +39,12 @@ from ptsflow.events import (
     TaskChanged,
 )
 
-#: The most failed tasks that are kept with their errors; further ones are counted.
+#: The most failed tasks that a summary names.
 KEPT_FAILED = 10
+#: The most failed tasks of a step that are kept with their errors; others are counted.
+_KEPT_OF_A_STEP = 50
 #: The most of the slowest tasks that are kept.
 _KEPT_SLOW = 3
-
-_ACTIVE = (Status.RUNNING, Status.WAITING)
 
 
 class Board:
@@ -70,12 +72,15 @@ class Board:
         self.retries = 0
         self.slowest: list[tuple[int, str]] = []
         self.failed_count = 0
+        #: What the runner expects; None where it told nothing.
+        self.outlook: Outlook | None = None
+        #: Tasks that ran since `ran_alone` was asked; two stand for more.
+        self._ran = set[str]()
         #: How the tasks stand; of packed items, only of those that changed.
         self._seen: dict[str, tuple[Status, float]] = {}
         #: The steps that have packed items.
         self._packed: set[str] = set()
         self._percentage = 0.0
-        self._first_percentage = 0.0
 
     def __call__(self, event: Event) -> None:
         """Apply one event."""
@@ -89,6 +94,8 @@ class Board:
                 case TaskChanged(before=TaskRecord() as before):
                     self._unpack(before)
                     self._remove(before)
+                case OutlookChanged(outlook=outlook):
+                    self.outlook = outlook
                 case Progressed(progress=progress):
                     self._progress(progress)
                 case RunEnded() if self.container is not None:
@@ -120,17 +127,31 @@ class Board:
 
     @property
     def percentage(self) -> float:
-        """The percentage complete, 0 to 100; never less than it was."""
+        """The percentage complete, 0 to 100; never less than it was, or was told."""
         if self.container is not None:
-            now = fmt.percentage_of(self.container, self.tallies())
-            self._percentage = max(self._percentage, now)
+            now = counts.percentage_of(self.container, self.tallies(), None)
+            told = 0.0 if self.outlook is None else self.outlook.percentage
+            self._percentage = max(self._percentage, told, now)
         return self._percentage
 
-    def eta_ms(self, now: int) -> int | None:
-        """Return how many milliseconds the rest takes, or None where that is unknown."""
-        percentage = self.percentage
-        gained = percentage - self._first_percentage
-        return fmt.eta_ms(now - self.started_at, gained, 100 - percentage)
+    def count(self, glance: Glance) -> None:
+        """Take over how many tasks there are, as not all of them are known."""
+        # A client's own tasks are of no step, and all known.
+        counted = [tally for tally in glance.tallies if tally.step]
+        for name in {tally.step for tally in counted}:
+            step = self.steps.setdefault(name, StepBoard(StepSummary(name=name)))
+            step.counts, step.sum = dict.fromkeys(Status, 0), 0.0
+            step.begun, step.ended = glance.times.get(name, (None, None))
+        for tally in counted:
+            step = self.steps[tally.step]
+            step.counts[tally.status] += tally.count
+            step.sum += tally.percentage
+        since = self.since or 0
+        self.done_earlier = sum(
+            step.status is Status.DONE and (step.ended or 0) < since
+            for step in self.steps.values()
+        )
+        self._percentage = 0.0
 
     def lacking(self, only: Iterable[str]) -> list[str]:
         """Return the steps that are not done and that some steps or items wait for.
@@ -169,6 +190,13 @@ class Board:
         found = [task for step in self.steps.values() for task in step.failed.values()]
         return found[:KEPT_FAILED]
 
+    def ran_alone(self) -> str:
+        """Return the only task that ran since the last call; "" if there were others."""
+        (name, *others) = self._ran or ("",)
+        running = (n for step in self.steps.values() for n in step.running)
+        self._ran = set(itertools.islice(running, 2))
+        return "" if others else name
+
     def tallies(self) -> list[Tally]:
         """Return all tasks, counted by step and status."""
         return [entry for step in self.steps.values() for entry in step.tallies()]
@@ -180,7 +208,8 @@ class Board:
         owner = container.owner
         if container.workflow is not None:
             self.since = None if owner is None else owner.since
-        self.started_at = at
+        # Not `at`, so that whoever watches the store sees the run begin then, too.
+        self.started_at = at if owner is None else owner.since
         self.steps = {step.name: StepBoard(step) for step in container.plan}
         self._seen.clear()
         self._packed.clear()
@@ -194,10 +223,9 @@ class Board:
             self.changed = list(changed(container.plan, tasks))
         self.starts = self.retries = self.failed_count = 0
         self._percentage = 0.0
-        self._first_percentage = self.percentage
 
     def _place_pack(self, pack: Pack) -> None:
-        step = self._step(pack.pattern)
+        step = self.step_of(pack.pattern)
         self._packed.add(pack.step)
         step.counts[Status.DONE] += len(pack)
         step.sum += sum(pack.each("percentage_complete"))
@@ -216,6 +244,8 @@ class Board:
         if task.status is status:
             return
         if task.status is Status.RUNNING:
+            if len(self._ran) <= 1:
+                self._ran.add(task.name)
             self.starts += 1
             self.retries += task.attempt > 1
         elif task.status is Status.FAILED:
@@ -233,31 +263,38 @@ class Board:
         seen = self._seen.get(task.name)
         if seen is None:
             return
-        step = self._step(task)
+        step = self.step_of(task)
         step.counts[seen[0]] -= 1
         step.sum -= seen[1]
         step.failed.pop(task.name, None)
-        if task.status not in _ACTIVE:
-            step.active.pop(task.name, None)
+        # One that goes on as it was keeps its place.
+        if task.status is not Status.RUNNING:
+            step.running.pop(task.name, None)
+        if task.status is not Status.WAITING:
+            step.waiting.pop(task.name, None)
 
     def _place(self, task: TaskRecord) -> None:
-        step = self._step(task)
+        step = self.step_of(task)
         self._seen[task.name] = (task.status, task.percentage_complete)
         step.counts[task.status] += 1
         step.sum += task.percentage_complete
-        if task.status in _ACTIVE:
-            step.active[task.name] = without_payloads(task)
-        elif task.status is Status.FAILED and len(step.failed) < KEPT_FAILED:
+        if task.status is Status.RUNNING:
+            step.running[task.name] = without_payloads(task)
+        elif task.status is Status.WAITING:
+            step.waiting[task.name] = without_payloads(task)
+        elif task.status is Status.FAILED and len(step.failed) < _KEPT_OF_A_STEP:
             step.failed[task.name] = without_payloads(task)
         if task.key is None:
             step.single = without_payloads(task)
         step.stretch((task.last_invoked_at,), (task.task_ended_at,))
 
-    def _step(self, task: TaskRecord) -> StepBoard:
+    def step_of(self, task: TaskRecord) -> StepBoard:
+        """Return the step of a task; each of a client's own tasks is a step by itself."""
         name = task.step or task.name
         step = self.steps.get(name)
         if step is None:
-            step = self.steps[name] = StepBoard(StepSummary(name=name))
+            step = StepBoard(StepSummary(name=name), task.step)
+            self.steps[name] = step
         return step
 
     def _progress(self, progress: Iterable[Progress]) -> None:
@@ -266,8 +303,8 @@ class Board:
             if seen is None or seen[0] is not Status.RUNNING:
                 continue
             step = self.steps[entry.name.partition("[")[0]]
-            task = progressed(step.active[entry.name], entry.percentage, entry.text)
-            step.active[entry.name] = task
+            task = progressed(step.running[entry.name], entry.percentage, entry.text)
+            step.running[entry.name] = task
             if task.key is None:
                 step.single = task
             step.sum += entry.percentage - seen[1]
@@ -278,4 +315,25 @@ def board_of(container: ContainerRecord, tasks: Iterable[TaskRecord], at: int) -
     """Return the board of a stored container."""
     board = Board()
     board(RunStarted(at=at, container=container, tasks=list(tasks)))
+    return board
+
+
+def board_of_glance(
+    container: ContainerRecord,
+    glance: Glance,
+    at: int,
+    outlook: Outlook | None = None,
+) -> Board:
+    """Return the board of a stored container, as the listener of its run has it.
+
+    Args:
+        container: the container; without an owner, no clock of a step runs.
+        glance: what the store shows of it.
+        at: the time, in milliseconds since the epoch.
+        outlook: what the runner told last; None without a live one.
+    """
+    tasks = [*glance.plain, *glance.active, *glance.failed]
+    board = board_of(container, tasks, at)
+    board.count(glance)
+    board.outlook = outlook
     return board

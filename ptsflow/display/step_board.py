@@ -1,4 +1,4 @@
-"""The state of one step of a run: its counts, its active tasks and its failed tasks."""
+"""The state of one step of a run: counts, running, waiting and failed tasks."""
 
 from __future__ import annotations
 
@@ -12,28 +12,39 @@ class StepBoard:
     """The state of one step, or of all tasks that belong to no step of the plan."""
 
     __slots__ = (
-        "active",
         "begun",
+        "counted_as",
         "counts",
         "ended",
         "failed",
+        "running",
         "single",
         "sum",
         "summary",
+        "waiting",
     )
 
-    def __init__(self, summary: StepSummary) -> None:
+    def __init__(self, summary: StepSummary, counted_as: str | None = None) -> None:
         self.summary = summary
+        #: The step of its tasks; "" if it stands for a client's own task.
+        self.counted_as = summary.name if counted_as is None else counted_as
         self.counts: dict[Status, int] = dict.fromkeys(Status, 0)
         #: The sum of the percentages of all its tasks.
         self.sum = 0.0
-        #: Running and waiting tasks, in the order in which they became so.
-        self.active: dict[str, TaskRecord] = {}
+        #: Tasks in the order in which they began.
+        self.running: dict[str, TaskRecord] = {}
+        #: Tasks that wait for another attempt, in the order in which they came to.
+        self.waiting: dict[str, TaskRecord] = {}
         self.failed: dict[str, TaskRecord] = {}
         #: The last record of a step that does not fan out.
         self.single: TaskRecord | None = None
         self.begun: int | None = None
         self.ended: int | None = None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a task of it runs, or waits for another attempt."""
+        return bool(self.running or self.waiting)
 
     @property
     def total(self) -> int:
@@ -75,7 +86,7 @@ class StepBoard:
         total = self.sum
         for status, count in self.counts.items():
             if count:
-                yield Tally(self.summary.name, status, count, total)
+                yield Tally(self.counted_as, status, count, total)
                 total = 0.0
 
     def stretch(self, begun: Iterable[int | None], ended: Iterable[int | None]) -> None:

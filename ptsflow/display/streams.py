@@ -33,6 +33,12 @@ def is_unicode(encoding: str | None) -> bool:
     return False
 
 
+def is_drawable(stream: TextIO | Outlet) -> bool:
+    """Whether the stream is a terminal on which a live screen can be drawn."""
+    drawable = os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
+    return drawable and stream.isatty()
+
+
 class Bytes(io.BufferedIOBase):
     """Writes bytes to a stream of text.
 
@@ -131,6 +137,7 @@ class Outlet(io.TextIOBase):
         self._limit = LIMIT
         self._dropped = 0
         self._thread: threading.Thread | None = None
+        self._is_over = False
         self._pid = os.getpid()
 
     @property
@@ -192,6 +199,13 @@ class Outlet(io.TextIOBase):
         if self._dropped:
             self._put(self._told())
 
+    def end(self) -> None:
+        """Finish, and let the thread end: nothing more is written."""
+        self.finish()
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
+
     def _begin(self) -> None:
         thread = threading.Thread(target=self._serve, name="ptsflow-out", daemon=True)
         # Without a free thread the next text tries again.
@@ -202,7 +216,9 @@ class Outlet(io.TextIOBase):
     def _serve(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting)
+                self._changed.wait_for(lambda: self._waiting or self._is_over)
+                if not self._waiting:
+                    return
                 text = "".join(self._waiting)
                 self._waiting.clear()
             for start in range(0, len(text), _CHUNK):

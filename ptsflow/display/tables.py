@@ -1,14 +1,13 @@
-"""Tables that commands print once: containers, tasks, attempts, forecasts."""
+"""Tables that commands print once: containers, tasks, attempts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from ptsflow.core import counts
-from ptsflow.core.forecast import Forecast
+from ptsflow.core.insight import Glance, Outlook
 from ptsflow.core.model import (
     Attempt,
     ContainerRecord,
@@ -18,13 +17,9 @@ from ptsflow.core.model import (
     Tally,
     TaskRecord,
 )
-from ptsflow.display import as_json
+from ptsflow.display import as_json, expected
 from ptsflow.display import format as fmt
 from ptsflow.display.format import SYMBOLS, Line, Piece
-
-#: The most items with one forecast that are named; further ones are counted.
-SHOWN = 20
-
 
 # -- list and show ----------------------------------------------------------
 
@@ -33,16 +28,47 @@ def containers(
     records: Sequence[ContainerRecord],
     tallies: Mapping[str, Sequence[Tally]],
     now: int,
+    outlooks: Mapping[str, Outlook],
+    damaged: Collection[str] = (),
 ) -> list[Line]:
-    """Return a table of containers."""
+    """Return a table of containers.
+
+    Args:
+        records: the containers.
+        tallies: the tasks of each, counted.
+        now: the time.
+        outlooks: what the runners of some told.
+        damaged: the uids of those that have damaged tasks.
+    """
     titles = ("STATUS", "DONE", "TASKS", "STARTED", "TOOK", "CONTAINER", "", "WORKFLOW")
     rows = [[Piece(title, "title") for title in titles]]
-    rows += [_container(record, tallies.get(record.uid, ()), now) for record in records]
+    rows += [
+        _container(record, tallies.get(record.uid, ()), now, outlooks.get(record.uid))
+        if record.uid not in damaged
+        else _damaged(record, now)
+        for record in records
+    ]
     return fmt.columns(rows)
 
 
+def _damaged(record: ContainerRecord, now: int) -> list[Piece]:
+    """Return the row of a container whose tasks cannot be counted."""
+    begun = fmt.moment(record.started_at or record.created_at, now)
+    name, workflow = map(fmt.clean, (record.name, record.workflow or "-"))
+    return [
+        Piece(f"{SYMBOLS[Status.FAILED]} damaged", Status.FAILED),
+        *(Piece(""), Piece(""), Piece(begun), Piece("")),
+        Piece(name, "name"),
+        Piece("a task of it cannot be read", "dim"),
+        Piece(workflow, "dim"),
+    ]
+
+
 def _container(
-    record: ContainerRecord, tallies: Sequence[Tally], now: int
+    record: ContainerRecord,
+    tallies: Sequence[Tally],
+    now: int,
+    outlook: Outlook | None,
 ) -> list[Piece]:
     by_status = counts.count_by_status(tallies)
     status = counts.status_of(record, tallies)
@@ -50,20 +76,22 @@ def _container(
     end = now if record.is_leased(now) else record.ended_at
     return [
         stands(record, status, now),
-        Piece(_percent(record, tallies)),
+        Piece(_percent(record, tallies, outlook)),
         Piece(f"{by_status[Status.DONE]}/{sum(by_status.values())}"),
         Piece(fmt.moment(begun or record.created_at, now)),
         Piece("" if begun is None or end is None else fmt.duration(end - begun)),
         Piece(fmt.clean(record.name), "name"),
-        Piece(_remark(record, by_status, status, now), "dim"),
+        Piece(_remark(record, by_status, status, now, outlook), "dim"),
         Piece(fmt.clean(record.workflow or "-"), "dim"),
     ]
 
 
 def stands(record: ContainerRecord, status: Status, now: int) -> Piece:
-    """Return the status to show; `killed` if its runner has died, `stopped` if it was."""
+    """Return the status to show; also whether a runner died, is stopping, or was stopped."""
+    if record.is_leased(now) and record.stop_asked is not None:
+        return Piece(f"{SYMBOLS[Status.RUNNING]} stopping", Status.RUNNING)
     if is_orphan(record, status, now):
-        return Piece(f"{SYMBOLS[Status.PENDING]} killed", Status.WAITING)
+        return Piece(f"{SYMBOLS[Status.PENDING]} killed", fmt.KILLED)
     if is_stopped(record, status):
         return Piece(f"{SYMBOLS[Status.PENDING]} stopped", Status.WAITING)
     return Piece(f"{SYMBOLS[status]} {status}", status)
@@ -89,6 +117,30 @@ def seen_tasks(
     return [_orphan(task) for task in tasks]
 
 
+def seen_glance(record: ContainerRecord, glance: Glance, now: int) -> Glance:
+    """Return a glance as it is shown: nothing runs if the runner has died."""
+    if record.workflow is None or record.is_leased(now):
+        return glance
+    tallies = seen_tallies(record, glance.tallies, now)
+    plain = seen_tasks(record, glance.plain, now)
+    active = [task for task in glance.active if task.status is not Status.RUNNING]
+    return replace(glance, tallies=tallies, plain=plain, active=active)
+
+
+def seen_tallies(
+    record: ContainerRecord, tallies: Sequence[Tally], now: int
+) -> Sequence[Tally]:
+    """Return counts of tasks as they are shown: nothing runs if the runner has died."""
+    if record.workflow is None or record.is_leased(now):
+        return tallies
+    return [
+        replace(tally, status=Status.PENDING)
+        if tally.status is Status.RUNNING
+        else tally
+        for tally in tallies
+    ]
+
+
 def _orphan(task: TaskRecord) -> TaskRecord:
     if task.status is not Status.RUNNING:
         return task
@@ -96,21 +148,57 @@ def _orphan(task: TaskRecord) -> TaskRecord:
     return replace(task, status=Status.PENDING, status_text=text)
 
 
-def _percent(record: ContainerRecord, tallies: Sequence[Tally]) -> str:
-    value = fmt.percentage_of(record, tallies)
+def _percent(
+    record: ContainerRecord, tallies: Sequence[Tally], outlook: Outlook | None
+) -> str:
+    value = counts.percentage_of(record, tallies, outlook)
     done = counts.status_of(record, tallies) is Status.DONE
     return fmt.percent(fmt.nearly(value, is_complete=done or record.workflow is None))
 
 
 def _remark(
-    record: ContainerRecord, by_status: Mapping[Status, int], status: Status, now: int
+    record: ContainerRecord,
+    by_status: Mapping[Status, int],
+    status: Status,
+    now: int,
+    outlook: Outlook | None,
 ) -> str:
     if record.is_leased(now):
-        return run_by(record)
+        said = sayings(record, by_status, outlook, now)
+        return " · ".join([*said[:1], run_by(record)])
     if is_orphan(record, status, now):
         return "its runner is gone; run it again"
     beside = (Status.FAILED, Status.SKIPPED)
     return " · ".join(f"{by_status[s]} {s}" for s in beside if by_status[s])
+
+
+def in_a_line(
+    record: ContainerRecord,
+    tallies: Sequence[Tally],
+    now: int,
+    outlook: Outlook | None,
+) -> str:
+    """Return `running  58%  ETA 5m40s`; see `containers`."""
+    status = counts.status_of(record, tallies)
+    by_status = counts.count_by_status(tallies)
+    said = sayings(record, by_status, outlook, now) if record.is_leased(now) else []
+    word = stands(record, status, now).text.partition(" ")[2]
+    return "  ".join([word, _percent(record, tallies, outlook), *said[:1]])
+
+
+def sayings(
+    record: ContainerRecord,
+    by_status: Mapping[Status, int],
+    outlook: Outlook | None,
+    now: int,
+) -> list[str]:
+    """Return what is said of the end of a container's run, the longest text first."""
+    return expected.sayings(
+        outlook,
+        now,
+        began_at=now if record.owner is None else record.owner.since,
+        by_status=by_status,
+    )
 
 
 def holder(record: ContainerRecord) -> str:
@@ -125,12 +213,19 @@ def run_by(record: ContainerRecord) -> str:
     return f"run by {holder(record)}{asked[record.stop_asked]}"
 
 
-def details(record: ContainerRecord, tallies: Sequence[Tally], now: int) -> list[Line]:
-    """Return the fields of a container, without its tasks."""
+def details(
+    record: ContainerRecord,
+    tallies: Sequence[Tally],
+    now: int,
+    outlook: Outlook | None,
+) -> list[Line]:
+    """Return the fields of a container, without its tasks; see `containers`."""
     status = counts.status_of(record, tallies)
+    said = sayings(record, counts.count_by_status(tallies), outlook, now)
     rows = [
         ("status", stands(record, status, now).text),
-        ("complete", _percent(record, tallies)),
+        ("complete", _percent(record, tallies, outlook)),
+        ("expected", next(iter(said), "")),
         ("container", record.name),
         ("workflow", record.workflow or "none: a client's container"),
         ("finished", record.finish_reason),
@@ -200,9 +295,9 @@ def attempts(made: Iterable[Attempt]) -> list[Line]:
     rows += [
         [
             Piece(str(attempt.number)),
-            Piece(_ENDED.get(attempt.ending, attempt.ending), _ENDINGS[attempt.ending]),
+            Piece(ending_word(attempt.ending), ENDINGS[attempt.ending]),
             Piece(fmt.date_time(attempt.began_at)),
-            Piece(_took(attempt)),
+            Piece(took(attempt)),
             Piece(fmt.clean(attempt.ran_by)),
             Piece(fmt.clean(attempt.error), "dim"),
         ]
@@ -217,56 +312,28 @@ def attempts(made: Iterable[Attempt]) -> list[Line]:
     return lines
 
 
-def _took(attempt: Attempt) -> str:
-    # The time of a crash is unknown; only the time when a run found it is.
+def took(attempt: Attempt) -> str:
+    """Return how long an attempt took.
+
+    The time of a crash is unknown; only the time when a run found it is.
+    """
     at_most = "≤" if attempt.ending is Ending.CRASHED else ""
     return at_most + fmt.duration(attempt.took_ms)
 
 
-#: How a run's end is called that ended an attempt.
-_ENDED = {Ending.CRASHED: "killed", Ending.INTERRUPTED: "stopped"}
-_ENDINGS = {
+def ending_word(ending: Ending) -> str:
+    """Return how an attempt's end is called."""
+    # These are ends of a run, which ended the attempt.
+    own = {Ending.CRASHED: fmt.KILLED, Ending.INTERRUPTED: "stopped"}
+    return own.get(ending, ending)
+
+
+#: What the end of an attempt means, which has a colour.
+ENDINGS = {
     Ending.DONE: "done",
     Ending.FAILED: "failed",
-    Ending.CRASHED: "failed",
+    Ending.CRASHED: fmt.KILLED,
     Ending.SKIPPED: "skipped",
     Ending.POSTPONED: "waiting",
     Ending.INTERRUPTED: "waiting",
 }
-
-
-# -- dry run ----------------------------------------------------------------
-
-
-def forecasts(foreseen: Iterable[Forecast]) -> list[Line]:
-    """Return a line for each task; items of a step with one forecast share a line."""
-    rows: list[list[Piece]] = []
-    for (step, action), group in groupby(foreseen, key=_fate):
-        entries = list(group)
-        rows += [_forecast(entry) for entry in entries[:SHOWN]]
-        rest = len(entries) - SHOWN
-        if rest > 0:
-            more = f"… and {rest} more of {fmt.clean(step)}"
-            rows.append([Piece(action, _MEANINGS.get(action, "")), Piece(more, "dim")])
-    return fmt.columns(rows)
-
-
-_MEANINGS = {
-    "run": Status.RUNNING,
-    "retry": Status.WAITING,
-    "check": Status.WAITING,
-    "skip": Status.DONE,
-    "blocked": Status.FAILED,
-}
-
-
-def _fate(entry: Forecast) -> tuple[str, str]:
-    return entry.name.partition("[")[0], entry.action
-
-
-def _forecast(entry: Forecast) -> list[Piece]:
-    return [
-        Piece(entry.action, _MEANINGS.get(entry.action, "dim")),
-        Piece(fmt.clean(entry.name), "name"),
-        Piece(fmt.clean(entry.reason), "dim"),
-    ]

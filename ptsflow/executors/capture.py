@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ptsflow.core.lines import Splitter
 from ptsflow.core.model import LogLine
+from ptsflow.core.progress_bars import Bar, BarReader, is_redrawn
 from ptsflow.executors.log_hook import LogHook, conceal, in_log_handler, lines_of
 from ptsflow.host.clock import system_clock
 from ptsflow.workflow.handle import Reporter, TaskHandle
@@ -64,7 +65,7 @@ class StreamWrapper:
 class Capture:
     """A context in which what is printed and logged belongs to one attempt."""
 
-    __slots__ = ("_handle", "_is_over", "_lock", "_splitters", "_token")
+    __slots__ = ("_bars", "_handle", "_is_over", "_lock", "_splitters", "_token")
 
     def __init__(self, handle: TaskHandle) -> None:
         self._handle = handle
@@ -74,6 +75,8 @@ class Capture:
         #: By stream and thread: the line that the thread has begun in the stream. Threads
         #: are kept apart, so that their lines do not mix.
         self._splitters: dict[tuple[StreamWrapper, int], Splitter[str]] = {}
+        #: The progress bars that are drawn in them.
+        self._bars: dict[tuple[StreamWrapper, int], BarReader] = {}
 
     def __enter__(self) -> None:
         self._token: Token[Capture | None] = _current.set(self)
@@ -98,7 +101,13 @@ class Capture:
                 return False
             place = stream, threading.get_ident()
             splitter = self._splitters.setdefault(place, Splitter("\n"))
-            self._keep_printed(splitter.feed(text))
+            is_within = place in self._bars
+            texts = splitter.feed(text)
+            self._keep_printed(
+                [t for t in texts if not is_redrawn(t, is_within_a_bar=is_within)]
+            )
+            if "\r" in text or place in self._bars:
+                self._read_bar(place, text)
             reporter = self._handle.reporter
             return any(reporter is shown for shown in _installation.showing)
 
@@ -114,11 +123,28 @@ class Capture:
             if not self._is_over:
                 self._handle.reporter.logged(self._handle.name, lines_of(record))
 
+    def _read_bar(self, place: tuple[StreamWrapper, int], text: str) -> None:
+        """Take a progress bar as progress."""
+        reader = self._bars.setdefault(place, BarReader())
+        tell_bar(self._handle, reader.feed(text))
+        if not reader.is_within_a_bar:
+            del self._bars[place]
+
     def _keep_printed(self, texts: list[str]) -> None:
         if texts:
             at = system_clock()
             lines = [printed(text, at) for text in texts]
             self._handle.reporter.logged(self._handle.name, lines)
+
+
+def tell_bar(handle: TaskHandle, bar: Bar | None) -> None:
+    """Report what a progress bar says, unless the body reports its progress itself."""
+    if bar is None or handle.reports_progress:
+        return
+    handle.watch.hear()
+    if bar.percentage is not None:
+        handle.bar_percentage = bar.percentage
+    handle.reporter.progressed(handle.name, handle.bar_percentage, bar.text)
 
 
 def around(handle: TaskHandle) -> Capture:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from ptsflow.core.outcome import Outcome, Raised
 
-_EXIT = re.compile(r"SystemExit(?:: (\d+))?(?: \(|$)")
+_EXIT = r"SystemExit(?:: (\d+))?(?: \(|$)"
 
 #: Set in threads that fork workers of an executor; such forks are no forks of a body.
 _forking_workers = threading.local()
@@ -50,7 +50,7 @@ def exit_if_forked(original: int, outcome: Outcome) -> None:
     try:
         status = 0
         if isinstance(outcome, Raised):
-            found = _EXIT.match(outcome.error)
+            found = re.match(_EXIT, outcome.error)
             status = int(found[1] or 0) if found else 1
             if not found:
                 sys.stderr.write(outcome.traceback or f"{outcome.error}\n")

@@ -37,7 +37,7 @@ class Placement:
         plan: its plan.
         container: the container that the run holds.
         parameters: the parameters as bodies get them, as JSON text.
-        store: the store's identity.
+        key: names the container on this host: `Store.key_of`.
         executor: where bodies run whose step names no executor.
         jobs: how many bodies may run at a time; None if no number was given.
         on_room: called when more bodies may run than before; from a body's thread.
@@ -50,7 +50,7 @@ class Placement:
         container: ContainerRecord,
         *,
         parameters: Mapping[str, str],
-        store: str,
+        key: str,
         executor: ExecutorName,
         jobs: int | None,
         on_room: Callable[[], None],
@@ -61,7 +61,7 @@ class Placement:
         self._kind = kind
         self._container = container
         self._parameters = parameters
-        self._store = store
+        self._key = key
         self._on_room = on_room
         self._names = {step.name: executor_of(step, executor) for step in plan.steps}
         self._threads = ThreadExecutor()
@@ -145,7 +145,7 @@ class Placement:
             self._on_room()
 
     def _lock_file(self) -> Path:
-        return container_lock.file_of(self._store, self._container.uid)
+        return container_lock.file_of(self._key)
 
 
 def _current_folder() -> str | None:

@@ -39,6 +39,15 @@ def adopt(path: Path, store: Path) -> None:
     path.chmod(mode)
 
 
+def give_of_root(path: Path) -> None:
+    """Give what root has just made to the owner of the folder above it.
+
+    So one run as root leaves nothing in a user's folder that the user cannot use.
+    """
+    if os.geteuid() == 0:
+        _give(path, path.parent.stat())
+
+
 def _give(path: Path, like: os.stat_result) -> None:
     """Give a path to the owner of another, if this process may."""
     found = path.stat()
@@ -60,8 +69,8 @@ def make_folder(folder: Path) -> None:
             store = folder.with_suffix("")
             if folder.suffix == ".work" and store.is_file():
                 adopt(folder, store)
-            elif os.geteuid() == 0:
-                _give(folder, folder.parent.stat())
+            else:
+                give_of_root(folder)
         except FileNotFoundError:
             # Another process may remove an empty parent in between, so try again. The
             # number of tries ends this in places such as /proc, where no folder can be

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import overload
 
 #: Returns the time in milliseconds since the epoch. Tests pass clocks of their own.
 Clock = Callable[[], int]
@@ -42,6 +43,10 @@ def steady_clock() -> Clock:
     return lambda: time.clock_gettime_ns(_BOOTTIME) // 1_000_000 + ahead
 
 
+@overload
+def to_datetime(millis: int) -> datetime: ...
+@overload
+def to_datetime(millis: int | None) -> datetime | None: ...
 def to_datetime(millis: int | None) -> datetime | None:
     """Return the aware UTC datetime of `millis`, exact to the millisecond."""
     return None if millis is None else _EPOCH + timedelta(milliseconds=millis)

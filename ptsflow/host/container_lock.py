@@ -30,13 +30,16 @@ _PAUSE = 0.05
 _LONGEST = 4096
 
 
-def file_of(store: str, uid: str) -> Path:
+def file_of(container: str) -> Path:
     """Return the path of the container's lock file; its folder is this user's alone.
+
+    Args:
+        container: what names it on this host: `Store.key_of`.
 
     Raises:
         StoreUnavailable: the folder belongs to another user, or cannot be made.
     """
-    file = _path(store, uid)
+    file = _path(container)
     check_folder()
     return file
 
@@ -73,9 +76,10 @@ def _folder() -> Path:
     return Path(os.environ.get("TMPDIR") or "/tmp") / f"ptsflow-{os.getuid()}"  # noqa: S108 - its owner is checked.
 
 
-def _path(store: str, uid: str) -> Path:
-    # If two stores had the same checksum, their runners would only wait for each other.
-    return _folder() / f"{crc32(store.encode()):08x}-{uid}.lock"
+def _path(container: str) -> Path:
+    # If two containers had the same checksums, their runners would only wait for each other.
+    key = container.encode()
+    return _folder() / f"{crc32(key):08x}{crc32(key[::-1]):08x}.lock"
 
 
 def _is_of_user(found: os.stat_result) -> bool:
@@ -231,24 +235,14 @@ class Mark:
             held.close()
 
 
-def marked_by(store: str, uid: str) -> bytes | None:
-    """Return the identity in the container's mark, or None if no runner holds a mark.
-
-    Args:
-        store: the store's identity.
-        uid: the container's.
-    """
-    return _held(_beside(_path(store, uid)), fcntl.LOCK_SH)
+def marked_by(container: str) -> bytes | None:
+    """Return the identity in the container's mark, or None if no runner holds a mark."""
+    return _held(_beside(_path(container)), fcntl.LOCK_SH)
 
 
-def has_processes(store: str, uid: str) -> bool:
-    """Return whether worker processes of the container live, busy or idle.
-
-    Args:
-        store: the store's identity.
-        uid: the container's.
-    """
-    return _held(_path(store, uid), fcntl.LOCK_EX) is not None
+def has_processes(container: str) -> bool:
+    """Return whether worker processes of the container live, busy or idle."""
+    return _held(_path(container), fcntl.LOCK_EX) is not None
 
 
 def _held(file: Path, how: int) -> bytes | None:

@@ -13,7 +13,8 @@ _MOUNT = Path("/sys/fs/cgroup")
 def usable_cpus(groups: Path = Path("/proc/self/cgroup"), mount: Path = _MOUNT) -> int:
     """Return how many processors this process may use, at least 1.
 
-    The affinity of the process counts, and the quota of its control groups (as a container
+    The affinity of the process counts, or what Python was told instead (3.13 and later:
+    `-X cpu_count`, PYTHON_CPU_COUNT), and the quota of its control groups (as a container
     of Docker or Kubernetes has it), rounded up.
 
     Args:
@@ -30,6 +31,8 @@ def usable_cpus(groups: Path = Path("/proc/self/cgroup"), mount: Path = _MOUNT) 
 
 
 def _affinity() -> float:
+    if told := getattr(os, "process_cpu_count", None):  # Since Python 3.13.
+        return told() or 1
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # only Linux has it

@@ -1,8 +1,11 @@
-"""Memory that this process has freed, and that the system could use."""
+"""The memory of this process, as the C library deals with it."""
 
 from __future__ import annotations
 
 import ctypes
+
+#: The number of glibc's parameter for how many heaps threads have (`mallopt`).
+_ARENA_MAX = -8
 
 
 def give_back() -> None:
@@ -14,3 +17,14 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def share_heap() -> None:
+    """Let threads that begin from now on share one heap, as far as the C library can.
+
+    glibc reserves 64 MiB of addresses for each heap. Where addresses are limited, a
+    few threads that need next to no memory would leave none for another thread.
+    """
+    tune = getattr(ctypes.CDLL(None), "mallopt", None)
+    if tune is not None:
+        tune(_ARENA_MAX, 1)

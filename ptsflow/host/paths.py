@@ -10,6 +10,14 @@ class PathError(ValueError):
     """Says what is wrong with a path, and what to do."""
 
 
+def size_of(path: Path) -> int | None:
+    """Return how long a file is, in bytes; None if it is not there (any more)."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
 def resolved(name: str) -> Path:
     """Return the absolute path without symbolic links; nothing needs to be there.
 

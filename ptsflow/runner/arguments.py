@@ -13,7 +13,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from ptsflow import codec
-from ptsflow.core.model import Status, TaskRecord
+from ptsflow.core.model import Status, TaskRecord, item_name
 from ptsflow.core.packed import pack_of
 from ptsflow.core.plan import Binding, Plan, PlanStep, item_keys
 from ptsflow.core.scheduler import Schedule
@@ -90,7 +90,10 @@ class Arguments:
             )
         trees, hint = found
         self._elements[step.name] = trees, hint
-        return item_keys(step, [codec.from_tree(tree, hint) for tree in trees])
+        items = [codec.from_tree(tree, hint) for tree in trees]
+        return item_keys(
+            step, items, lambda key: item_name(step.name, key) in self._tasks
+        )
 
     def made_from(self, task: TaskRecord) -> int:
         """Return the hash of the results that a task is given now; 0 if it is given none.

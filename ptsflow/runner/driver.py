@@ -160,6 +160,9 @@ class Driver:
             finally:
                 loop.lock.release()
             self._threads.take_turns()
+            self._foresee(
+                lambda: loop.foresight.expect(loop.placement.jobs, loop.clock())
+            )
 
     def _act(self) -> None:
         """Do what is due, while this thread holds the loop's lock."""
@@ -171,9 +174,23 @@ class Driver:
             loop.stop()
             loop.bus.stopping(self._stopping())
         self._late.tell()
+        loop.foresight.pass_on(loop.bus, loop.clock())
         if self._mailbox.progress:
             self._pass_on_progress()
         self._threads.launch(loop.turn())
+        if not loop.is_stopping():
+            self._foresee(
+                lambda: loop.foresight.look(
+                    loop.schedule, loop.tasks, loop.work.gauge.value
+                )
+            )
+
+    def _foresee(self, act: Callable[[], None]) -> None:
+        foresight = self._loop.foresight
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - no run fails because of its outlook.
+            foresight.give_up(error, self._loop.bus)
 
     def _pass_on_progress(self) -> None:
         loop, now = self._loop, since_boot()

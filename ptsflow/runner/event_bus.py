@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ptsflow.core.attempt_ledger import ended_by
 from ptsflow.core.model import Change, ContainerRecord
-from ptsflow.errors import one_line
+from ptsflow.core.texts import one_line
 from ptsflow.events import AttemptEnded, Event, Listener, Notice, Stopping, TaskChanged
 from ptsflow.host.clock import Clock, system_clock
 

@@ -76,9 +76,11 @@ class Heartbeat:
         on_lost: told why the lease is lost: in one line, or by the error of a store that
             is gone, damaged or full.
         on_stop: told how somebody asks the run to stop.
+        tell: called once a second with the heartbeat's connection, to tell the store what
+            the run expects.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - made in one place, most by keyword
         self,
         store: Store,
         record: ContainerRecord,
@@ -87,12 +89,14 @@ class Heartbeat:
         asked_at: float,
         on_lost: Callable[[str | StoreError], None],
         on_stop: Callable[[Stop], None] = lambda _: None,
+        tell: Callable[[Store], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._record = record
         self._lease_ms = lease_ms
         self._on_lost = on_lost
         self._on_stop = on_stop
+        self._tell = tell
         #: The last request to stop that was passed on.
         self._asked: Stop | None = None
         self._has_stopped = threading.Event()
@@ -140,7 +144,9 @@ class Heartbeat:
                         self.deadline = asked_at + STOP_AFTER * self._lease_ms / 1000
                         renew_at = asked_at + pause
                     self._look(connection)
-                except StoreUnavailable:
+                    self._tell(connection)
+                except (StoreUnavailable, MemoryError):
+                    # A body that used up the memory lets go of it when it ends.
                     left = self.deadline - since_boot()
                     soon = since_boot() + min(pause, max(0.05, left / 4))
                     renew_at = soon if asked_at >= renew_at else min(renew_at, soon)

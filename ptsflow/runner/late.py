@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 from ptsflow.core.model import Progress
 from ptsflow.core.plan import PlanStep
+from ptsflow.core.texts import LATE_ADVICE
 from ptsflow.executors.placement import Placement
 from ptsflow.host.clock import since_boot
 from ptsflow.runner.unit_of_work import UnitOfWork
 
-_ADVICE = "a thread cannot be killed, executor='process' can"
 #: How often attempts are looked at, in seconds.
 _LOOK_EVERY = 0.9
 #: How often the time that has passed is told anew: whenever it is so much longer.
@@ -43,13 +43,13 @@ class LateAttempts:
             task = self._work.tasks[name]
             if name not in self._told:
                 self._told[name] = task.status_text, now, 0.0
-                self._work.bus.notice(f"{name}: {text}; {_ADVICE}")
+                self._work.bus.notice(f"{name}: {text}; {LATE_ADVICE}")
             before, began, last = self._told[name]
             entry = self._work.pending_progress(name)
-            is_news = entry is not None and _ADVICE not in entry.text
+            is_news = entry is not None and LATE_ADVICE not in entry.text
             before = entry.text if entry is not None and is_news else before
             if is_news or now - last >= _GROWTH * (now - began):
                 self._told[name] = before, began, now
                 share = task.percentage_complete if entry is None else entry.percentage
-                said = "; ".join(filter(None, [before, text, _ADVICE]))
+                said = "; ".join(filter(None, [before, text, LATE_ADVICE]))
                 self._work.tell_progress(Progress(name, share, said))

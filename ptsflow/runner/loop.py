@@ -25,6 +25,7 @@ from ptsflow.executors.placement import Placement
 from ptsflow.host.clock import since_boot
 from ptsflow.runner.arguments import Arguments
 from ptsflow.runner.expansion import Expansion
+from ptsflow.runner.foresight import Foresight
 from ptsflow.runner.mailbox import Mailbox, TaskOutcome
 from ptsflow.runner.unit_of_work import UnitOfWork
 from ptsflow.stores.base import Store
@@ -44,10 +45,11 @@ class Loop:
         work: the tasks of the container.
         mailbox: where bodies hand in what they have.
         placement: says how many bodies may run at a time.
+        foresight: says how long steps usually take, and what the run expects.
         only: the steps to run; None for all.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - made in one place, all by keyword
         self,
         *,
         copy_of_workflow: Callable[[], Workflow],
@@ -55,6 +57,7 @@ class Loop:
         work: UnitOfWork,
         mailbox: Mailbox,
         placement: Placement,
+        foresight: Foresight,
         only: Iterable[str] | None = None,
     ) -> None:
         self.plan = plan
@@ -65,7 +68,8 @@ class Loop:
         self.mailbox = mailbox
         self.placement = placement
         self.lock = threading.Lock()
-        self.schedule = Schedule(plan, only)
+        self.foresight = foresight
+        self.schedule = Schedule(plan, only, foresight.durations())
         self.is_over = False
         self.failure: BaseException | None = None
         self._copy_of_workflow = copy_of_workflow
@@ -122,8 +126,7 @@ class Loop:
         """Drain, decide, commit; return the attempts to launch."""
         now = self.clock()
         self._drain(now)
-        started: list[str] = []
-        expansion = self._expansion
+        started, expansion = list[str](), self._expansion
         expansion.begin_turn()
         while not self.is_over:
             # A skipped task may be the last one that another fan-out waits for.
@@ -150,7 +153,8 @@ class Loop:
 
     def write_progress(self) -> None:
         """Write the progress of the running tasks, in one write that is no commit."""
-        self.work.write_progress(self.schedule.running)
+        said = self.work.write_progress(self.schedule.running)
+        self.foresight.report(self.tasks, said, self.clock())
 
     def stop(self) -> None:
         """Start nothing more, and tell running bodies to end; they are waited for."""
@@ -163,9 +167,8 @@ class Loop:
         self._drain(now)
         for name in list(self.schedule.running):
             task = self.work.with_progress(name)
-            step = self.plan.by_name[task.step]
             ended = attempt_ledger.ended(task, Ending.INTERRUPTED, now=now)
-            after = interrupted(task, step, now=now)
+            after = interrupted(task, self.plan.by_name[task.step], now=now)
             self.work.stage(task, after, ended)
             self.schedule.interrupted(name)
         self.is_over = True
@@ -249,13 +252,11 @@ class Loop:
                 message.is_settled.set()
 
     def _settle(self, running: TaskRecord, message: TaskOutcome, now: int) -> None:
-        task, outcome = running, message.outcome
-        if message.ran_by:
-            task = replace(task, ran_by=message.ran_by)
+        task = replace(running, ran_by=message.ran_by) if message.ran_by else running
         step = self.plan.by_name[task.step]
         after, ended = settled(
             task,
-            outcome,
+            message.outcome,
             step,
             now=now,
             took_ms=message.took_ms,
@@ -266,19 +267,17 @@ class Loop:
             self.work.renewable.pop(task.name, None)
         if after.status is Status.WAITING:
             self.schedule.wait(task.name, after.due or now)
-            return
-        if after.status is Status.PENDING:
+        elif after.status is Status.PENDING:
             self.schedule.interrupted(task.name)
-            return
-        self.schedule.settle(task.name, after.status)
-        if after.cause is Cause.FINISH and after.status is Status.DONE:
-            self._finish(after, now)
+        else:
+            self.schedule.settle(task.name, after.status)
+            if after.cause is Cause.FINISH and after.status is Status.DONE:
+                self._finish(after, now)
 
     def _finish(self, ending: TaskRecord, now: int) -> None:
         """Skip all tasks that have not started, as a step finished the workflow."""
         self.schedule.finish()
-        container = self.work.container
-        self.work.container = replace(container, finish_reason=ending.status_text)
+        self.work.container = replace(self.container, finish_reason=ending.status_text)
         usual = {step.name for step in self.plan.steps[: self.plan.usual]}
         # Also items of earlier runs, whose step is not expanded any more.
         for task in parts_of(self.tasks)[0]:
@@ -292,23 +291,23 @@ class Loop:
         queue = self.schedule.to_skip
         while queue:
             task = self.tasks[queue.popleft()]
-            if not task.is_complete:
-                step, index = self.schedule.source_of(task.name)
-                before = self.schedule.items(step.each or "")[index]
-                why = f"{before} has no result"
-                self._skip_task(task, now, Cause.UPSTREAM, why)
-                self.schedule.settle(task.name, Status.SKIPPED)
+            if task.name in self.schedule.complete:
+                continue
+            if task.is_complete:  # It is in doubt.
+                task = self._forget(task)
+            step, index = self.schedule.source_of(task.name)
+            why = f"{self.schedule.items(step.each or '')[index]} has no result"
+            self._skip_task(task, now, Cause.UPSTREAM, why)
+            self.schedule.settle(task.name, Status.SKIPPED)
 
     def _skip_task(self, task: TaskRecord, now: int, cause: Cause, why: str) -> None:
         fence = self.container.fence
-        self.work.stage(
-            task, transitions.skip(task, now=now, fence=fence, cause=cause, why=why)
-        )
+        after = transitions.skip(task, now=now, fence=fence, cause=cause, why=why)
+        self.work.stage(task, after)
 
     def _start(self, now: int) -> list[str]:
-        started: list[str] = []
+        started, has_settled = list[str](), True
         tasks, arguments, fence = self.tasks, self._arguments, self.container.fence
-        has_settled = True
         while has_settled:
             has_settled = False
             free = self.placement.jobs - len(self.schedule.running)
@@ -331,14 +330,17 @@ class Loop:
 
     def _settled_doubt(self, task: TaskRecord, made_from: int) -> TaskRecord:
         """Return a task in doubt as current, or as forgotten, so that it starts."""
-        fence = self.container.fence
-        if is_current(task, made_from):
-            after = confirmed(task, fence=fence)
-            self.work.stage(task, after)
-            self.schedule.settle(task.name, task.status)
-        else:
-            after = transitions.reset(task, fence=fence)
-            self.work.stage(task, after, attempt_ledger.last(task))
+        if not is_current(task, made_from):
+            return self._forget(task)
+        after = confirmed(task, fence=self.container.fence)
+        self.work.stage(task, after)
+        self.schedule.settle(task.name, task.status)
+        return after
+
+    def _forget(self, task: TaskRecord) -> TaskRecord:
+        """Return a task in doubt as one that nothing was made of yet."""
+        after = transitions.reset(task, fence=self.container.fence)
+        self.work.stage(task, after, attempt_ledger.last(task))
         return after
 
 

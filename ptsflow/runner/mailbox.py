@@ -25,7 +25,7 @@ from ptsflow.executors import capture
 #: Keeps lines of a task's attempt: the task's name, the attempt's number, the lines.
 Log = Callable[[str, int, Sequence[LogLine]], None]
 #: Shows lines of a task.
-Show = Callable[[str, Sequence[LogLine]], None]
+Show = Callable[[str, Sequence[LogLine]], object]
 
 
 class TaskOutcome(Struct, frozen=True):

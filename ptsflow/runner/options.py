@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct, field
 
-from ptsflow.core.model import LogLine
+from ptsflow.core.model import ContainerRecord, LogLine
 from ptsflow.core.names import listed, similar
 from ptsflow.core.plan import Executor, Plan
 from ptsflow.errors import UsageError
 from ptsflow.host.clock import Clock, steady_clock
+from ptsflow.stores.base import Store
 from ptsflow.stores.store_wait import NO_WAIT, StoreWait
 from ptsflow.workflow.step_options import check_executor
 
@@ -27,7 +28,8 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     jobs: int | None = None
     #: In seconds.
     lease: float = 60
-    #: Seconds to wait while another live runner holds the container.
+    #: Seconds to wait while another live runner holds the container; for a store that is
+    #: away, if `store_wait` does not say more.
     wait: float = 0
     #: How long to wait for a store that is away before the container is claimed.
     store_wait: StoreWait = NO_WAIT
@@ -44,11 +46,18 @@ class RunOptions(Struct, frozen=True, kw_only=True):
     executor: Executor | None = None
     #: Seconds after which the run is stopped.
     timeout: float | None = None
+    #: Whether hooks are called when the run ends.
+    hooks: bool = True
     #: TARGET as the command line was given it; kept, so that others can run it again.
     target: str | None = None
     #: Shows what bodies print, with the name of their task; without it, a body in a
     #: thread prints to the streams of this process.
-    show_printed: Callable[[str, Sequence[LogLine]], None] | None = None
+    show_printed: Callable[[str, Sequence[LogLine]], object] | None = None
+    #: The tick of the schedule that names the container.
+    tick: int | None = None
+    #: Called with the claimed container before anything is changed; raises `TurnLost`
+    #: where it is not to be run after all.
+    admit: Callable[[Store, ContainerRecord], None] | None = None
     clock: Clock = field(default_factory=steady_clock)
 
     @property

@@ -15,6 +15,7 @@ from ptsflow import codec
 from ptsflow.client.fields import check_name
 from ptsflow.core.changed_code import changed
 from ptsflow.core.container_fit import (
+    check_workflow,
     is_former,
     is_of_another_class,
     lacking,
@@ -28,7 +29,8 @@ from ptsflow.runner.options import RunOptions, check_options
 from ptsflow.stores.base import Store
 from ptsflow.stores.url_mask import mask_in
 from ptsflow.workflow.compile import plan_of
-from ptsflow.workflow.workflow import Workflow, former_names, named_in, secrets_of
+from ptsflow.workflow.template import named_in
+from ptsflow.workflow.workflow import Workflow, former_names, secrets_of
 
 #: The most former names of a container that are looked for; each is one read.
 _MOST_FORMER = 63
@@ -56,11 +58,7 @@ class PlannedRun(Struct, frozen=True, kw_only=True):
         Raises:
             ContainerMismatch: with the difference.
         """
-        if record.workflow is not None and record.workflow != self.plan.workflow:
-            raise ContainerMismatch(
-                f"container {record.name!r} belongs to the workflow {record.workflow}, "
-                f"not {self.plan.workflow}; choose another container with -c NAME"
-            )
+        check_workflow(record, self.plan.workflow)
         if self.options.container is None and is_of_another_class(record, self.plan):
             raise ContainerMismatch(
                 f"container {record.name!r} was made by the class {record.workflow} of "

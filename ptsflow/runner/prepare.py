@@ -5,24 +5,31 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TypeVar
 
 from msgspec.structs import replace
 
+from ptsflow.core.counts import tallies_of
 from ptsflow.core.forecast import blocked
+from ptsflow.core.history import Profile, kept_weights
+from ptsflow.core.insight import RunRecord
 from ptsflow.core.model import Change, ContainerRecord, Status, TaskRecord
 from ptsflow.core.names import listed
-from ptsflow.core.packed import listing
+from ptsflow.core.packed import Tasks, listing
+from ptsflow.core.plan import Plan
 from ptsflow.core.resume import Resumption, resume
 from ptsflow.errors import PtsflowError
 from ptsflow.events import RunStarted
 from ptsflow.executors.placement import Placement
 from ptsflow.host.workdirs import Workdirs
 from ptsflow.runner.event_bus import Bus
+from ptsflow.runner.foresight import Foresight, learned_by_run
 from ptsflow.runner.heartbeat import patiently
 from ptsflow.runner.loop import Loop
 from ptsflow.runner.mailbox import Mailbox
 from ptsflow.runner.planned_run import PlannedRun
+from ptsflow.runner.telling import Telling
 from ptsflow.runner.unit_of_work import UnitOfWork
 from ptsflow.stores.base import Store
 from ptsflow.workflow.workflow import fresh
@@ -30,7 +37,7 @@ from ptsflow.workflow.workflow import fresh
 T = TypeVar("T")
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 - called in one place, most by keyword
     planned: PlannedRun,
     store: Store,
     container: ContainerRecord,
@@ -38,6 +45,8 @@ def prepare(
     bus: Bus,
     mailbox: Mailbox,
     deadline: Callable[[], float],
+    begin: Callable[[ContainerRecord, int], RunRecord],
+    telling: Telling,
 ) -> Loop:
     """Make the loop of a run, and record in its container that the run has begun.
 
@@ -48,6 +57,9 @@ def prepare(
         bus: the listeners.
         mailbox: the door to the loop for other threads.
         deadline: says when the lease must be taken as lost, in seconds since boot.
+        begin: returns the run's entry in the ledger, for the container as it is then and
+            the time; called if there is work to do.
+        telling: keeps the percentage that was shown, and tells what the run expects.
     """
     plan, options = planned.plan, planned.options
     now = options.clock()
@@ -56,30 +68,45 @@ def prepare(
         return patiently(ask, container.name, deadline=deadline, notice=bus.notice)
 
     stored = patient(lambda: store.table(container.uid))
+    again = planned.asked_again(listing({} if options.fresh else stored))
+    is_anew = options.fresh or bool(again) or container.status is Status.DONE
+    shown = patient(partial(telling.begin, store, container, stored, is_anew=is_anew))
     if options.fresh and stored:
-        patient(lambda: _erase(store, container, stored.values(), bus))
+        patient(partial(_erase, store, container, stored.values(), bus))
         stored = {}
-    again = planned.asked_again(listing(stored))
     resumption = resume(plan, container, stored, now=now, again=again)
-    container = _planned(planned, container)
-    if resumption.has_work or container.status is not Status.DONE:
+    has_work = resumption.has_work or container.status is not Status.DONE
+    profile = Profile()
+    if has_work:
+        profile = patient(partial(learned_by_run, store, plan.workflow, bus))
+    container, run = with_plan(planned, container, profile), None
+    if has_work:
         container = _begun(container, now, is_fresh=options.fresh)
-    begun = container
-    patient(lambda: store.save(begun))
+        run = patient(partial(begin, container, now))
+    tallies = tallies_of(resumption.tasks)
+    patient(partial(telling.hold_above, store, shown, container, tallies))
+    patient(partial(store.save, container, run))
     for text in _remarks(planned, resumption):
         bus.notice(text)
-    short_lived = {step.name for step in plan.steps if not step.keep_workdir}
-    workdirs = Workdirs(store.work_root, container, short_lived)
-    workdirs.sweep(listing(stored))
     work = UnitOfWork(
         store=store,
         container=container,
         resumption=resumption,
+        tallies=tallies,
         mailbox=mailbox,
         clock=options.clock,
         bus=bus,
         deadline=deadline,
-        workdirs=workdirs,
+        workdirs=_swept_workdirs(plan, store, container, stored),
+        telling=telling,
+    )
+    foresight = Foresight(
+        plan,
+        profile,
+        telling,
+        only=options.only,
+        began_at=now,
+        percentage=max(shown, work.gauge.value),
     )
     loop = Loop(
         copy_of_workflow=fresh(planned.workflow, planned.for_bodies()),
@@ -87,11 +114,22 @@ def prepare(
         work=work,
         mailbox=mailbox,
         placement=_placement(planned, store, container, mailbox),
+        foresight=foresight,
         only=options.only,
     )
     if bus:
         bus.emit(RunStarted(at=now, container=container, tasks=listing(stored)))
     return loop
+
+
+def _swept_workdirs(
+    plan: Plan, store: Store, container: ContainerRecord, stored: Tasks
+) -> Workdirs:
+    """Return the folders of the tasks; those that nobody needs any more are removed."""
+    short_lived = {step.name for step in plan.steps if not step.keep_workdir}
+    workdirs = Workdirs(store.work_root, container, short_lived)
+    workdirs.sweep(listing(stored))
+    return workdirs
 
 
 def _erase(
@@ -112,12 +150,18 @@ def _erase(
         bus.notice(f"what earlier runs printed cannot be dropped: {error}")
 
 
-def _planned(planned: PlannedRun, record: ContainerRecord) -> ContainerRecord:
+def with_plan(
+    planned: PlannedRun, record: ContainerRecord, profile: Profile
+) -> ContainerRecord:
     """Return the container's record with what the run knows of its workflow."""
+    stored = () if planned.options.fresh else record.plan
+    is_known = bool(stored or profile.runs)
+    steps = planned.plan.steps
+    weights = kept_weights(steps, stored, profile) if is_known else None
     return replace(
         record,
         workflow=planned.plan.workflow,
-        plan=planned.plan.summary(),
+        plan=planned.plan.summary(weights),
         module=planned.plan.module,
         file=planned.plan.file,
         params=json.dumps(planned.parameters, ensure_ascii=False),
@@ -160,7 +204,7 @@ def _placement(
         planned.plan,
         container,
         parameters=planned.for_bodies(),
-        store=store.identity,
+        key=store.key_of(container),
         executor=planned.options.executor or planned.plan.executor,
         jobs=planned.options.jobs,
         on_room=mailbox.wake,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Self
 
 from msgspec import Struct
 
@@ -13,8 +13,11 @@ from ptsflow.client.task import Task, task_of
 from ptsflow.core.model import ContainerRecord, TaskRecord
 from ptsflow.core.names import listed, similar
 from ptsflow.core.plan import Plan
-from ptsflow.errors import TaskNotFound
+from ptsflow.errors import RunFailed, TaskNotFound
 from ptsflow.stores.base import Store
+
+#: The most failed tasks that an error names.
+_MOST_NAMED = 5
 
 
 class Report:
@@ -23,7 +26,7 @@ class Report:
     Attributes:
         ok: whether the container is complete, or all that was asked for is.
         container: the container's name.
-        failed: the names of the tasks that failed, in order.
+        errors: the error of each task that failed, by its name and in order.
     """
 
     def __init__(
@@ -31,14 +34,14 @@ class Report:
         *,
         ok: bool,
         record: ContainerRecord,
-        failed: list[str],
+        errors: dict[str, str],
         plan: Plan,
         done_items: Callable[[str], list[str]],
         opened: Callable[[], AbstractContextManager[Store]],
     ) -> None:
         self.ok = ok
         self.container = record.name
-        self.failed = failed
+        self.errors = errors
         self._record = record
         self._plan = plan
         self._done_items = done_items
@@ -46,6 +49,30 @@ class Report:
 
     def __repr__(self) -> str:
         return f"<report of {self.container!r}: {'ok' if self.ok else 'failed'}>"
+
+    @property
+    def failed(self) -> list[str]:
+        """The names of the tasks that failed, in order."""
+        return list(self.errors)
+
+    def raise_for_failure(self) -> Self:
+        """Return this report, unless the run failed.
+
+        Raises:
+            RunFailed: the container is not complete, nor all that was asked for.
+        """
+        if self.ok:
+            return self
+        named = [
+            f"{name}: {''.join(error.splitlines()[:1])}"
+            for name, error in list(self.errors.items())[:_MOST_NAMED]
+        ]
+        if len(self.errors) > _MOST_NAMED:
+            named.append(f"and {len(self.errors) - _MOST_NAMED} more")
+        what = "; ".join(named) or "not all of its steps could run"
+        raise RunFailed(
+            f"container {self.container!r} failed: {what}", self.container, self.errors
+        )
 
     @property
     def tasks(self) -> list[Task]:

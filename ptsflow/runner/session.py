@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from msgspec.structs import replace
 
 from ptsflow.client import lease
+from ptsflow.core.insight import RunRecord, RunStatus
 from ptsflow.core.model import ContainerRecord, Status
 from ptsflow.core.names import listed, similar
 from ptsflow.core.packed import listing, parts_of
 from ptsflow.core.scheduler import Schedule
 from ptsflow.core.sources import outdated, say_outdated
-from ptsflow.errors import LeaseLost, PtsflowError, StoreError, StoreFull, one_line
+from ptsflow.errors import LeaseLost, StoreFull, StoreMoved, TurnLost
 from ptsflow.events import RunEnded, RunEnding
 from ptsflow.host import container_lock
 from ptsflow.host.clock import since_boot
@@ -31,7 +32,10 @@ from ptsflow.runner.mailbox import Mailbox
 from ptsflow.runner.planned_run import PlannedRun
 from ptsflow.runner.prepare import prepare
 from ptsflow.runner.report import Halt, Report, Stopped
+from ptsflow.runner.run_entry import RunEntry, ending_by, status_by, status_of
+from ptsflow.runner.telling import Telling
 from ptsflow.stores.base import Store
+from ptsflow.workflow.class_options import has_hooks
 from ptsflow.workflow.workflow import hiding
 
 #: Opens the store once more, for a report that is read after the run.
@@ -52,6 +56,7 @@ def execute(planned: PlannedRun, store: Store, bus: Bus, reopen: Reopen) -> Repo
     mailbox = Mailbox(
         claimed.name, log_writer.add, options.show_printed, hiding(planned.workflow)
     )
+    held = HeldRun(planned, store, claimed, bus)
     heartbeat = Heartbeat(
         store,
         claimed,
@@ -59,14 +64,19 @@ def execute(planned: PlannedRun, store: Store, bus: Bus, reopen: Reopen) -> Repo
         asked_at=asked_at,
         on_lost=mailbox.lose_lease,
         on_stop=mailbox.ask_to_stop,
+        tell=held.telling.tell,
     )
     with contextlib.ExitStack() as stack:
         stack.callback(heartbeat.stop)
-        held = stack.enter_context(HeldRun(planned, store, claimed, bus))
+        stack.enter_context(held)
+        if options.hooks and has_hooks(type(planned.workflow).declared_options):
+            held.tell_end = partial(_call_hooks, planned, store, bus, heartbeat)
         heartbeat.start()
+        if options.admit is not None:
+            options.admit(store, claimed)
         planned.check_fits(claimed)
         container_lock.wait_alone(
-            container_lock.file_of(store.identity, claimed.uid),
+            container_lock.file_of(store.key_of(claimed)),
             bus.notice,
             lambda: (
                 mailbox.has_news or since_boot() >= min(heartbeat.deadline, stop_at)
@@ -111,11 +121,23 @@ def _container_of(
     return planned.find_or_make(store, notice)
 
 
+def _call_hooks(
+    planned: PlannedRun, store: Store, bus: Bus, heartbeat: Heartbeat, run: RunRecord
+) -> None:
+    from ptsflow.runner.hooks import call_hooks  # noqa: PLC0415 - few runs have hooks
+
+    heartbeat.stop()  # There is no lease to renew any more.
+    call_hooks(planned, store, bus.notice, run)
+
+
 def _drive(driver: Driver, loop: Loop) -> Halt | None:
     """Run the loop; until its bodies have ended, no run of this host begins them again."""
     mark = lease.mark(loop.store, loop.container)
     try:
         return driver.run()
+    except StoreMoved:
+        lease.stay_for_latecomers()
+        raise
     finally:
         driver.when_idle(mark.remove)
 
@@ -140,8 +162,15 @@ class HeldRun:
         self._container = container
         self._bus = bus
         self._loop: Loop | None = None
+        #: None until the run begins, and for one that has nothing to do.
+        self._entry: RunEntry | None = None
+        #: Tells the store what the run expects; the heartbeat does it.
+        self.telling = Telling(container, planned.options.clock)
         self._is_given_back = False
         self._is_ok = False
+        #: Told of the run when the container is given back, before the listeners are.
+        self.tell_end: Callable[[RunRecord], None] = lambda _: None
+        self._run: RunRecord | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -154,11 +183,13 @@ class HeldRun:
     ) -> None:
         if not self._is_given_back:
             self._let_go(error)
-        if not self._bus:
-            return
+        if self._run is not None:
+            self.tell_end(self._run)
+        if not self._bus or isinstance(error, TurnLost):
+            return  # A run that lost its turn never began.
         how, text = RunEnding.DONE if self._is_ok else RunEnding.FAILED, ""
         if error is not None:
-            how, text = _ending_by(error)
+            how, text = ending_by(error)
         at = self._planned.options.clock()
         self._bus.emit(RunEnded(at=at, container=self._container, how=how, error=text))
 
@@ -171,8 +202,31 @@ class HeldRun:
             bus=self._bus,
             mailbox=mailbox,
             deadline=deadline,
+            begin=self._begin,
+            telling=self.telling,
         )
         return self._loop
+
+    def _begin(self, container: ContainerRecord, now: int) -> RunRecord:
+        planned = self._planned
+        options = planned.options
+        self._entry = RunEntry(self._store, container, planned.workflow, options, now)
+        return self._entry.begun
+
+    def _ended(self, container: ContainerRecord, status: RunStatus) -> RunRecord | None:
+        """Return the run's entry in the ledger, as the run ends."""
+        if self._entry is None:
+            return None
+        loop = self._loop
+        return self._entry.ended(
+            self._store,
+            container,
+            {} if loop is None else loop.tasks,
+            expected=() if loop is None else loop.foresight.ends,
+            status=status,
+            now=self._planned.options.clock(),
+            notice=self._bus.notice,
+        )
 
     def conclude(self, loop: Loop, halt: Halt | None, reopen: Reopen) -> Report:
         """Record how the container stands, give the lease back, and report.
@@ -202,12 +256,14 @@ class HeldRun:
             is_over = status is not Status.PENDING or halt is not None
             ended_at = loop.clock() if is_over else None
             record = replace(record, status=status, ended_at=ended_at)
-        if not loop.work.patiently(lambda: self._give_back(record)):
+        is_ok = is_complete or self._is_done_as_asked(schedule)
+        run = self._ended(record, status_of(status, halt, is_ok=is_ok))
+        if not loop.work.patiently(lambda: self._give_back(record, run)):
             raise LeaseLost(
                 f"container {record.name!r}: another runner took it over at the end; "
                 "what was recorded is safe, run again"
             )
-        self._is_ok = is_complete or self._is_done_as_asked(schedule)
+        self._is_ok = is_ok
         tasks, _ = parts_of(loop.tasks)  # What is packed is done.
         for text in (self._outdated(loop), self._missing_items(schedule)):
             if text:
@@ -217,7 +273,7 @@ class HeldRun:
         report = Report(
             ok=self._is_ok,
             record=self._container,
-            failed=[task.name for task in failed],
+            errors={task.name: task.error or "" for task in failed},
             plan=loop.plan,
             done_items=schedule.done_items,
             opened=reopen,
@@ -259,11 +315,11 @@ class HeldRun:
                     )
         return ""
 
-    def _give_back(self, record: ContainerRecord) -> bool:
+    def _give_back(self, record: ContainerRecord, run: RunRecord | None) -> bool:
         record = replace(record, owner=None, leased_till=None)
-        self._is_given_back = self._store.release(record)
+        self._is_given_back = self._store.release(record, run)
         if self._is_given_back:
-            self._container = record
+            self._container, self._run = record, run
         return self._is_given_back
 
     def _let_go(self, error: BaseException | None) -> None:
@@ -287,25 +343,7 @@ class HeldRun:
             if record.status is Status.RUNNING:
                 record = replace(record, status=Status.PENDING)
             with contextlib.suppress(Exception):
-                self._give_back(record)
+                how = RunEnding.FAILED if error is None else ending_by(error)[0]
+                self._give_back(record, self._ended(record, status_by(how)))
         if loop is not None:
             loop.work.workdirs.close()
-
-
-def _ending_by(error: BaseException) -> tuple[RunEnding, str]:
-    """Return how a run ended that an error or a signal ended, and the error in one line."""
-    match error:
-        case Stopped(number=signal.SIGALRM, halt=halt):
-            return RunEnding.TIMEOUT, str(halt)
-        case Stopped(halt=halt):
-            return RunEnding.STOPPED, str(halt)
-        case KeyboardInterrupt() | SystemExit():
-            return RunEnding.STOPPED, f"stopped by {type(error).__name__}"
-        case LeaseLost():
-            return RunEnding.LEASE_LOST, str(error)
-        case StoreError():
-            return RunEnding.STORE, str(error)
-        case PtsflowError():
-            return RunEnding.REFUSED, str(error)
-        case _:
-            return RunEnding.BUG, one_line(error)

@@ -11,23 +11,27 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from ptsflow.core import transitions
+from ptsflow.core.counts import tallies_of
+from ptsflow.core.gauge import Gauge
 from ptsflow.core.model import (
     Attempt,
     Change,
     ContainerRecord,
     Progress,
+    Tally,
     TaskRecord,
     progressed,
     without_payloads,
 )
 from ptsflow.core.resume import Resumption
-from ptsflow.errors import LeaseLost, StoreFull
+from ptsflow.errors import Conflict, LeaseLost, StoreDamaged, StoreFull
 from ptsflow.events import Progressed
 from ptsflow.host.clock import Clock, since_boot
 from ptsflow.host.workdirs import Workdirs
 from ptsflow.runner.event_bus import Bus, tell_changes
 from ptsflow.runner.heartbeat import patiently
 from ptsflow.runner.mailbox import CheckpointRequest, Mailbox
+from ptsflow.runner.telling import Telling
 from ptsflow.stores.base import Store
 
 T = TypeVar("T")
@@ -43,11 +47,13 @@ class UnitOfWork:
         store: keeps the container.
         container: the container as the run holds it.
         resumption: its tasks, and the first changes of them.
+        tallies: the tasks, counted by step and status.
         mailbox: has the progress that is not written yet.
         clock: tells the time.
         bus: tells listeners what was written.
         deadline: says when the lease must be taken as lost, in seconds since boot.
         workdirs: the folders of the tasks.
+        telling: keeps the percentage that was shown.
     """
 
     def __init__(  # noqa: PLR0913 - made in one place, all by keyword
@@ -56,11 +62,13 @@ class UnitOfWork:
         store: Store,
         container: ContainerRecord,
         resumption: Resumption,
+        tallies: Iterable[Tally],
         mailbox: Mailbox,
         clock: Clock,
         bus: Bus,
         deadline: Callable[[], float],
         workdirs: Workdirs,
+        telling: Telling,
     ) -> None:
         self.store = store
         self.container = container
@@ -72,6 +80,9 @@ class UnitOfWork:
         #: The attempts of steps whose checkpoints renew their budget: the number of each,
         #: and the processing data that it began with.
         self.renewable: dict[str, tuple[int, str | None]] = {}
+        #: How much of the container is complete, as `tasks` tell.
+        self.gauge = Gauge(container.plan, tallies)
+        self._telling = telling
         self._mailbox = mailbox
         self._changes: list[Change] = list(resumption.changes)
         #: The checkpoints among the changes; bodies wait for them.
@@ -112,11 +123,17 @@ class UnitOfWork:
         """
         self._changes.append(Change(before, after, ended))
         self.tasks[after.name] = after
+        if before is None:
+            self.gauge.put(after)
+        elif before.percentage_complete != after.percentage_complete:
+            gained = after.percentage_complete - before.percentage_complete
+            self.gauge.move(after.step, gained)
 
     def drop(self, task: TaskRecord) -> None:
         """Have the next commit delete a task."""
         self._changes.append(Change(task, None))
         del self.tasks[task.name]
+        self.gauge.drop(task)
 
     def save(self, request: CheckpointRequest, task: TaskRecord) -> None:
         """Have the next commit save the processing data of a running task."""
@@ -132,6 +149,7 @@ class UnitOfWork:
 
         Raises:
             LeaseLost: the lease ended, or another runner holds it.
+            StoreDamaged: what is stored is not what this run recorded.
             StoreFull: nothing was written; `tasks` are as before the changes.
         """
         changes, self._changes = self._changes, []
@@ -144,9 +162,10 @@ class UnitOfWork:
                 f"container {self.container.name!r}: the lease was lost, it could not be "
                 "renewed in time; what was recorded is safe, run again"
             )
-        uid, fence = self.container.uid, self.container.fence
         try:
-            self.patiently(lambda: self.store.commit(uid, changes, fence=fence))
+            if self.gauge.peak is not None:
+                self._hold_percentage()
+            self._write(changes)
         except StoreFull:
             self._take_back(changes)
             raise
@@ -165,12 +184,30 @@ class UnitOfWork:
         if self.bus:
             tell_changes(self.bus, self.container, changes, self.clock())
 
+    def _write(self, changes: Sequence[Change]) -> None:
+        uid, fence = self.container.uid, self.container.fence
+        try:
+            self.patiently(lambda: self.store.commit(uid, changes, fence=fence))
+        except Conflict as error:
+            # While the lease is held, nobody else can change a task by way of ptsflow.
+            raise StoreDamaged(
+                f"expected what this run recorded, found other records ({error}); if a copy "
+                "was put back, or another program wrote there, stop that, and run again"
+            ) from error
+
+    def _hold_percentage(self) -> None:
+        """Before less of the container is complete, have the store keep how much was."""
+        peak, self.gauge.peak = self.gauge.peak, None
+        if peak is not None and self.gauge.value < peak:
+            self.patiently(lambda: self._telling.hold(self.store, peak))
+
     def _take_back(self, changes: Sequence[Change]) -> None:
         for change in reversed(changes):
             if change.before is not None:
                 self.tasks[change.before.name] = change.before
             elif change.after is not None:
                 del self.tasks[change.after.name]
+        self.gauge = Gauge(self.container.plan, tallies_of(self.tasks))
 
     def abandon(self) -> None:
         """Write nothing more, as the run is over; no body waits any longer."""
@@ -203,16 +240,25 @@ class UnitOfWork:
         if entries:
             self.bus.emit(Progressed(at=self.clock(), progress=entries))
 
-    def write_progress(self, running: set[str]) -> None:
-        """Write the progress of the running tasks, in one write that is no commit."""
+    def write_progress(self, running: set[str]) -> list[Progress]:
+        """Write the progress of the running tasks, in one write that is no commit.
+
+        Return what was written.
+        """
         progress = self._mailbox.take_progress()
         entries = [entry for entry in progress if entry.name in running]
         if not entries:
-            return
+            return []
         for entry in entries:
-            self.tasks[entry.name] = _with(self.tasks[entry.name], entry)
+            before = self.tasks[entry.name]
+            after = self.tasks[entry.name] = _with(before, entry)
+            gained = after.percentage_complete - before.percentage_complete
+            self.gauge.move(after.step, gained)
+        if self.gauge.peak is not None:
+            self._hold_percentage()
         uid, fence = self.container.uid, self.container.fence
         self.patiently(lambda: self.store.touch(uid, entries, fence=fence))
+        return entries
 
 
 def _with(task: TaskRecord, entry: Progress) -> TaskRecord:

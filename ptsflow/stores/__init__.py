@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
-from ptsflow.errors import StoreUnavailable, StoreURLError
+from ptsflow.errors import ContainerNotFound, StoreUnavailable, StoreURLError
 from ptsflow.host.clock import Clock, system_clock
+from ptsflow.host.garbage import modules_stay
 from ptsflow.stores.base import Opener, Store
+from ptsflow.stores.care import StoreCare
 from ptsflow.stores.store_wait import NO_WAIT, StoreWait
 from ptsflow.stores.url_mask import mask, mask_in
 
@@ -20,6 +22,7 @@ __all__ = [
     "absolute",
     "mask",
     "mask_in",
+    "open_care",
     "open_store",
     "store_exists",
     "upgrade_store",
@@ -86,6 +89,22 @@ def absolute(url: str) -> str:
     return _opener(url).absolute(url)
 
 
+def open_care(url: str) -> StoreCare:
+    """Return what looks after an existing store, also after one that cannot be opened.
+
+    Raises:
+        StoreURLError: the URL is none of a store.
+        ContainerNotFound: there is no store.
+    """
+    care = _opener(url).care(url)
+    if not care.is_there:
+        raise ContainerNotFound(
+            f"there is no store at {mask(url)} yet: a run makes it; or name another one "
+            "with --store URL"
+        )
+    return care
+
+
 def upgrade_store(url: str) -> str | None:
     """Carry a store over to this version's layout.
 
@@ -116,7 +135,9 @@ def _opener(url: str) -> Opener:
     for spelling, place in _OPENERS.items():
         if scheme == _scheme(spelling):
             module, _, name = place.partition(":")
-            opener: Opener = getattr(import_module(module), name)
+            with modules_stay():
+                loaded = import_module(module)
+            opener: Opener = getattr(loaded, name)
             return opener
     raise StoreURLError(_unknown(url, scheme))
 

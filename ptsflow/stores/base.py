@@ -9,15 +9,18 @@ data for another thread. A call either does all that its docstring says, or rais
 - `LeaseLost`: the fence that was given is no longer the container's.
 
 Once a call has returned, its effect is durable: it survives `kill -9` of this process
-and of the database, and a power cut. The store's clock alone measures leases.
+and of the database, and a power cut (but within `unsynced`). The store's clock alone
+measures leases.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from ptsflow.core.insight import RunRecord
 from ptsflow.core.model import (
     Attempt,
     Change,
@@ -31,6 +34,9 @@ from ptsflow.core.model import (
 )
 from ptsflow.core.packed import Tasks
 from ptsflow.host.clock import Clock
+from ptsflow.stores.care import StoreCare
+from ptsflow.stores.looks import RunLedger, Schedules, ScreenReads
+from ptsflow.stores.queues import WorkQueue
 from ptsflow.stores.store_wait import StoreWait
 
 
@@ -54,6 +60,9 @@ class Opener(Protocol):
     def absolute(self, url: str) -> str:
         """Return a URL that names the same store in every folder."""
 
+    def care(self, url: str) -> StoreCare:
+        """Return what looks after a store, also if it cannot be opened."""
+
     def upgrade(self, url: str) -> Sequence[str]:
         """Carry a store over that opening leaves in an earlier layout.
 
@@ -61,14 +70,11 @@ class Opener(Protocol):
         """
 
 
-class Store(Protocol):
+class Store(RunLedger, Schedules, ScreenReads, Protocol):
     """Containers and their tasks, kept durably."""
 
     #: The URL with passwords masked, as messages show it.
     url: str
-    #: The same however the URL is spelt, and different for every other store: together
-    #: with a container's uid it names the container on this host.
-    identity: str
     #: Whether the data ends with this process. Then each opening of the URL makes another
     #: store.
     is_in_memory: bool
@@ -80,6 +86,17 @@ class Store(Protocol):
         None if these files need not outlive the run.
         """
 
+    @property
+    def queue(self) -> WorkQueue:
+        """The containers that wait for a worker, for the thread that uses the store."""
+
+    def key_of(self, record: ContainerRecord) -> str:
+        """Return what names a container on this host, however the URL is spelt.
+
+        No container of another store has it. One that is made in the place of this one
+        may have it: its bodies are not to run beside those of this one.
+        """
+
     def now(self) -> int:
         """Return the store's time in milliseconds since the epoch."""
 
@@ -89,30 +106,60 @@ class Store(Protocol):
     def close(self) -> None:
         """Close files and sockets; a second call does nothing."""
 
+    def unsynced(self) -> AbstractContextManager[None]:
+        """Let a power cut take back what is written in the block: in SQLite.
+
+        The first write after the block makes all of it durable, and costs as much as one
+        write. Without that write, a power cut leaves what was there up to some moment
+        within the block. It is for a process that ends with the power, and that begins
+        anew then what it did in the block.
+        """
+
     # -- containers ---------------------------------------------------------
 
-    def create(self, name: str) -> tuple[ContainerRecord, bool]:
+    def create(
+        self, name: str, *, created_at: int | None = None
+    ) -> tuple[ContainerRecord, bool]:
         """Return the container of that name, and whether this call made it.
 
-        Of any number of concurrent calls exactly one makes the container.
+        Of any number of concurrent calls exactly one makes the container. With
+        `created_at`, it says that it was made then, and not now: in another store.
         """
 
     def container(self, name: str) -> ContainerRecord | None:
         """Return the container of that name as it is now, or None."""
 
-    def containers(self) -> list[ContainerRecord]:
-        """Return all containers, oldest first."""
+    def containers(self, *, plans: bool = True) -> list[ContainerRecord]:
+        """Return all containers, oldest first.
 
-    def delete(self, uid: str) -> bool:
+        Without `plans`, their plans are empty: they take most of the time. Such a record
+        says how a container stands, and is never saved.
+        """
+
+    def delete(self, uid: str, *, fence: int | None = None) -> bool:
         """Delete a container and its tasks, unless a live lease holds the container.
 
-        Return False if there is no such container, or if it is leased.
+        With a `fence`, the caller holds the lease, and the container is deleted if that
+        was not lost. Its runs are kept; those without an end are marked as lost.
+
+        Many tasks are deleted in several transactions, so that others can write. If the
+        process is killed between two, the next deletion goes on.
+
+        Return False if there is no such container, or if it is leased by another.
         """
 
     def claim(
-        self, uid: str, owner: Owner, lease_ms: int, *, dead: int | None = None
+        self,
+        uid: str,
+        owner: Owner,
+        lease_ms: int,
+        *,
+        dead: int | None = None,
+        above: int = 0,
     ) -> ContainerRecord | None:
         """Take the lease for `owner` and raise the fence by one, or return None.
+
+        The new fence is larger than `above` as well.
 
         The lease can be taken if
         - it has no owner, or has ended on the store's clock;
@@ -125,15 +172,21 @@ class Store(Protocol):
     def renew(self, uid: str, fence: int, lease_ms: int) -> bool:
         """Move the end of the lease to now + `lease_ms`; False if the lease was lost."""
 
-    def save(self, record: ContainerRecord) -> None:
+    def save(self, record: ContainerRecord, run: RunRecord | None = None) -> None:
         """Write the fields of a leased container, but name, lease and time of making.
+
+        `run` is the run that holds the lease: it is put into the ledger of runs, and
+        earlier runs of the container that have no end are marked as lost.
 
         Raises:
             LeaseLost: the container's fence is not `record.fence` any more.
         """
 
-    def release(self, record: ContainerRecord) -> bool:
+    def release(self, record: ContainerRecord, run: RunRecord | None = None) -> bool:
         """Do what `save` does and give the lease back, in one write.
+
+        `run` replaces what `save` put into the ledger. In MongoDB that is a write before:
+        until the lease is given back, `runs` returns the run as one without an end.
 
         Return False, and write nothing, if the lease was lost.
         """
@@ -190,7 +243,7 @@ class Store(Protocol):
         as in `before`, are left as they are stored.
 
         With a `fence`, the caller holds the lease. With None, it is a client: the
-        container must not be leased by anybody.
+        container must not be leased by anybody, and its outlook is forgotten.
 
         An attempt that ended (`Change.ended`) is added to the ledger of the task, in
         the same commit; the ledger is deleted with its task.

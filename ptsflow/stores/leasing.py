@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from ptsflow.core.insight import RunRecord
 from ptsflow.core.model import ContainerRecord, Owner, Stop
 from ptsflow.stores.rules import is_held, raise_lost
 
@@ -32,16 +33,32 @@ class Leasing(ABC):
         """Return the store's time in milliseconds since the epoch."""
 
     @abstractmethod
-    def _swap_container(self, uid: str, decide: Decide) -> ContainerRecord | None:
-        """Write the record that `decide` returns for the stored one, and return it."""
+    def _swap_container(
+        self, uid: str, decide: Decide, run: RunRecord | None = None
+    ) -> ContainerRecord | None:
+        """Write the record that `decide` returns for the stored one, and return it.
+
+        With it goes the run, if one is given.
+        """
 
     def claim(
-        self, uid: str, owner: Owner, lease_ms: int, *, dead: int | None = None
+        self,
+        uid: str,
+        owner: Owner,
+        lease_ms: int,
+        *,
+        dead: int | None = None,
+        above: int = 0,
     ) -> ContainerRecord | None:
         """Take the lease for `owner` and raise the fence by one, or return None."""
-        return self._swap_container(
-            uid, lambda stored: claimed(stored, owner, self.now(), lease_ms, dead)
-        )
+
+        def decide(stored: ContainerRecord | None) -> ContainerRecord | None:
+            found = claimed(stored, owner, self.now(), lease_ms, dead)
+            if found is stored or found is None or found.fence > above:
+                return found
+            return replace(found, fence=above + 1)
+
+        return self._swap_container(uid, decide)
 
     def renew(self, uid: str, fence: int, lease_ms: int) -> bool:
         """Move the end of the lease to now + `lease_ms`; False if the lease was lost."""
@@ -50,14 +67,14 @@ class Leasing(ABC):
         )
         return renewed is not None
 
-    def save(self, record: ContainerRecord) -> None:
+    def save(self, record: ContainerRecord, run: RunRecord | None = None) -> None:
         """Write the fields of a leased container that are not `NOT_SAVED`."""
-        self._swap_container(record.uid, lambda stored: saved(stored, record))
+        self._swap_container(record.uid, lambda stored: saved(stored, record), run)
 
-    def release(self, record: ContainerRecord) -> bool:
+    def release(self, record: ContainerRecord, run: RunRecord | None = None) -> bool:
         """Do what `save` does and give the lease back, in one write."""
         released = self._swap_container(
-            record.uid, lambda stored: given_back(stored, record)
+            record.uid, lambda stored: given_back(stored, record), run
         )
         return released is not None
 

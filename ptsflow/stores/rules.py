@@ -1,4 +1,4 @@
-"""Decisions about commits, ledgers and log lines, as pure functions of records.
+"""Decisions about commits, ledgers, runs and log lines, as pure functions of records.
 
 SQLite and memory read records, call these functions and write, all within one transaction
 or lock. MongoDB decides the same inside its filters, and calls them for what it refuses.
@@ -11,6 +11,7 @@ from typing import Never, TypeGuard
 
 from msgspec.structs import replace
 
+from ptsflow.core.insight import RunRecord, RunStatus
 from ptsflow.core.model import (
     LEDGER_LENGTH,
     Attempt,
@@ -26,6 +27,11 @@ from ptsflow.host.clock import to_datetime
 def is_held(stored: ContainerRecord | None, fence: int) -> TypeGuard[ContainerRecord]:
     """Return whether the lease of that fence was neither lost nor given back."""
     return stored is not None and stored.fence == fence and stored.owner is not None
+
+
+def may_delete(stored: ContainerRecord, fence: int | None, now: int) -> bool:
+    """Return whether the holder of the lease of `fence`, or anybody if None, may delete."""
+    return not stored.is_leased(now) if fence is None else is_held(stored, fence)
 
 
 def ledger_of(entries: Iterable[Attempt]) -> list[Attempt]:
@@ -169,3 +175,61 @@ def _why(
         f"{before.version} of fence {before.fence}, found version {at_before.version} "
         f"of fence {at_before.fence}; read it again"
     )
+
+
+#: How many runs of a workflow are kept, and how many are deleted at a time.
+RUNS_KEPT = 2_000
+RUNS_PRUNED = 20
+#: Of how many runs that completed a container of a workflow the steps are kept: screens
+#: and outlooks read no more. Of older ones the row takes a fraction of the room.
+STEPS_KEPT = 200
+
+
+def without_steps(run: RunRecord) -> RunRecord:
+    """Return a run that ended long ago."""
+    return replace(run, steps=())
+
+
+def lost(run: RunRecord) -> RunRecord:
+    """Return a run that died."""
+    return replace(without_end(run), status=RunStatus.LOST)
+
+
+def without_end(run: RunRecord) -> RunRecord:
+    """Return a run as it was when it began."""
+    return RunRecord(**{name: getattr(run, name) for name in _OF_BEGINNING})
+
+
+_OF_BEGINNING = (
+    *("uid", "fence", "container", "workflow", "target", "tick", "ran_by", "jobs"),
+    "began_at",
+)
+
+
+def back_to_good(numbered: Iterable[RunRecord]) -> list[RunRecord]:
+    """Return runs by their ordinals, the largest first, back to one that ended well."""
+    found = []
+    for run in sorted(numbered, key=lambda run: run.ordinal or 0, reverse=True):
+        found.append(run)
+        if run.status is RunStatus.DONE:
+            break
+    return found
+
+
+def with_free_ordinal(run: RunRecord, numbered: Iterable[RunRecord]) -> RunRecord:
+    """Return a run without its ordinal if another run of its workflow has that."""
+    key = run.uid, run.fence
+    if any(r.ordinal == run.ordinal and (r.uid, r.fence) != key for r in numbered):
+        return replace(run, ordinal=None)
+    return run
+
+
+#: The first beginning and the last end of tasks; None where none began or ended.
+Times = tuple[int | None, int | None]
+
+
+def widened(times: Times, others: Times) -> Times:
+    """Return the earlier beginning and the later end."""
+    began = [at for at in (times[0], others[0]) if at is not None]
+    ended = [at for at in (times[1], others[1]) if at is not None]
+    return min(began, default=None), max(ended, default=None)

@@ -8,7 +8,9 @@ import re
 _USERINFO = r"(?s)(?<=://)([^:@/?]*):.*@"
 _WITHOUT_SCHEME = r"(?s)^([^:@/?]*):.*@"
 _IN_TEXT = r"(://[^:@/?\s]*):[^@/\s]*@"
-_HIDDEN_OPTION = r"(?i)([?&;][^=&;]*(?:password|properties|secret|token|key)=)[^&;]*"
+_HIDDEN_OPTION = (
+    r"(?i)([?&;][^=&;]*(?:pass|passwd|password|pwd|properties|secret|token|key)=)[^&;]*"
+)
 
 
 def mask(url: str) -> str:

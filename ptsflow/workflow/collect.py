@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from typing import Any, ClassVar, get_origin
+from collections.abc import Container, Mapping
+from datetime import tzinfo
+from typing import Any, ClassVar, Literal, get_origin
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ptsflow import codec
 from ptsflow.core.model import NAME_LIMIT
 from ptsflow.core.names import perhaps, unusable
 from ptsflow.errors import DeclarationError, ParameterError
-from ptsflow.workflow.parameters import convert, has_secret, is_secret
+from ptsflow.workflow.class_options import OPTION_NAMES, zone_of
+from ptsflow.workflow.parameters import (
+    convert,
+    has_secret,
+    is_secret,
+    parse,
+    spelling_of,
+)
+from ptsflow.workflow.periods import Period, has_period, period_of
 from ptsflow.workflow.step import DECLARED, Step
 
 MISSING: Any = object()
@@ -22,8 +32,11 @@ class Parameter(Struct, frozen=True):
     """One parameter of a workflow: an annotated attribute of its class."""
 
     name: str
+    #: The type of its values, as they are stored.
     hint: Any
     default: Any = MISSING
+    #: What is made of each value, if it means a whole hour or day.
+    period: Period | None = None
 
     @property
     def is_required(self) -> bool:
@@ -34,6 +47,31 @@ class Parameter(Struct, frozen=True):
     def is_secret(self) -> bool:
         """Whether its value is never stored, shown or logged."""
         return is_secret(self.hint)
+
+    @property
+    def spelling(self) -> str:
+        """Its annotation as people read it."""
+        return spelling_of(self.hint) if self.period is None else self.period.spelling
+
+    def converted(self, value: Any, label: str) -> Any:
+        """Return a value from Python as the annotation wants it.
+
+        Raises:
+            ParameterError: it does not fit; the message begins with `label`.
+        """
+        if self.period is not None:
+            return self.period.of_value(value, label)
+        return convert(value, self.hint, label)
+
+    def parsed(self, text: str, label: str) -> Any:
+        """Return what a text means, as that of `-p`.
+
+        Raises:
+            ParameterError: it means nothing; the message begins with `label`.
+        """
+        if self.period is not None:
+            return self.period.of_text(text, label)
+        return parse(text, self.hint, label)
 
 
 def collect_steps(cls: type) -> dict[str, Step[..., Any]]:
@@ -111,7 +149,8 @@ def _check_name(cls: type, name: str, what: str) -> None:
             f"{cls.__name__}: expected the name of a {what} of 1 to {NAME_LIMIT} bytes of "
             f"valid text without NUL, found {name!r:.80}: {why}"
         )
-    if name in _RESERVED or name.startswith("__"):
+    is_option = name in OPTION_NAMES and what == "step"
+    if is_option or name in _RESERVED or name.startswith("__"):
         meant = perhaps(_MEANT[name]) if name in _MEANT else ""
         raise DeclarationError(
             f"{cls.__name__}.{name}: {name!r} has a meaning of its own in a "
@@ -150,7 +189,7 @@ def _check_not_hidden(cls: type, base: type) -> None:
 
 
 #: What people mean who use a name that has a meaning of its own.
-_MEANT = {
+_MEANT = OPTION_NAMES | {
     "container": 'container = "import:{hour}", a template without def and annotation',
     "executor": 'executor = "process", without def and annotation',
     "limits": 'limits = {"db": 2}, without def and annotation',
@@ -165,11 +204,31 @@ _RESERVED = frozenset(
         "from_encoded",
         "declared_steps",
         "declared_bindings",
+        "declared_options",
         "declared_parameters",
         "has_secrets",
         "workflow",
     }
 )
+
+
+def order_of(cls: type, parameters: Container[str]) -> Literal["learned", "plan"]:
+    """Return by what the ready steps of a class start: `order` in its body, if it is said.
+
+    An annotated `order` is a parameter like others, and says nothing of this.
+
+    Raises:
+        DeclarationError: it is something else.
+    """
+    order = getattr(cls, "order", None)
+    if "order" in parameters or not isinstance(order, str) or order == "learned":
+        return "learned"  # A method or a property is the class's own affair.
+    if order == "plan":
+        return "plan"
+    raise DeclarationError(
+        f'{cls.__name__}.order: expected "learned" or "plan", found {order!r:.80}; to '
+        "make it a parameter, annotate it"
+    )
 
 
 def collect_parameters(
@@ -188,6 +247,7 @@ def collect_parameters(
     """
     found: dict[str, Parameter] = {}
     hints = codec.hints_of(cls)
+    zone = zone_of(cls, hints)
     for base in reversed(cls.__mro__):
         if base is root:
             continue
@@ -211,13 +271,23 @@ def collect_parameters(
                     f"{cls.__name__}.{name}: a secret parameter is one text; write "
                     f"{name}: Secret[str], or Secret[str] | None"
                 )
-            default = getattr(cls, name, MISSING)
-            if default is not MISSING:
-                try:
-                    default = convert(
-                        default, hint, f"{cls.__name__}.{name}: the default"
-                    )
-                except ParameterError as error:
-                    raise DeclarationError(str(error)) from None
-            found[name] = Parameter(name, hint, default)
+            found[name] = _parameter(cls, name, hint, zone)
     return found
+
+
+def _parameter(cls: type, name: str, hint: Any, zone: tzinfo) -> Parameter:
+    period = period_of(hint, zone)
+    if period is None and has_period(hint):
+        raise DeclarationError(
+            f"{cls.__name__}.{name}: an hour or a day is one parameter; write "
+            f"{name}: Hour or {name}: Day, or {name}: Hour | None"
+        )
+    made = Parameter(name, hint if period is None else period.hint, period=period)
+    default = getattr(cls, name, MISSING)
+    if default is MISSING:
+        return made
+    try:
+        value = made.converted(default, f"{cls.__name__}.{name}: the default")
+    except ParameterError as error:
+        raise DeclarationError(str(error)) from None
+    return replace(made, default=value)

@@ -14,6 +14,7 @@ from ptsflow.core import texts
 from ptsflow.core.plan import Plan, PlanStep, StepOptions
 from ptsflow.errors import DeclarationError
 from ptsflow.workflow.code_hash import fingerprint
+from ptsflow.workflow.collect import order_of
 from ptsflow.workflow.step import Step
 from ptsflow.workflow.workflow import Workflow
 
@@ -59,6 +60,7 @@ def plan_of(workflow: type[Workflow]) -> Plan:
         usual=sum(not step.always for step in steps),
         executor=workflow.executor,
         limits=dict(workflow.limits),
+        order=order_of(workflow, workflow.declared_parameters),
     )
 
 
@@ -73,13 +75,21 @@ def _place(workflow: type[Workflow]) -> tuple[str, str]:
 
 def _check_complete(workflow: type[Workflow]) -> None:
     label, declared = workflow.__name__, workflow.declared_steps
-    for base in workflow.__mro__:
-        for name, value in vars(base).items():
-            if isinstance(value, Step) and name not in declared:
-                raise DeclarationError(
-                    f"{label}.{name}: the step was set after the class was made, so no "
-                    "run would make it; declare it in the body of the class"
-                )
+    there: dict[str, object] = {}
+    for base in reversed(workflow.__mro__):
+        there |= vars(base)
+    for name, value in there.items():
+        if isinstance(value, Step) and name not in declared:
+            raise DeclarationError(
+                f"{label}.{name}: the step was set after the class was made, so no "
+                "run would make it; declare it in the body of the class"
+            )
+    for name, made in declared.items():
+        if there.get(name) is not made:
+            raise DeclarationError(
+                f"{label}.{name}: the step was replaced or deleted after the class was "
+                "made, and a run would make it as it was; declare a subclass instead"
+            )
     if not declared:
         raise DeclarationError(
             f"{label}: expected at least one step, found none; put @step above a method"

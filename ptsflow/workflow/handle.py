@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 from ptsflow import codec
 from ptsflow.core import texts
 from ptsflow.core.model import LogLine, TaskRecord
+from ptsflow.core.numbers import is_amount
 from ptsflow.core.secrets import Concealer
 from ptsflow.errors import Fail, WrongProcess
 from ptsflow.host import atomic_files
@@ -142,6 +142,9 @@ class TaskHandle:
         self.ran_by = ""
         #: How long the attempt took where it was made, in milliseconds; None before.
         self.took_ms: int | None = None
+        #: Whether the body reports its progress; else the progress bars that it draws do.
+        self.reports_progress = False
+        self.bar_percentage = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         state = {**self.__dict__, "_folder": self.folder, "_pid": 0}
@@ -268,16 +271,17 @@ class TaskHandle:
         Call it as often as you like: the store hears of it once a second at most.
 
         Raises:
-            ValueError: `done` or `total` is not a finite number, or negative.
+            ValueError: `done` or `total` is no finite number, or negative.
             WrongProcess: this is not the process of the body.
         """
         self._refuse_elsewhere("progress")
-        if not (math.isfinite(done) and math.isfinite(total) and done >= 0 <= total):
+        if not (is_amount(done) and is_amount(total)):
             raise ValueError(
                 f"progress of {self.name}: expected 0 <= done <= total, "
-                f"found done={done!r}, total={total!r}"
+                f"found done={done!r}, total={total!r}; a text is given as text=..."
             )
         self.watch.hear()
+        self.reports_progress = True
         share = 1.0 if done >= total else float(done) / float(total)
         percentage = min(100.0, round(100.0 * share, 6))
         self.reporter.progressed(self.name, percentage, _text(text))
@@ -300,6 +304,7 @@ class TaskHandle:
             if total is None:
                 self._refuse_elsewhere("track")
                 self.watch.hear()
+                self.reports_progress = True
                 self.reporter.progressed(self.name, 0.0, f"{count}")
             else:
                 self.progress(min(count, total), total, f"{count} of {total}")

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import importlib.util
 import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 
@@ -15,6 +16,7 @@ from ptsflow.core import texts
 from ptsflow.core.names import listed, similar
 from ptsflow.errors import DeclarationError, LoadError, PtsflowError
 from ptsflow.host import paths
+from ptsflow.host.termination import Terminated
 
 #: True while a worker process imports the workflow's module. A run that begins meanwhile
 #: belongs to a script that calls `run` whenever it is imported.
@@ -115,6 +117,14 @@ def load(target: str, base: type) -> type:
     return _pick(_load(place, target), name, base, place)
 
 
+def is_module(name: str) -> bool:
+    """Whether Python finds a module, or its package, from the current folder."""
+    top = name.partition(".")[0]
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        return PathFinder.find_spec(top, [str(Path.cwd()), *sys.path]) is not None
+    return False
+
+
 def workflows_of(place: str, base: type) -> list[str]:
     """Return the names of the workflows of a file or a module.
 
@@ -199,7 +209,7 @@ def _load_module(place: str, target: str) -> ModuleType:
 
 
 def _import_failed(place: str, error: BaseException) -> BaseException:
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, (KeyboardInterrupt, Terminated)):
         return error
     where = _place_of(error)
     # What ptsflow itself refuses is clear enough as it is.

@@ -142,7 +142,7 @@ class GivenOptions(TypedDict, total=False):
     key: Annotated[Key | None, key]
     limit: Annotated[int | None, limit]
     tolerate: Annotated[int | str, tolerate]
-    weight: Annotated[float, weight]
+    weight: Annotated[float | None, weight]
     version: Annotated[str | int, version]
     at_most_once: Annotated[bool, flag]
     executor: Annotated[str | None, executor]

@@ -19,6 +19,12 @@ _PART = r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)"
 _SIZE = r"(?i)\s*(\d+(?:\.\d+)?)\s*([KMG]i?B|B)\s*"
 
 
+def milliseconds(value: object) -> int | None:
+    """Return what `seconds` does in milliseconds, 1 at the least."""
+    found = seconds(value)
+    return None if found is None else max(1, round(found * 1000))
+
+
 def seconds(value: object) -> float | None:
     """Return a number of seconds, or a text such as "90s" or "1h30m", in seconds.
 

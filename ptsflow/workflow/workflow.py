@@ -5,9 +5,8 @@ A class with a wrong declaration is refused when the class is made, before anyth
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from itertools import combinations
@@ -16,22 +15,28 @@ from typing import Any, ClassVar, Self
 
 from ptsflow import codec
 from ptsflow.core.model import NAME_LIMIT
-from ptsflow.core.names import listed, similar, unusable
+from ptsflow.core.names import listed, similar
 from ptsflow.core.plan import Binding, Executor
 from ptsflow.core.secrets import Concealer, placeholder
 from ptsflow.errors import DeclarationError, FrozenWorkflow, ParameterError
 from ptsflow.stores.url_mask import mask_in
 from ptsflow.workflow.bindings import bind_all, check_limits
+from ptsflow.workflow.class_options import (
+    ClassOptions,
+    check_options,
+    collect_options,
+)
 from ptsflow.workflow.collect import (
     MISSING,
     Parameter,
     collect_parameters,
     collect_steps,
+    order_of,
 )
-from ptsflow.workflow.parameters import convert
 from ptsflow.workflow.secret import Secret, how_to_give
 from ptsflow.workflow.step import Step
 from ptsflow.workflow.step_options import check_executor
+from ptsflow.workflow.template import check_template
 
 
 class Workflow:
@@ -59,6 +64,8 @@ class Workflow:
     declared_steps: ClassVar[dict[str, Step[..., Any]]] = {}
     declared_bindings: ClassVar[dict[str, tuple[Binding, ...]]] = {}
     declared_parameters: ClassVar[dict[str, Parameter]] = {}
+    #: Its schedule, how long it is kept, whom its end is told.
+    declared_options: ClassVar[ClassOptions] = ClassOptions()
     #: Whether a parameter is a `Secret`.
     has_secrets: ClassVar[bool] = False
 
@@ -68,9 +75,12 @@ class Workflow:
         cls.declared_parameters = collect_parameters(cls, Workflow, cls.declared_steps)
         cls.has_secrets = any(p.is_secret for p in cls.declared_parameters.values())
         cls.declared_bindings = bind_all(cls, cls.declared_steps)
-        _check_template(cls)
+        check_template(cls)
         _check_executor(cls)
         check_limits(cls.__name__, cls.limits, cls.declared_steps)
+        order_of(cls, cls.declared_parameters)
+        cls.declared_options = collect_options(cls, cls.declared_parameters)
+        check_options(cls, cls.declared_options)
 
     def __new__(cls, /, *given: Any, **_parameters: Any) -> Self:
         """Refuse what Python, or `abc.ABC`, would refuse in words of their own."""
@@ -99,7 +109,7 @@ class Workflow:
             if value is MISSING:
                 raise ParameterError(_missing(type(self).__name__, parameter))
             label = f"{type(self).__name__}: the parameter {name}"
-            self.__dict__[name] = convert(value, parameter.hint, label)
+            self.__dict__[name] = parameter.converted(value, label)
 
     @classmethod
     def from_encoded(cls, encoded: Mapping[str, str]) -> Self:
@@ -245,6 +255,7 @@ def former_names(workflow: Workflow) -> Iterator[str]:
     fewest come first. A template names what it names, so there are none with a template.
     """
     cls, given = type(workflow), _named(workflow)
+    values = workflow.parameters
     if cls.container:
         return
     added = [
@@ -252,7 +263,7 @@ def former_names(workflow: Workflow) -> Iterator[str]:
         for name, parameter in cls.declared_parameters.items()
         if name in given
         and not parameter.is_required
-        and given[name] == parameter.default
+        and values[name] == parameter.default
     ]
     for count in range(1, len(added) + 1):
         for left_out in combinations(added, count):
@@ -260,23 +271,22 @@ def former_names(workflow: Workflow) -> Iterator[str]:
             yield _default_name(cls.__name__, left)
 
 
-def named_in(template: str) -> list[str]:
-    """Return the names in the fields of a template; an empty name for `{}`.
-
-    Raises:
-        ValueError: it is no template.
-    """
-    import string  # noqa: PLC0415 - 1 ms, only for a template
-
-    fields = [field for _, field, _, _ in string.Formatter().parse(template)]
-    return [re.split(r"[.[]", field)[0] for field in fields if field is not None]
-
-
 def _named(workflow: Workflow) -> dict[str, Any]:
     """Return the parameters that stand in the container's own name: all but secrets."""
     declared = type(workflow).declared_parameters
     given = workflow.parameters.items()
-    return {name: value for name, value in given if not declared[name].is_secret}
+    return {
+        name: _short(value) if declared[name].period else value
+        for name, value in given
+        if not declared[name].is_secret
+    }
+
+
+def _short(value: datetime | date | None) -> object:
+    """Return an hour as a name has it, such as `2011-09-30T13+00:00`."""
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="hours")
+    return value
 
 
 def _missing(workflow: str, parameter: Parameter) -> str:
@@ -299,40 +309,6 @@ def _unknown_parameter(workflow: str, name: str, declared: Mapping[str, object])
         f"{workflow}: there is no parameter {name!r}{similar(name, declared)}; "
         f"it takes {listed(declared, name)}"
     )
-
-
-def _check_template(cls: type[Workflow]) -> None:
-    if not isinstance(cls.container, str):
-        raise DeclarationError(
-            f"{cls.__name__}.container: expected a template such as "
-            f'"import:{{hour}}", found {cls.container!r}'
-        )
-    if not cls.container:
-        return
-    why = unusable(cls.container.replace("{", "").replace("}", "") or "{}")
-    if why:
-        raise DeclarationError(
-            f"{cls.__name__}.container: expected a template of 1 to {NAME_LIMIT} bytes of "
-            f"valid text without NUL, found {cls.container!r:.80}: {why}"
-        )
-    try:
-        names = named_in(cls.container)
-    except ValueError as error:
-        raise DeclarationError(
-            f"{cls.__name__}.container = {cls.container!r} is no template: {error}"
-        ) from error
-    known = ["workflow", *cls.declared_parameters]
-    for name in names:
-        if name not in known:
-            raise DeclarationError(
-                f"{cls.__name__}.container = {cls.container!r} names {name!r}"
-                f"{similar(name, known)}; it may name {listed(known, name)}"
-            )
-        if name != "workflow" and cls.declared_parameters[name].is_secret:
-            raise DeclarationError(
-                f"{cls.__name__}.container = {cls.container!r} names the secret {name}, "
-                "and names are shown; leave it out"
-            )
 
 
 def _check_executor(cls: type[Workflow]) -> None:

@@ -44,9 +44,12 @@ _NAKED = re.compile(
 #: A word that stands for something that a person has to find out.
 _PLACEHOLDERS = {"NAME", "TASK", "TARGET", "STEP", "URL", "K=V"}
 _LABELS = ("next: ", "why: ")
-#: Commands that have to change what is stored, and what each may exit with: a step of a
-#: run may fail again, and a run may have a --timeout.
-_CHANGING = {"run": {0, 1, 124}, "mark": {0}, "reset": {0}, "retry": {0}}
+#: Commands that run what is there: a step may fail again, and a run may have a --timeout.
+_RUNNING = {"run", "resume"}
+#: `resume` without a TARGET lists commands to type, and exits with 2.
+_LISTING = "resume --store"
+#: Commands that have to change what is stored.
+_CHANGING = _RUNNING | {"mark", "reset", "retry"}
 #: Seconds that a run has to end by itself, once it has made progress.
 _GRACE = 1.0
 
@@ -83,9 +86,9 @@ class Printed:
 
     @property
     def command(self) -> str:
-        """The name of the command; "" where its help is asked for."""
+        """The name of the command; "" where it only tells what can be typed."""
         words = shlex.split(self.line)
-        if words[-1] == "--help":
+        if words[-1] == "--help" or _LISTING in self.line:
             return ""
         return next(word for word in words if word in _COMMANDS)
 
@@ -156,7 +159,9 @@ def _type(printed: Printed, elsewhere: Path) -> None:
         after = _state(printed.store)
         output.seek(0)
         told = f"{printed.line}\nexits with {code}:\n{output.read()}"
-    assert code in {*_CHANGING.get(printed.command, {0}), None}, told
+    usual = 2 if _LISTING in printed.line else 0
+    allowed = {0, 1, 124, None} if printed.command in _RUNNING else {usual}
+    assert code in allowed, told
     assert (before != after) is (printed.command in _CHANGING), told
     assert before.keys() == after.keys(), told
     assert not any(elsewhere.iterdir()), told
@@ -171,11 +176,11 @@ def _end(
         if process.poll() is not None:
             return True
         time.sleep(0.05)
-        return printed.command == "run" and _state(printed.store) != before
+        return printed.command in _RUNNING and _state(printed.store) != before
 
     try:
         until(has_progressed, seen=lambda: f"{printed.line}\nneither ends nor goes on")
-        return process.wait(_GRACE if printed.command == "run" else PATIENCE)
+        return process.wait(_GRACE if printed.command in _RUNNING else PATIENCE)
     except subprocess.TimeoutExpired:
         return None
     finally:

@@ -18,19 +18,31 @@ from tests.cli.calling import Place
 
 
 class Terminal:
-    """A process in a terminal of its own, and what its screen shows."""
+    """A process in a terminal of its own, and what its screen shows.
 
-    def __init__(self, place: Place, *words: str, lines: int = 24) -> None:
-        self.screen = pyte.HistoryScreen(100, lines, history=1000)
+    Args:
+        place: where it runs.
+        words: the words of a command of ptsflow; without any, an interactive bash.
+        columns: how wide the terminal is.
+        lines: how high it is.
+    """
+
+    def __init__(
+        self, place: Place, *words: str, columns: int = 100, lines: int = 24
+    ) -> None:
+        self.screen = pyte.HistoryScreen(columns, lines, history=1000)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
-        self._place, self._by = place, words[0]
+        self._place, self._by = place, words[0] if words else ""
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
-            ioctl(0, TIOCSWINSZ, struct.pack("HHHH", lines, 100, 0, 0))
+            ioctl(0, TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
             os.chdir(place.folder)
             command = [sys.executable, "-m", "ptsflow", *words]
-            os.execve(sys.executable, command, place.env)  # noqa: S606 - no shell is wanted
+            if not words:
+                command = ["/bin/bash", "--norc", "--noprofile", "-i"]
+            env = place.env | {"PS1": "$ "}
+            os.execve(command[0], command, env)  # noqa: S606 - no shell is wanted
 
     def read(self, seconds: float) -> bool:
         """Take in what is written now; False once the process has ended."""
@@ -43,6 +55,15 @@ class Terminal:
         self.raw += data
         self._stream.feed(data)
         return bool(data)
+
+    def type(self, text: str) -> None:
+        """Type a text, as keys do."""
+        os.write(self._fd, text.encode())
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Change the size, as a terminal does that cuts its lines."""
+        ioctl(self._fd, TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        self.screen.resize(lines, columns)
 
     def until(self, pattern: str) -> str:
         """Read until the screen shows something; return the screen."""
@@ -58,7 +79,7 @@ class Terminal:
             pass
         os.close(self._fd)
         shown = re.sub(rb"\x1b\[[\d;?]*[a-zA-Z]", b"", self.raw).decode()
-        if self._by != "help":
+        if self._by not in {"", "help"}:
             self._place.heard(shown, self._by)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 

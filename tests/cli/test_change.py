@@ -38,8 +38,8 @@ def test_reset_of_all_runs_all_again(done: Place) -> None:
     done.call("run", flow("Steady"))
 
     assert ended.returncode == 0
-    words = ["run", flow("Steady"), "-p", "count=3", "-c", "Steady:count=3"]
-    assert ended.stderr.splitlines()[-1] == f"next: {done.typed(*words)}"
+    again = done.typed("run", flow("Steady"), "-c", "Steady:count=3", "--stored")
+    assert ended.stderr.splitlines()[-1] == f"next: {again}"
     assert stands == "pending"
     assert set(runs(done).values()) == {2}
 
@@ -92,10 +92,9 @@ def test_retry_opens_what_failed_and_says_what_to_type(place: Place) -> None:
     ended = place.call("retry", "one")
 
     assert ended.returncode == 0
-    given = ["-p", "flag=no", "-p", "loud=no", "-p", "tags=[]"]
     assert ended.stderr == (
         "one: 1 task to try again: fragile\n"
-        f"next: {place.typed('run', flow('Broken'), *given, '-c', 'one')}\n"
+        f"next: {place.typed('run', flow('Broken'), '-c', 'one', '--stored')}\n"
     )
     assert place.json("status")["counts"]["failed"] == 0
 

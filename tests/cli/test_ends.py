@@ -12,7 +12,8 @@ import pytest
 
 from ptsflow.cli.common import Common
 from ptsflow.cli.main import call
-from ptsflow.cli.next_command import command, left_out, typed
+from ptsflow.cli.next_command import command, left_out
+from ptsflow.display.next_command import typed
 from ptsflow.errors import LeaseLost
 from ptsflow.stores.sqlite.store import SqliteStore
 from tests.cli.calling import Place, appears, flow
@@ -44,6 +45,32 @@ def test_a_bug_exits_with_3_and_says_so_in_one_line(
         "ptsflow: this is a bug in ptsflow: ZeroDivisionError: by\\x1bzero; "
         "-v shows where\n"
     )
+
+
+LOADS_NOTHING = """
+import sys
+from ptsflow import Workflow, step
+
+class Lost(Workflow):
+    fails: bool
+
+    @step(retry=0)
+    def path(self) -> None:
+        sys.path.clear()
+        if self.fails:
+            raise OSError("away")
+"""
+
+
+@pytest.mark.parametrize(("fails", "code"), [("no", 0), ("yes", 1)])
+def test_the_end_of_a_run_needs_nothing_that_a_body_took_away(
+    place: Place, fails: str, code: int
+) -> None:
+    (place.folder / "lost.py").write_text(LOADS_NOTHING)
+    ended = place.call("run", "lost.py", "-p", f"fails={fails}")
+
+    assert ended.returncode == code, ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith("next: ")
 
 
 @pytest.mark.usefixtures("store")
@@ -79,9 +106,7 @@ def test_a_lost_lease_exits_with_75_and_running_again_is_the_next_command(
     lines = capsys.readouterr().err.splitlines()
     assert code == 75
     assert lines[-2] == "ptsflow: container 'x': somebody took it"
-    assert (
-        f"run {flow('Steady')} -p count=3 -c Steady:count=3 -j 2 --store" in lines[-1]
-    )
+    assert f"run {flow('Steady')} -c Steady:count=3 --stored -j 2 --store" in lines[-1]
 
 
 def test_a_pipe_that_breaks_loses_no_exit_code(place: Place) -> None:
@@ -101,24 +126,24 @@ def test_a_pipe_that_breaks_loses_no_exit_code(place: Place) -> None:
     ("url", "end", "said"),
     [
         pytest.param(
-            "sqlite:///x%3Fy.db", "--store sqlite:///{here}/x%3Fy.db", [], id="a file"
+            "sqlite:///x%3Fy.db", "--store sqlite:///{here}/x%3Fy.db", "", id="a file"
         ),
-        pytest.param("mongodb://host/db", "--store mongodb://host/db", [], id="mongod"),
+        pytest.param("mongodb://host/db", "--store mongodb://host/db", "", id="mongod"),
         pytest.param(
             "mongodb://me:hush@host/db",
             "list",
-            ["the store's URL has a password: give it in PTSFLOW_STORE"],
+            "the store's URL has a password: give it in PTSFLOW_STORE",
             id="password",
         ),
     ],
 )
 def test_a_command_names_the_store_unless_that_has_a_password(
-    url: str, end: str, said: list[str]
+    url: str, end: str, said: str
 ) -> None:
     common = Common(store=url)
 
     assert command(common, ["list"]).endswith(end.format(here=Path.cwd()))
-    assert left_out(common, []) == said
+    assert left_out(common) == said
 
 
 @pytest.mark.parametrize(
@@ -178,7 +203,7 @@ def test_ctrl_c_on_the_live_screen_leaves_a_usable_terminal(place: Place) -> Non
     assert not terminal.screen.cursor.hidden
     assert "· one  stopped in" in terminal.text
     # The command to type next is whole, however narrow the terminal is.
-    words = f"-p gentle=no -c one --store {place.store}".split()
+    words = f"-c one --stored --store {place.store}".split()
     assert "".join(words) in "".join(terminal.text.split())
 
 
@@ -255,3 +280,27 @@ def test_lines_are_cut_to_the_terminal(place: Place) -> None:
         if " fragile " in line and "%" in line
     )
     assert task.endswith("…")
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "slow.py"),
+        ("run", "slow"),
+        ("worker", "slow.py"),
+        ("run", flow("Steady")),  # with a listener in that module
+    ],
+)
+def test_a_signal_while_a_module_is_imported_is_no_fault_of_the_module(
+    words: tuple[str, str], name: str, code: int, place: Place
+) -> None:
+    (place.folder / "slow.py").write_text(
+        f"import os, signal, time\nos.kill(os.getpid(), signal.{name})\ntime.sleep(60)\n"
+    )
+    place.env |= {"PYTHONPATH": f"{place.folder}:{place.env['PYTHONPATH']}"}
+    if "slow" not in words[1]:
+        place.env["PTSFLOW_LISTENERS"] = "slow:make"
+    ended = place.call(*words)
+
+    assert (ended.returncode, ended.stderr.strip()) == (code, "ptsflow: stopped")

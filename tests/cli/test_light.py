@@ -12,6 +12,7 @@ from tests.cli.calling import Place
 HEAVY = (
     *("pymongo", "mongoengine", "bson"),
     *("rich", "tenacity", "asyncio", "pydantic", "httpx"),
+    *("starlette", "uvicorn", "jinja2", "markupsafe"),
 )
 
 #: Modules of Python that only some runs need.

@@ -35,7 +35,7 @@ def test_a_run_that_took_too_long_is_stopped_and_says_how_to_go_on(
     assert ended.returncode == 124
     target = f"{place.folder}/sleepy.py"
     options = ["-j", "2", "--executor", "process", "--timeout", "3s"]
-    rerun = place.typed("run", target, "-c", "Sleepy", *options)
+    rerun = place.typed("run", target, "-c", "Sleepy", "--stored", *options)
     assert ended.stderr.splitlines()[-1] == f"next: {rerun}"
     assert "· Sleepy  stopped by --timeout in" in ended.stderr
     assert re.search(r"waiting for \d running, 10 s at the most\n", ended.stderr)

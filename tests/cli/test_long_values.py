@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import ptsflow
-from ptsflow.cli import show
+from ptsflow.client import status_object
 from ptsflow.core.model import TaskRecord
 from ptsflow.stores.memory.store import MemoryStore
 from tests.cli.calling import Place
@@ -79,7 +79,7 @@ def test_few_long_values_are_in_memory_at_once(monkeypatch: pytest.MonkeyPatch) 
         store: Any = client.store
         record = store.container("values")
         monkeypatch.setattr(MemoryStore, "tasks", noting)
-        found = show.status_object(store, record)
+        found = status_object.status_object(store, record)
 
     assert [task["name"] for task in found["tasks"]] == [f"t{n}" for n in range(60)]
     assert max(sizes) < 2**24 + 2**20

@@ -25,6 +25,13 @@ ODD = b"caf\xe9"
 COMMANDS = {
     "run": ["run", "flow.py"],
     "run -n": ["run", "flow.py", "-n"],
+    "run --stored": ["run", "flow.py", "-c", "Named", "--stored"],
+    "resume": ["resume", "flow.py"],
+    "resume nothing": ["resume"],
+    "submit": ["submit", "flow.py"],
+    "errors": ["errors"],
+    "history": ["history", "--steps"],
+    "retry all": ["retry", "--all"],
     "status": ["status"],
     "list": ["list"],
     "show": ["show", "Named"],
@@ -35,7 +42,13 @@ COMMANDS = {
     "retry": ["retry", "Named"],
     "cancel": ["cancel", "Named"],
     "mark": ["mark", "Named", "say", "done"],
+    "delete": ["delete", "Named", "-y"],
+    "prune": ["prune", "--older", "1s", "--vacuum", "-y"],
     "store upgrade": ["store", "upgrade"],
+    "store info": ["store", "info"],
+    "store check": ["store", "check", "--deep", "--repair"],
+    "store backup": ["store", "backup", "copy.db"],
+    "store copy": ["store", "copy", "sqlite:///a.db", "sqlite:///b.db"],
 }
 STORES: dict[str, bytes] = {
     "no UTF-8": b"sqlite:///" + ODD + b".db",
@@ -107,7 +120,39 @@ WORDS: dict[str, list[bytes]] = {
     "reset": [b"reset", b"Named", b"--step", ODD, b"-y"],
     "mark": [b"mark", b"Named", ODD, b"done"],
     "cancel": [b"cancel", ODD],
+    "delete": [b"delete", ODD, b"-y"],
+    "prune": [b"prune", b"--older", ODD],
+    "prune for ever": [b"prune", b"--older", b"9" * 400, b"-y"],
+    "prune workflow": [b"prune", b"--older", b"1s", b"--workflow", ODD, b"-n"],
     "graph": [b"graph", b"flow.py", b"--format", ODD],
+    "stored": [b"run", b"flow.py", b"-c", ODD, b"--stored"],
+    "stored, no name": [b"run", b"flow.py", b"--stored"],
+    "errors": [b"errors", ODD],
+    "errors since": [b"errors", b"--since", ODD],
+    "errors long since": [b"errors", b"--since", b"9" * 400],
+    "history": [b"history", ODD],
+    "history blank": [b"history", b""],
+    "history many": [b"history", b"-n", b"9" * 30],
+    "history none": [b"history", b"-n", b"0"],
+    "retry": [b"retry", ODD],
+    "retry match": [b"retry", b"--all", b"--match", ODD],
+    "retry workflow": [b"retry", b"--all", b"--workflow", ODD],
+    "resume": [b"resume", ODD],
+    "resume named": [b"resume", b"flow.py", ODD],
+    "resume blank": [b"resume", b""],
+    "resume dots": [b"resume", b"flow.py", b"..:X"],
+    "resume odd parameter": [b"resume", b"flow.py", b"-p", b"="],
+    "resume timeout": [b"resume", b"flow.py", b"--timeout", b"nan"],
+    "resume wait": [b"resume", b"flow.py", b"--wait", b"nan"],
+    "submit": [b"submit", ODD],
+    "submit at": [b"submit", b"flow.py", b"--at", ODD],
+    "submit long at": [b"submit", b"flow.py", b"--at", b"9" * 400],
+    "submit far at": [b"submit", b"flow.py", b"--at", b"0001-01-01"],
+    "submit priority": [b"submit", b"flow.py", b"--priority", b"9" * 30],
+    "worker": [b"worker", ODD],
+    "worker nothing": [b"worker"],
+    "worker parameter": [b"worker", b"flow.py", b"-p", b"x=1"],
+    "worker slots": [b"worker", b"flow.py", b"--slots", b"0"],
     "help": [b"help", ODD],
     "help up": [b"help", b"../README"],
     "command": [ODD],
@@ -168,7 +213,7 @@ def command(
 @pytest.mark.parametrize("url", STORES)
 def test_any_store_is_opened_or_refused_in_one_line(command: Command, url: str) -> None:
     run = ("run", "flow.py", "--store-wait", "0")
-    for words in run, ("status",), ("store", "upgrade"):
+    for words in run, ("status",), ("store", "upgrade"), ("store", "check"):
         command.check(words, STORES[url])
 
 

@@ -7,8 +7,10 @@ import re
 import signal
 import time
 
+import click
 import pytest
 
+from ptsflow.cli.main import commands
 from tests.cli.calling import Place, appears, flow
 from tests.cli.pasted import BEGINS
 from tests.support.wording import THEIRS, Message
@@ -63,9 +65,8 @@ def test_a_failure_exits_with_1_and_the_command_to_type_next_continues(
     continued = place.call(*words)
 
     assert failed.returncode == 1
-    given = ["-p", "flag=a flag", "-p", "tags=x", "-p", "loud=no"]
     name = place.json("status")["container"]
-    rerun = place.typed("run", flow("Broken"), *given, "-c", name)
+    rerun = place.typed("run", flow("Broken"), "-c", name, "--stored")
     assert last(failed.stderr) == f"next: {rerun}"
     assert continued.returncode == 0
     tasks = {task["name"]: task for task in place.json("status")["tasks"]}
@@ -223,7 +224,7 @@ _REFUSED = [
         ["rnu"],
         2,
         "ptsflow: there is no command 'rnu' (did you mean 'run'?); there are "
-        "cancel, graph, help, list, logs, mark, reset, retry, run, show, status, store; "
+        f"{', '.join(commands.list_commands(click.Context(commands)))}; "
         f"see {BEGINS}--help",
         id="unknown command",
     ),
@@ -305,14 +306,41 @@ def test_a_dry_run_of_some_steps_says_what_stands_in_their_way(place: Place) -> 
     ]
 
 
-def test_a_dry_run_folds_wide_fan_outs(place: Place) -> None:
-    place.call("run", flow("Wide"), "-q")
+def test_a_dry_run_says_once_what_is_the_same_of_many_items(place: Place) -> None:
+    (place.folder / "wide.py").write_text(
+        "from ptsflow import Workflow, step\n"
+        "class Wide(Workflow):\n"
+        "    @step\n"
+        "    def numbers(self) -> list[int]: return list(range(100))\n"
+        "    @step(each=numbers, retry=0)\n"
+        "    def each(self, number: int) -> None:\n"
+        "        if number % 40 == 7: raise OSError(f'row {number} is bad')\n"
+        "        if number == 50: raise KeyError('other')\n"
+    )
+    place.call("run", "wide.py", "-q")
 
-    ended = place.call("run", flow("Wide"), "-n", "--from", "each")
+    lines = place.call("run", "wide.py", "-n").stdout.splitlines()
 
-    lines = ended.stdout.splitlines()
-    assert len(lines) == 22
-    assert lines[21].split() == ["run", "…", "and", "980", "more", "of", "each"]
+    assert [re.split("  +", line)[:2] for line in lines] == [
+        ["skip", "numbers"],
+        ["skip", "each[0], each[1], each[2] and 93 more"],
+        ["retry", "each[7], each[47], each[87]"],
+        ["retry", "each[50]"],
+    ]
+    assert "OSError: row # is bad" in lines[2]
+    assert "KeyError: 'other'" in lines[3]
+
+
+def test_a_dry_run_says_what_it_usually_takes(place: Place) -> None:
+    for name in "abc":
+        place.call("run", flow("Steady"), "-c", name)
+    text = place.call("run", flow("Steady"), "-c", "new", "-n").stdout
+    usual = place.json("run", flow("Steady"), "-c", "new", "-n")["usual"]
+
+    last = text.splitlines()[-1]
+    assert re.fullmatch(r"usually takes \S+ \(3 runs, \S+ to \S+\)", last), text
+    assert usual["runs"] == 3
+    assert 0 < usual["low_seconds"] <= usual["seconds"] <= usual["high_seconds"]
 
 
 def test_a_dry_run_as_json(place: Place) -> None:
@@ -328,6 +356,7 @@ def test_a_dry_run_as_json(place: Place) -> None:
             {"name": "square", "action": "run", "reason": "for each item of numbers"},
             {"name": "total", "action": "run", "reason": "not run yet"},
         ],
+        "usual": None,
     }
 
 
@@ -361,8 +390,7 @@ def test_the_second_signal_stops_at_once_and_nothing_is_left_running(
 
     assert process.returncode == code
     name = place.json("status")["container"]
-    given = ["-p", f"pid={pid}", "-p", "gentle=no"]
-    rerun = place.typed("run", flow("Slow"), *given, "-c", name)
+    rerun = place.typed("run", flow("Slow"), "-c", name, "--stored")
     assert last(rest) == f"next: {rerun}"
     found = place.json("status")
     assert (found["status"], found["owner"]) == ("pending", None)

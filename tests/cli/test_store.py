@@ -74,6 +74,8 @@ _CHANGES = [
     ("retry", UNFINISHED),
     ("reset", UNFINISHED, "--step", "large", "-y"),
     ("mark", UNFINISHED, "fetch[b]", "done"),
+    ("delete", UNFINISHED, "-y"),
+    ("submit", *_RUN[1:]),
     _RUN,
 ]
 
@@ -188,6 +190,22 @@ def test_what_changes_a_database_is_refused_until_it_is_upgraded(
         "upgrade ptsflow on all hosts, then type: "
         f"{BEGINS}store upgrade --store {shlex.quote(database)}\n"
     )
+
+
+@pytest.mark.mongod
+@pytest.mark.usefixtures("database")
+def test_no_worker_begins_before_an_upgrade_which_a_check_asks_for(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    words = ["worker", f"{FLOW}:Golden", "--until-idle"]
+    with later_version():
+        assert call(words) == 6
+        refused = capfd.readouterr().err
+        assert call(["store", "check"]) == 6
+        checked = capfd.readouterr()
+    assert "expected layout 5, found an earlier one; upgrade ptsflow on all" in refused
+    assert "earlier layout: the database has an earlier layout than 5" in checked.out
+    assert checked.err.endswith(": is to be upgraded before it can be checked\n")
 
 
 @pytest.mark.mongod

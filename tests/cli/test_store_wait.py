@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 
+from ptsflow.cli import request
+from ptsflow.cli.main import call
+from ptsflow.stores.store_wait import StoreWait
 from tests.cli.calling import Place, flow
 from tests.support.mongod import running
 
@@ -34,6 +38,33 @@ def test_a_run_says_that_it_waits_for_the_store_and_then_gives_up(
     assert told[0].startswith("waiting for the store: MongoDB at 127.0.0.1:1 cannot")
     assert told[1].startswith("ptsflow: MongoDB at 127.0.0.1:1 cannot be reached")
     assert len(told) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        ([], 30),
+        (["--wait", "60"], 60),
+        (["--wait", "3"], 30),
+        (["--store-wait", "2m", "--wait", "60"], 120),
+        (["--store-wait", "0"], 0),
+        (["--timeout", "4"], 4),
+    ],
+)
+def test_a_run_waits_for_its_store_for_half_a_minute_unless_it_is_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], seconds: float
+) -> None:
+    waits: list[float] = []
+
+    def wait(given: float, notice: Callable[[str], None]) -> StoreWait:
+        waits.append(given)
+        return StoreWait(given, notice)
+
+    monkeypatch.setattr(request, "StoreWait", wait)
+    monkeypatch.setenv("PTSFLOW_STORE", "memory:")
+
+    assert call(["run", flow("Steady"), *words]) == 0
+    assert waits == [seconds]
 
 
 def test_without_a_wait_a_run_gives_up_at_once(place: Place) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ptsflow.core.insight import RunRecord, RunStatus
 from ptsflow.core.model import ContainerRecord, Status, TaskRecord
 from ptsflow.stores import open_store
 from tests.crash import journal as journals
@@ -20,6 +21,8 @@ class Stored(Struct, frozen=True):
 
     container: ContainerRecord | None
     tasks: dict[str, TaskRecord]
+    #: The runs that held the container, the first one first.
+    runs: list[RunRecord]
 
     def names(self, *statuses: Status) -> set[str]:
         return {t.name for t in self.tasks.values() if t.status in statuses}
@@ -45,9 +48,10 @@ def look(url: str, container: str = "crash") -> Stored:
     try:
         record = store.container(container)
         tasks = store.tasks(record.uid, payloads=True) if record else []
+        runs = store.runs(name=container)[::-1]
     finally:
         store.close()
-    return Stored(record, {task.name: task for task in tasks})
+    return Stored(record, {task.name: task for task in tasks}, runs)
 
 
 class Undisturbed(Struct, frozen=True):
@@ -74,8 +78,14 @@ def always(workflow: str) -> set[str]:
     return {step.name for step in steps if step.options.always}
 
 
-def run_again(nest: Nest, spec: Spec) -> Stored:
-    """Run without a fault what crashed; check what was recorded, and the end."""
+def run_again(nest: Nest, spec: Spec, how: RunStatus = RunStatus.LOST) -> Stored:
+    """Run without a fault what crashed; check what was recorded, and the end.
+
+    Args:
+        nest: starts the run.
+        spec: the run.
+        how: how the history says that the runs before it ended.
+    """
     journal = Path(spec.journal)
     before = look(spec.url, spec.container)
     seen = journals.starts(journals.read(journal))
@@ -93,7 +103,29 @@ def run_again(nest: Nest, spec: Spec) -> Stored:
     assert after.container.owner is None
     assert after.container.workflow == spec.workflow
     assert after.names(Status.PENDING, Status.RUNNING, Status.WAITING) == set()
+    check_runs(before, after, how)
     return after
+
+
+def check_runs(before: Stored, after: Stored, how: RunStatus) -> None:
+    """Each run has one entry, which says what became of it.
+
+    Args:
+        before: what a run left that died.
+        after: what the next one left, which completed the container.
+        how: how the runs before that one ended.
+    """
+    fences = [run.fence for run in after.runs]
+    ends = [run.status for run in after.runs]
+    is_done = before.container is not None and before.container.status is Status.DONE
+
+    assert fences == sorted(set(fences))
+    assert ends[-1] is RunStatus.DONE
+    assert set(ends[:-1]) <= {how}
+    # No run is done that did not give back a container that is.
+    assert {RunStatus.DONE} & {run.status for run in before.runs} == (
+        {RunStatus.DONE} if is_done else set()
+    )
 
 
 def check_fences(lines: list[journals.Line]) -> None:

@@ -5,25 +5,39 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
+from ptsflow.core.insight import (
+    Glance,
+    Outlook,
+    RunRecord,
+    RunStatus,
+    ScheduleRecord,
+    Spans,
+)
 from ptsflow.core.model import (
     Attempt,
     Change,
     ContainerRecord,
     Owner,
     Progress,
+    Status,
     Stop,
     Tally,
     TaskRecord,
 )
 from ptsflow.core.packed import Tasks
+from ptsflow.core.work_queue import QueueEntry
 from ptsflow.stores.base import LogStore, Store
+from ptsflow.stores.looks import Order
+from ptsflow.stores.queues import WorkQueue
 
 T = TypeVar("T")
+_Act = Callable[[], object]
 
 #: What a process that dies by `os._exit` exits with.
 DIED = 99
@@ -67,6 +81,21 @@ class _Count:
             return self.number
 
 
+class _FaultyQueue:
+    """The queue of another store, whose writes count as the store's."""
+
+    def __init__(self, queue: WorkQueue, write: Callable[[_Act], Any]) -> None:
+        self.due = queue.due
+        self._queue = queue
+        self._write = write
+
+    def put(self, entry: QueueEntry) -> None:
+        self._write(lambda: self._queue.put(entry))
+
+    def remove(self, uid: str) -> bool:
+        return bool(self._write(lambda: self._queue.remove(uid)))
+
+
 class FaultyStore:
     """Another store, and a fault."""
 
@@ -74,7 +103,7 @@ class FaultyStore:
         self, store: Store, fault: Fault | None, count: _Count | None = None
     ) -> None:
         self.url = store.url
-        self.identity = store.identity
+        self.key_of = store.key_of
         self.is_in_memory = store.is_in_memory
         self.work_root = store.work_root
         self._store = store
@@ -97,25 +126,43 @@ class FaultyStore:
 
     # -- writes -------------------------------------------------------------
 
-    def create(self, name: str) -> tuple[ContainerRecord, bool]:
-        return self._write(lambda: self._store.create(name))
+    def create(
+        self, name: str, *, created_at: int | None = None
+    ) -> tuple[ContainerRecord, bool]:
+        return self._write(lambda: self._store.create(name, created_at=created_at))
 
-    def delete(self, uid: str) -> bool:
-        return self._write(lambda: self._store.delete(uid))
+    def delete(self, uid: str, *, fence: int | None = None) -> bool:
+        return self._write(lambda: self._store.delete(uid, fence=fence))
 
     def claim(
-        self, uid: str, owner: Owner, lease_ms: int, *, dead: int | None = None
+        self,
+        uid: str,
+        owner: Owner,
+        lease_ms: int,
+        *,
+        dead: int | None = None,
+        above: int = 0,
     ) -> ContainerRecord | None:
-        return self._write(lambda: self._store.claim(uid, owner, lease_ms, dead=dead))
+        claim = self._store.claim
+        return self._write(lambda: claim(uid, owner, lease_ms, dead=dead, above=above))
 
     def renew(self, uid: str, fence: int, lease_ms: int) -> bool:
         return self._write(lambda: self._store.renew(uid, fence, lease_ms))
 
-    def save(self, record: ContainerRecord) -> None:
-        self._write(lambda: self._store.save(record))
+    def save(self, record: ContainerRecord, run: RunRecord | None = None) -> None:
+        self._write(lambda: self._store.save(record, run))
 
-    def release(self, record: ContainerRecord) -> bool:
-        return self._write(lambda: self._store.release(record))
+    def release(self, record: ContainerRecord, run: RunRecord | None = None) -> bool:
+        return self._write(lambda: self._store.release(record, run))
+
+    def add_run(self, run: RunRecord) -> None:
+        self._write(lambda: self._store.add_run(run))
+
+    def number_run(
+        self, uid: str, fence: int, ordinal: int, *, told_at: int | None
+    ) -> bool:
+        number = self._store.number_run
+        return self._write(lambda: number(uid, fence, ordinal, told_at=told_at))
 
     def commit(self, uid: str, changes: Sequence[Change], *, fence: int | None) -> None:
         fault = self._fault
@@ -131,6 +178,21 @@ class FaultyStore:
     def touch(self, uid: str, progress: Sequence[Progress], *, fence: int) -> None:
         self._write(lambda: self._store.touch(uid, progress, fence=fence))
 
+    def tell(self, uid: str, fence: int, outlook: Outlook | None) -> bool:
+        return self._write(lambda: self._store.tell(uid, fence, outlook))
+
+    def unsynced(self) -> AbstractContextManager[None]:
+        return self._store.unsynced()
+
+    @property
+    def queue(self) -> _FaultyQueue:
+        return _FaultyQueue(self._store.queue, self._write)
+
+    def swap_schedule(
+        self, before: ScheduleRecord | None, after: ScheduleRecord
+    ) -> bool:
+        return self._write(lambda: self._store.swap_schedule(before, after))
+
     # -- the rest -----------------------------------------------------------
 
     def sibling(self) -> FaultyStore:
@@ -145,8 +207,21 @@ class FaultyStore:
     def container(self, name: str) -> ContainerRecord | None:
         return self._store.container(name)
 
-    def containers(self) -> list[ContainerRecord]:
-        return self._store.containers()
+    def containers(self, *, plans: bool = True) -> list[ContainerRecord]:
+        return self._store.containers(plans=plans)
+
+    def runs(
+        self,
+        workflow: str | None = None,
+        name: str | None = None,
+        limit: int = 50,
+        before: RunRecord | None = None,
+        status: RunStatus | None = None,
+    ) -> list[RunRecord]:
+        return self._store.runs(workflow, name, limit, before, status)
+
+    def numbered_runs(self, workflow: str) -> list[RunRecord]:
+        return self._store.numbered_runs(workflow)
 
     def tasks(
         self,
@@ -176,3 +251,64 @@ class FaultyStore:
 
     def tallies(self, uids: Iterable[str]) -> Mapping[str, list[Tally]]:
         return self._store.tallies(uids)
+
+    def outlooks(
+        self, uids: Iterable[str], *, of_earlier_runs: bool = False
+    ) -> Mapping[str, Outlook]:
+        return self._store.outlooks(uids, of_earlier_runs=of_earlier_runs)
+
+    def schedules(self) -> list[ScheduleRecord]:
+        return self._store.schedules()
+
+    def recent(
+        self,
+        limit: int = 200,
+        before: ContainerRecord | None = None,
+        workflow: str | None = None,
+        status: Status | None = None,
+        part: str | None = None,
+        *,
+        damaged: list[str] | None = None,
+    ) -> list[ContainerRecord]:
+        recent = self._store.recent
+        return recent(limit, before, workflow, status, part, damaged=damaged)
+
+    def glance(self, uid: str, active: int = 50, failed: int = 50) -> Glance:
+        return self._store.glance(uid, active, failed)
+
+    def page(  # noqa: PLR0913 - as the store's
+        self,
+        uid: str,
+        step: str | None = None,
+        status: Status | None = None,
+        part: str | None = None,
+        *,
+        order: Order = "position",
+        offset: int = 0,
+        limit: int = 200,
+        total: int | None = None,
+    ) -> tuple[list[TaskRecord], int]:
+        return self._store.page(
+            uid,
+            step,
+            status,
+            part,
+            order=order,
+            offset=offset,
+            limit=limit,
+            total=total,
+        )
+
+    def names(self, uid: str) -> list[str]:
+        return self._store.names(uid)
+
+    def origins(self, uid: str, steps: Collection[str]) -> Sequence[TaskRecord]:
+        return self._store.origins(uid, steps)
+
+    def spans(self, uid: str, step: str) -> Spans:
+        return self._store.spans(uid, step)
+
+    def ledgers(
+        self, uid: str, names: Iterable[str]
+    ) -> Mapping[str, Sequence[Attempt]]:
+        return self._store.ledgers(uid, names)

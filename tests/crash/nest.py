@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from ptsflow import Client, Workflow, run
 from ptsflow.errors import PtsflowError
 from ptsflow.host import process_identity
-from ptsflow.runner import expansion, options
+from ptsflow.runner import expansion, heartbeat, options
 from ptsflow.stores import open_store
 from tests.crash.faulty import Fault, FaultyStore
 from tests.crash.journal import JOURNAL
@@ -54,6 +54,8 @@ class Spec(Struct, frozen=True, kw_only=True):
     mutant: str = ""
     #: How many items of a fan-out are inserted at once; 0 for as many as usual.
     bite: int = 0
+    #: How often the heartbeat looks at the store, in seconds; 0 for as often as usual.
+    look: float = 0.0
 
 
 class _Wait(Struct, frozen=True, tag=True):
@@ -177,6 +179,8 @@ def _run(spec: Spec) -> int:
         MUTANTS[spec.mutant]()
     if spec.bite:
         expansion._BITE = spec.bite
+    if spec.look:
+        heartbeat._LOOK_EVERY = spec.look
     workflow = _workflow(spec.workflow)()
     while time.clock_gettime(time.CLOCK_BOOTTIME) < spec.at:
         pass

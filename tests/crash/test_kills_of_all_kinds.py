@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from ptsflow.core.model import Status
 from ptsflow.errors import LeaseLost, StoreUnavailable
 from tests.crash import journal as journals
-from tests.crash.checks import errors, look, run_again
+from tests.crash.checks import check_fences, errors, look, run_again
 from tests.crash.nest import Nest, Spec
 from tests.crash.server import Server
 from tests.support.processes import descendants_of, left_of
@@ -68,6 +68,32 @@ def test_nor_in_three_hundred_with_the_database(
 ) -> None:
     killed = kill_at_random(seed, server.url, nest, tmp_path, 10, server)
     record_property("killed", dict(killed))
+
+
+@pytest.mark.parametrize("count", [6, pytest.param(20, marks=pytest.mark.soak)])
+def test_of_many_runners_the_half_that_is_left_does_what_is_left(
+    count: int, url: str, nest: Nest, journal: Path
+) -> None:
+    chance = random.Random(count)
+    spec = Spec(workflow="Chain", url=url, journal=str(journal), wait=90.0)
+    pids = [nest.start(spec) for _ in range(count)]
+    doomed = chance.sample(pids, count // 2)
+    for pid in doomed:
+        time.sleep(chance.uniform(0, 0.4))
+        os.kill(pid, signal.SIGKILL)
+    codes = [nest.wait(pid, 90) for pid in pids if pid not in doomed]
+    for pid in doomed:
+        nest.wait(pid)
+    lines = journals.read(journal)
+    after = look(url)
+
+    assert codes == [0] * len(codes), errors(spec)
+    assert after.tasks["end"].result == "780"
+    assert after.names(Status.DONE) == set(after.tasks)
+    # Four bodies at a time may have to begin anew for each runner that was killed.
+    assert sum(journals.starts(lines).values()) <= 82 + 4 * len(doomed)
+    assert overlaps(lines) == []
+    check_fences([line for line in lines if line.what == "start"])
 
 
 def kill_at_random(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections import Counter
@@ -12,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from ptsflow.core.model import Status
-from ptsflow.errors import ContainerBusy, LeaseLost
+from ptsflow.errors import ContainerBusy, LeaseLost, StoreDamaged
 from ptsflow.host.clock import since_boot
 from tests.crash import journal as journals
 from tests.crash.checks import check_fences, errors, look, run_again
@@ -23,18 +24,19 @@ from tests.crash.waiting import until_it_is_stopped, until_it_runs
 BUSY, LOST = ContainerBusy.exit_code, LeaseLost.exit_code
 
 
-def test_of_eight_runners_that_start_at_once_one_runs_each_body_once(
-    url: str, nest: Nest, journal: Path
+@pytest.mark.parametrize("count", [8, 20])
+def test_of_runners_that_start_at_once_one_runs_each_body_once(
+    count: int, url: str, nest: Nest, journal: Path
 ) -> None:
     at = since_boot() + 0.3
     spec = Spec(workflow="Small", url=url, journal=str(journal), at=at)
-    pids = [nest.start(spec) for _ in range(8)]
+    pids = [nest.start(spec) for _ in range(count)]
     codes = Counter(nest.wait(pid) for pid in pids)
     lines = journals.read(journal)
     bodies = [(line.task, line.attempt) for line in lines if line.what == "start"]
 
     assert codes[0] >= 1
-    assert codes[0] + codes[BUSY] == 8, errors(spec)
+    assert codes[0] + codes[BUSY] == count, errors(spec)
     assert len(bodies) == len(set(bodies)) == 7
     assert len({line.pid for line in lines}) == 1
 
@@ -144,14 +146,52 @@ def test_a_body_that_holds_the_interpreter_beyond_the_lease_is_not_begun_beside_
 
     assert busy == BUSY
     assert said.splitlines()[-1].endswith(
-        f"ContainerBusy: container 'crash': pid {held} on {os.uname().nodename} is "
-        "still in a body of it, though its lease has ended; wait until that has "
+        f"ContainerBusy: container 'crash': pid {held} on {os.uname().nodename} may "
+        "still be in a body of it, though its lease has ended; wait until that has "
         f"ended, or end it: kill -9 {held}"
     )
     assert nest.wait(held) == LOST
     assert second == 0, errors(spec)
     # The first may be gone before its body noted its end.
     assert pids in ([held, held, pids[-1], pids[-1]], [held, pids[-1], pids[-1]])
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+def test_a_runner_whose_body_read_the_file_of_the_store_still_keeps_others_out(
+    url: str, nest: Nest, journal: Path
+) -> None:
+    """To close the file in the runner's process drops the locks that SQLite has on it."""
+    spec = Spec(workflow="Reads", url=url, journal=str(journal))
+    first = nest.start(spec)
+    until_it_runs(journal, 2)
+    # The others close the file, and take themselves for the last that had it open.
+    busy = [nest.run(spec) for _ in range(2)]
+    Path(f"{journal}.gate").touch()
+    code = nest.wait(first)
+
+    assert busy == [BUSY] * 2
+    assert code in {0, StoreDamaged.exit_code}, errors(spec)
+    run_again(nest, spec)
+    assert journals.starts(journals.read(journal))["begin"] == 1
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+def test_no_body_is_begun_beside_itself_though_the_store_was_removed(
+    url: str, nest: Nest, journal: Path
+) -> None:
+    # The runner does not look, so it hears of that as it records the end of a body.
+    spec = Spec(workflow="Gated", url=url, journal=str(journal), look=60.0)
+    first = nest.start(spec)
+    until_it_runs(journal, 3)
+    shutil.rmtree(Path(url.removeprefix("sqlite:///")).parent)
+    busy = nest.run(spec)
+    begun = journals.starts(journals.read(journal))
+    Path(f"{journal}.gate").touch()
+
+    assert busy == BUSY, errors(spec)
+    assert begun == {"begin": 1, "patient": 1, "obedient": 1}
+    assert nest.wait(first) == StoreDamaged.exit_code
+    assert nest.run(spec) == 0, errors(spec)
 
 
 def test_a_killed_runner_is_taken_over_at_once_on_the_same_host(

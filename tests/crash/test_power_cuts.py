@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -77,11 +77,17 @@ _RESULT = '"' + "x" * 700 + '"'
 
 
 def record(
-    folder: Path, commits: int, *, synchronous: str = "FULL", log_pages: int = 25
+    folder: Path,
+    commits: int,
+    *,
+    synchronous: str = "FULL",
+    log_pages: int = 25,
+    unsynced: int = 0,
 ) -> Recording:
     """Add a task with each commit.
 
-    The log is played into the file when it has grown to `log_pages` pages.
+    The log is played into the file when it has grown to `log_pages` pages. The first
+    commits are not synced, so many of them.
     """
     path = folder / "made" / "pts.db"
     url = f"sqlite:///{path}"
@@ -92,8 +98,12 @@ def record(
         database.connection.pragma("synchronous", synchronous)
         database._kind = replace(database._kind, longest_log=log_pages)
         start = {"pts.db": path.read_bytes()}
-        for number in range(1, commits + 1):
-            store.commit(uid, [new(f"task {number}", result=_RESULT)], fence=None)
+        changes = [[new(f"task {n + 1}", result=_RESULT)] for n in range(commits)]
+        with store.unsynced() if unsynced else nullcontext():
+            for change in changes[:unsynced]:
+                store.commit(uid, change, fence=None)
+        for number, change in enumerate(changes[unsynced:], unsynced + 1):
+            store.commit(uid, change, fence=None)
             recorded.events.append(Event("ack", place=number))
         events = [each for each in recorded.events if each.file in _FILES]
     cut = folder / "cut"
@@ -113,6 +123,26 @@ def test_what_was_acknowledged_survives_a_power_cut_after_any_write(
     chance = some(random.Random(1))  # noqa: S311 - no secret.
 
     assert kinds >= {("sync", "pts.db"), ("sync", "pts.db-wal"), ("ack", "")}
+    assert recording.lost(cuts, [everything, nothing, chance]) == []
+
+
+def test_the_first_commit_after_unsynced_ones_makes_all_durable(tmp_path: Path) -> None:
+    recording = record(tmp_path, 5, log_pages=1000, unsynced=4)
+    syncs = [each.what for each in recording.events].count("sync")
+    cuts = range(len(recording.events) + 1)
+
+    assert syncs == 2  # Of the log's head, and of the last commit.
+    assert recording.lost(cuts, [everything, nothing]) == []
+
+
+def test_a_log_that_is_played_amid_unsynced_commits_is_synced_before(
+    tmp_path: Path,
+) -> None:
+    recording = record(tmp_path, 12, unsynced=11)
+    chance = some(random.Random(1))  # noqa: S311 - no secret.
+    cuts = range(0, len(recording.events) + 1, 5)
+
+    assert ("sync", "pts.db") in {(e.what, e.file) for e in recording.events}
     assert recording.lost(cuts, [everything, nothing, chance]) == []
 
 

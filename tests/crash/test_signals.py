@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ptsflow.core.insight import RunStatus
 from ptsflow.core.model import Status
 from tests.crash import journal as journals
 from tests.crash.checks import errors, look, run_again
@@ -45,7 +46,7 @@ def test_a_signal_lets_bodies_end_and_starts_no_more(
         "obedient": "pending",
         "end": "pending",
     }
-    run_again(nest, spec)
+    run_again(nest, spec, RunStatus.STOPPED)
 
 
 @pytest.mark.parametrize(("number", "expected"), SIGNALS)
@@ -69,7 +70,7 @@ def test_a_second_signal_ends_the_run_at_once(
     assert stopped.tasks["patient"].status is Status.PENDING
     assert stopped.tasks["patient"].status_text == "stopped"
     assert stopped.tasks["patient"].attempt == 0
-    run_again(nest, spec)
+    run_again(nest, spec, RunStatus.STOPPED)
     assert journals.starts(journals.read(journal)) == {
         "begin": 1,
         "patient": 2,
@@ -92,4 +93,4 @@ def test_two_signals_in_the_same_moment_leave_nothing_running(
 
     assert code in (130, 143), errors(spec)
     assert stopped.names(Status.RUNNING) == set()
-    run_again(nest, spec)
+    run_again(nest, spec, RunStatus.STOPPED)

@@ -17,6 +17,7 @@ from tests.crash.checks import errors, look, run_again
 from tests.crash.nest import Nest, Spec
 from tests.crash.server import Server
 from tests.crash.waiting import until_it_runs
+from tests.stores.mongo.tcp_proxy import TcpProxy
 
 AWAY, LOST = StoreUnavailable.exit_code, LeaseLost.exit_code
 
@@ -39,6 +40,29 @@ def test_a_run_outlives_mongod_being_killed_again_and_again(
     assert code == 0, errors(spec)
     assert set(starts.values()) == {1}
     assert len(starts) == 82
+    assert after.tasks["end"].result == "780"
+    assert after.names(Status.DONE) == set(after.tasks)
+
+
+@pytest.mark.mongod
+def test_a_run_outlives_connections_that_are_reset_all_the_time(
+    server: Server, nest: Nest, journal: Path
+) -> None:
+    proxy = TcpProxy(server.port)
+    url = server.url.replace(str(server.port), str(proxy.port))
+    spec = Spec(workflow="Chain", url=url, journal=str(journal))
+    pid = nest.start(spec)
+    resets = 0
+    for bodies in range(2, 80, 2):
+        until_it_runs(journal, bodies)
+        resets += proxy.reset()
+    code = nest.wait(pid)
+    proxy.close()
+    after = look(server.url)
+
+    assert code == 0, errors(spec)
+    assert resets > 30
+    assert set(journals.starts(journals.read(journal)).values()) == {1}
     assert after.tasks["end"].result == "780"
     assert after.names(Status.DONE) == set(after.tasks)
 

@@ -191,6 +191,29 @@ class Gated(Workflow):
             pass
 
 
+class Reads(Workflow):
+    """A body that reads the file of its SQLite store, as a copy or a checksum does."""
+
+    @step
+    def begin(self, task: TaskHandle) -> None:
+        with noted(task):
+            pass
+
+    @step
+    def read(self, task: TaskHandle) -> int:
+        size = len(
+            Path(os.environ[GATE]).with_name("store").joinpath("pts.db").read_bytes()
+        )
+        with noted(task):
+            _wait_for_gate()
+            return size
+
+    @step
+    def end(self, task: TaskHandle) -> None:
+        with noted(task):
+            pass
+
+
 class Bomb(Workflow):
     """A step that kills its process whenever it is run."""
 
@@ -278,5 +301,5 @@ def _wait_for_gate() -> None:
 
 WORKFLOWS: dict[str, type[Workflow]] = {
     workflow.__name__: workflow
-    for workflow in (Everything, Ends, Small, Gated, Bomb, Chain, Wide, Held)
+    for workflow in (Everything, Ends, Small, Gated, Reads, Bomb, Chain, Wide, Held)
 }

@@ -64,6 +64,7 @@ def commands_of(block: Block, folder: Path) -> list[list[str]]:
     if block.kind == "crontab":
         return [["sh", "-c", line.replace(r"\%", "%")] for line in _CRON.findall(here)]
     if block.kind == "ini":
+        here = here.replace("ptsflow worker", "ptsflow worker --until-idle")
         return [shlex.split(line.replace("%%", "%")) for line in _EXEC.findall(here)]
     if block.kind == "text":
         return []
@@ -76,7 +77,7 @@ def _shortened(text: str) -> str:
         line.rpartition("&& ")[2] if line.startswith("python3 -m venv") else line
         for line in text.splitlines()
     ]
-    shorter = "\n".join(lines).replace("-m pytest -n 2", "-m pytest --version")
+    shorter = "\n".join(lines).replace("-m pytest -n 4", "-m pytest --version")
     return shorter.replace("verify_packages.py", "verify_packages.py -p 'match=py*'")
 
 

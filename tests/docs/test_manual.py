@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -14,8 +15,10 @@ import pytest
 import ptsflow
 from ptsflow.cli.main import commands
 from ptsflow.workflow.step_options import GivenOptions
+from tests.crash import test_mutants
 from tests.crash.mutants import MUTANTS
-from tests.crash.test_mutants import IN_PROCESS
+from tests.crash.test_mutants import CHECKS, IN_PROCESS, SERVER_CHECKS
+from tests.crash.test_simulation import MUTANTS_OF_STORIES
 from tests.docs.blocks import blocks_of, commands_of, environment
 from tests.support.processes import ROOT
 
@@ -160,10 +163,54 @@ def test_each_promise_names_tests_and_mutants_that_exist() -> None:
     promises, tried = text_of("guarantees").split("## What happens after a crash")
     numbers = re.findall(r"^(\d)\. ", promises, re.MULTILINE)
     rows = re.findall(r"^\| (\d) .+?\| (.+) \| (.+) \|$", tried, re.MULTILINE)
+    mutants = (MUTANTS.keys() - NO_MUTANTS) | IN_PROCESS.keys()
 
     assert [number for number, _, _ in rows] == numbers
-    for _, tests, mutants in rows:
-        assert all((ROOT / name).exists() for name in re.findall(r"`(.+?)`", tests))
-        named = set(re.findall(r"`(.+?)`", mutants))
-        assert named
-        assert named <= MUTANTS.keys() | IN_PROCESS.keys()
+    for _, tests, taken_out in rows:
+        assert named(tests)
+        assert named(taken_out)
+        assert named(taken_out) <= mutants
+    said = named(tried.split("## How each promise is tried")[1])
+    files = {name for name in said if "/" in name}
+    assert [name for name in files if not (ROOT / name).exists()] == []
+    # No mutant is kept for nothing, and none is named that there is not.
+    assert said - files == mutants
+
+
+def test_each_mutant_is_noticed_by_a_test_that_its_promise_names() -> None:
+    _, tried = text_of("guarantees").split("## How each promise is tried")
+    *rows, others = re.findall(r"^\| \d .+\|$|^What is said .+$", tried, re.MULTILINE)
+
+    for row in (*rows, others):
+        for mutant in named(row) & noticed().keys():
+            assert noticed()[mutant] & named(row), mutant
+    assert noticed().keys() == (MUTANTS.keys() - NO_MUTANTS) | IN_PROCESS.keys()
+
+
+def noticed() -> dict[str, set[str]]:
+    """Return by mutant the files whose tests notice that the mechanism is taken out."""
+    found: dict[str, set[str]] = {}
+    checks = [(each.values[0], each.values[-1]) for each in (*CHECKS, *SERVER_CHECKS)]
+    for mutant, check in checks:
+        found.setdefault(str(mutant), set()).update(files_of(check))
+    for mutant, (*_, check) in IN_PROCESS.items():
+        found[mutant] = files_of(check)
+    for mutant in MUTANTS_OF_STORIES:
+        found[mutant].add("tests/crash/test_simulation.py")
+    return found
+
+
+def files_of(check: Any) -> set[str]:
+    """Return the files of tests that a check is, or calls."""
+    called = (vars(test_mutants).get(name) for name in check.__code__.co_names)
+    modules = {check.__module__, *(getattr(each, "__name__", "") for each in called)}
+    return {f"{name.replace('.', '/')}.py" for name in modules}
+
+
+#: What is put into runners and takes nothing out.
+NO_MUTANTS = {"plain", "skewed"}
+
+
+def named(text: str) -> set[str]:
+    """Return what stands in backticks."""
+    return set(re.findall(r"`(.+?)`", text))

@@ -327,7 +327,7 @@ def test_a_worker_holds_the_lock_before_it_connects(
 ) -> None:
     # A runner that takes the container over waits for what a worker begins meanwhile.
     monkeypatch.setenv("TMPDIR", f"{tmp_path}")
-    file = container_lock.file_of("", "").with_name("x.lock")
+    file = container_lock.file_of("").with_name("x.lock")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         call = (silent.getsockname(), b"secret", file.name, "token")
         thread = threading.Thread(target=worker.serve, args=call)

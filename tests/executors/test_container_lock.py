@@ -40,7 +40,7 @@ def test_a_folder_that_cannot_be_made_is_said_in_one_line(
     (tmp_path / "file").touch()
     monkeypatch.setenv("TMPDIR", f"{tmp_path}/{name}")
     with pytest.raises(StoreUnavailable) as caught:
-        container_lock.file_of("sqlite:///pts.db", "1")
+        container_lock.file_of("sqlite:///pts.db 1")
 
     folder = str(caught.value).partition(":")[0]
     assert folder.startswith(f"{tmp_path}/{name}/ptsflow-")
@@ -55,18 +55,18 @@ def test_a_folder_that_others_can_write_to_is_refused(
     mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    file = container_lock.file_of("sqlite:///pts.db", "1")
+    file = container_lock.file_of("sqlite:///pts.db 1")
     mark = container_lock.Mark(file, b"who")
-    assert container_lock.marked_by("sqlite:///pts.db", "1") == b"who"
+    assert container_lock.marked_by("sqlite:///pts.db 1") == b"who"
     file.parent.chmod(mode)
 
     with pytest.raises(StoreUnavailable) as caught:
-        container_lock.file_of("sqlite:///pts.db", "1")
+        container_lock.file_of("sqlite:///pts.db 1")
     assert str(caught.value) == (
         f"{file.parent}: expected a folder that this user alone can write to, found mode "
         f"{mode:04o}; look who did that, then chmod 700 {file.parent}"
     )
-    assert container_lock.marked_by("sqlite:///pts.db", "1") is None
+    assert container_lock.marked_by("sqlite:///pts.db 1") is None
     mark.remove()
 
 
@@ -130,12 +130,12 @@ def test_a_mark_in_a_folder_of_somebody_else_is_nobodys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    file = container_lock.file_of("memory:", "1")
+    file = container_lock.file_of("memory: 1")
     mark = container_lock.Mark(file, b"who")
-    ours = container_lock.marked_by("memory:", "1")
+    ours = container_lock.marked_by("memory: 1")
     monkeypatch.setattr("os.getuid", lambda: 4_000_000)
     (tmp_path / "ptsflow-4000000").symlink_to(file.parent)
-    theirs = container_lock.marked_by("memory:", "1")
+    theirs = container_lock.marked_by("memory: 1")
     mark.remove()
 
     assert (ours, theirs) == (b"who", None)

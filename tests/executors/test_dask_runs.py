@@ -112,7 +112,7 @@ def presence_of(url: str, folder: Path) -> Path:
     with connect(url) as client:
         record = client.store.container("tested")
         assert record is not None
-        name = container_lock.file_of(client.store.identity, record.uid).name
+        name = container_lock.file_of(client.store.key_of(record)).name
     return folder / f"ptsflow-{os.getuid()}" / name
 
 

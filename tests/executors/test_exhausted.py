@@ -63,6 +63,18 @@ class Exhausted(Workflow):
     def limit(self, task: TaskHandle) -> int:
         return task.attempt if task.attempt > 1 or executor == "thread" else filled()
 
+    @step(retry=Retry(1, delay=0)OPTIONS)
+    def result(self, task: TaskHandle) -> list[str]:
+        # Nothing is left to make text of it.
+        texts = [f"{number:0>1000}" for number in range(6000)]
+        if task.attempt > 1 or executor == "thread":
+            return [str(task.attempt)]
+        try:
+            MODULES.append(filled())
+        except MemoryError as error:
+            MODULES.append(error)  # keeps what was filled
+        return texts
+
     @step(retry=Retry(1, delay=0))
     def leaked_files(self, task: TaskHandle) -> int:
         while task.attempt == 1:
@@ -96,4 +108,41 @@ def test_a_body_that_uses_up_what_there_is_is_tried_again(
         "leaked_files": 2,
         "memory": 2,
         "limit": attempts,
+        "result": [str(attempts)],
     }, done.stderr
+
+
+THREADS = """
+import resource, sys, threading
+import ptsflow
+from ptsflow import Retry, Workflow, step
+
+MIB, TOGETHER = 1 << 20, 8
+barrier = threading.Barrier(TOGETHER)
+
+class Wide(Workflow):
+    @step
+    def items(self) -> list[int]:
+        return list(range(TOGETHER))
+
+    @step(each=items, retry=Retry(0))
+    def load(self, item: int) -> None:
+        barrier.wait(20)
+
+if __name__ == "__main__":
+    threading.stack_size(16 * MIB)
+    pages = int(open("/proc/self/statm").read().split()[0])
+    most = pages * resource.getpagesize() + (TOGETHER * 16 + 100) * MIB
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    report = ptsflow.run(Wide(), "memory:", jobs=TOGETHER)
+    sys.exit(0 if report.ok else 1)
+"""
+
+
+def test_threads_that_need_little_memory_fit_a_limit_of_addresses(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "flow.py").write_text(THREADS)
+    done = python("flow.py", cwd=tmp_path, TMPDIR=tmp_path)
+
+    assert done.returncode == 0, done.stderr

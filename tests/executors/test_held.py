@@ -160,7 +160,8 @@ def test_a_body_that_still_runs_as_its_process_exits_is_left_alone(
 
     assert second.returncode == 5, second.stderr
     assert (
-        f"pid {first.pid} on {os.uname().nodename} is still in a body" in second.stderr
+        f"pid {first.pid} on {os.uname().nodename} may still be in a body"
+        in second.stderr
     )
     assert third.returncode == 0
     assert list(tmp_path.glob("ptsflow-*/*")) == []

@@ -83,7 +83,7 @@ def placement_of(
         plan_of(type(workflow)),
         ContainerRecord(uid="uid", name="c", created_at=0),
         parameters={},
-        store="store",
+        key="store",
         executor=executor,
         jobs=jobs,
         on_room=on_room,

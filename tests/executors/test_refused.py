@@ -87,7 +87,7 @@ def test_without_any_process_attempts_fail_and_say_why(
 
 
 @pytest.mark.parametrize("executor", ["thread", "process"])
-@pytest.mark.parametrize("files", [11, 48])
+@pytest.mark.parametrize("files", [9, 10, 11, 12, 14, 17, 48])
 def test_a_run_makes_do_with_few_file_descriptors(
     files: int, executor: str, tmp_path: Path
 ) -> None:
@@ -105,5 +105,7 @@ def test_a_run_makes_do_with_few_file_descriptors(
         TMPDIR=tmp_path,
     )
 
-    assert done.returncode in ((0, 1) if files < 20 else (0,)), done.stderr
+    # With so few, whatever is opened last finds no room: a module, the store, a process.
+    codes = (0, 1, 6, 75) if files < 20 else (0,)
+    assert done.returncode in codes, done.stderr
     assert "bug" not in done.stderr

@@ -31,7 +31,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize(
     "flags",
-    [["-O"], ["-X", "utf8"], ["-X", "dev"], ["-W", "error"], []],
+    [["-O"], ["-X", "utf8"], ["-X", "dev"], ["-W", "error"], ["-I"], []],
     ids=" ".join,
 )
 def test_processes_have_the_interpreters_options(

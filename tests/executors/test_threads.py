@@ -91,7 +91,7 @@ def test_that_there_is_no_thread_at_all_is_said_in_one_line() -> None:
 
     assert str(caught.value) == (
         "no thread can be started for a body: can't start new thread; raise what limits "
-        "the processes and threads of this user (ulimit -u)"
+        "the processes, threads and memory of this user (ulimit -u, ulimit -v)"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from ptsflow.core.insight import ScheduleRecord
 from ptsflow.core.model import (
     Attempt,
     Change,
@@ -36,6 +37,18 @@ class Ticker:
 
 def owner(name: str = "a", since: int = 1_700_000_000_000) -> Owner:
     return Owner(id=name, host="box", boot="b1", pid=42, started=7, since=since)
+
+
+def schedule(workflow: str = "Feed", **fields: object) -> ScheduleRecord:
+    """Return an hourly schedule."""
+    made = ScheduleRecord(
+        workflow=workflow,
+        cron="5 * * * *",
+        catch_up_ms=86_400_000,
+        again_ms=3_600_000,
+        since=1_700_000_000_000,
+    )
+    return replace(made, **fields)
 
 
 def new(name: str, **fields: object) -> Change:

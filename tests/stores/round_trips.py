@@ -11,6 +11,7 @@ from collections.abc import Callable
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from ptsflow.core.insight import Outlook, RunRecord, RunStatus, ScheduleRecord
 from ptsflow.core.model import (
     PAYLOADS,
     Attempt,
@@ -20,11 +21,13 @@ from ptsflow.core.model import (
     Owner,
     Progress,
     Status,
+    StepSummary,
     Stop,
     Tally,
     TaskRecord,
 )
 from ptsflow.stores.base import Store
+from ptsflow.stores.rules import without_end
 from tests.stores.making import LEASE, new
 from tests.stores.variants import variants
 
@@ -35,6 +38,7 @@ def _container(store: Store, name: str) -> ContainerRecord:
     found = store.container(name)
     assert found is not None
     assert found in store.containers()
+    assert replace(found, plan=()) in store.containers(plans=False)
     return found
 
 
@@ -63,8 +67,8 @@ def containers(store: Store, name: str) -> None:
     assert _container(store, name) == made
     for owner, first, last, how in zip(
         variants(Owner),
-        variants(ContainerRecord),
-        variants(ContainerRecord, base=50),
+        map(_sound, variants(ContainerRecord)),
+        map(_sound, variants(ContainerRecord, base=50)),
         [Stop.GENTLY, Stop.NOW] * 3,
         strict=True,
     ):
@@ -86,6 +90,23 @@ def containers(store: Store, name: str) -> None:
         assert store.release(replace(last, **kept))
         free = kept | {"owner": None, "leased_till": None}
         assert _container(store, name) == replace(last, **free)
+
+
+def _sound(record: ContainerRecord) -> ContainerRecord:
+    """Return the record with a plan that refers to steps of its own alone."""
+    named = {
+        name: StepSummary(name=name)
+        for step in record.plan
+        for name in (*step.needs, *step.takes, step.each)
+        if name is not None
+    }
+    steps = (
+        replace(
+            step, above=place, tolerate=f"{place}.5%" if place % 2 else 1000 + place
+        )
+        for place, step in enumerate(record.plan, 1)
+    )
+    return replace(record, plan=(*named.values(), *steps))
 
 
 _LEASE = ("uid", "name", "fence", "owner", "leased_till", "stop_asked", "created_at")
@@ -179,7 +200,53 @@ def tallies(store: Store, name: str) -> None:
     assert set(store.tallies([uid])[uid]) == expected
 
 
+def runs(store: Store, name: str) -> None:
+    """Begin and end runs, and note that somebody was told of them."""
+    container, _ = store.create(name)
+    expected: list[RunRecord] = []
+    for owner, first, last in zip(
+        variants(Owner), variants(RunRecord), variants(RunRecord, base=50), strict=True
+    ):
+        held = store.claim(container.uid, owner, LEASE)
+        assert held is not None
+        key = {"uid": held.uid, "fence": held.fence}
+        has_ended = last.status not in {RunStatus.RUNNING, RunStatus.LOST}
+        status = last.status if has_ended else RunStatus.DONE
+        begun = replace(without_end(first), **key)
+        ended = replace(last, **key, status=status)
+        store.save(held, begun)
+        assert store.runs(begun.workflow, begun.container) == [begun]
+        assert store.release(held, ended)
+        expected.insert(0, ended)
+        assert store.runs(ended.workflow, ended.container) == expected[:1]
+        number, at = first.ordinal or 0, first.began_at
+        assert store.number_run(held.uid, held.fence, number, told_at=at)
+        expected[0] = replace(expected[0], ordinal=number, told_at=at)
+        assert store.runs(ended.workflow, ended.container) == expected[:1]
+        assert store.runs() == expected
+
+
+def outlooks(store: Store, name: str) -> None:
+    """Tell what a runner expects."""
+    uid = _used(store, name)
+    held = store.claim(uid, variants(Owner)[0], LEASE)
+    assert held is not None
+    for outlook in variants(Outlook):
+        assert store.tell(uid, held.fence, outlook)
+        assert store.outlooks([uid]) == {uid: outlook}
+
+
+def schedules(store: Store, name: str) -> None:
+    """Keep when a workflow is due."""
+    before = None
+    for variant in variants(ScheduleRecord):
+        after = replace(variant, workflow=name)
+        assert store.swap_schedule(before, after)
+        assert after in store.schedules()
+        before = after
+
+
 TRIPS: tuple[Trip, ...] = (
     *(containers, inserted_tasks, changed_tasks, progress),
-    *(attempts, log_lines, tallies),
+    *(attempts, log_lines, tallies, runs, outlooks, schedules),
 )

@@ -46,13 +46,15 @@ def test_a_sibling_sees_what_was_written_and_the_other_way_round(
     assert names(other, uid) == names(store, uid) == ["one", "two"]
 
 
-def test_a_sibling_is_the_same_store_to_whoever_names_its_containers(
+def test_a_container_has_one_name_on_this_host_and_no_other_has_it(
     store: Store,
 ) -> None:
+    one, two = (store.create(name)[0] for name in ("one", "two"))
     sibling = store.sibling()
     sibling.close()
 
-    assert sibling.identity == store.identity
+    assert sibling.key_of(one) == store.key_of(one)
+    assert store.key_of(two) != store.key_of(one)
 
 
 def test_a_store_says_where_files_of_its_tasks_lie(
@@ -96,6 +98,16 @@ def test_containers_are_listed_oldest_first(store: Store, clock: Ticker) -> None
     assert [each.name for each in store.containers()] == ["zoo", "ant", "mid"]
 
 
+def test_what_is_written_unsynced_is_seen_by_others_at_once(
+    store: Store, other: Store
+) -> None:
+    with store.unsynced():
+        uid = filled(store, "one")
+        assert names(other, uid) == ["one"]
+
+    assert names(store, uid) == ["one"]
+
+
 def test_a_deleted_container_takes_its_tasks_along(store: Store) -> None:
     uid = filled(store, "one")
 
@@ -127,6 +139,46 @@ def test_a_leased_container_is_not_deleted_until_its_lease_ends(
     assert not store.delete(uid)
     clock.now += 1
     assert store.delete(uid)
+
+
+def test_the_holder_of_a_lease_deletes_the_container_unless_the_lease_was_lost(
+    store: Store, clock: Ticker
+) -> None:
+    uid = filled(store, "one")
+    first = held(store, uid)
+    clock.now += LEASE
+    second = held(store, uid, "b")
+
+    assert not store.delete(uid, fence=first.fence)
+    assert store.release(second)
+    assert not store.delete(uid, fence=second.fence)
+    third = held(store, uid, "c")
+    assert store.delete(uid, fence=third.fence)
+    assert store.container("feed") is None
+    assert store.tasks(uid) == []
+
+
+def test_a_container_says_that_it_was_made_when_it_is_told_so(
+    store: Store, clock: Ticker
+) -> None:
+    made, _ = store.create("feed", created_at=clock.now - 5)
+    again, is_new = store.create("feed", created_at=clock.now - 9)
+
+    assert made.created_at == clock.now - 5
+    assert (again, is_new) == (made, False)
+
+
+def test_a_claim_raises_the_fence_above_what_it_is_told(store: Store) -> None:
+    uid = filled(store, "one")
+    first = store.claim(uid, owner(), LEASE, above=41)
+    assert first is not None
+    assert store.claim(uid, owner(), LEASE, above=50) == first
+    assert store.release(first)
+    second = store.claim(uid, owner("b"), LEASE, above=3)
+
+    assert second is not None
+    assert (first.fence, second.fence) == (42, 43)
+    store.commit(uid, [swap(one(store, uid, "one"), fence=43)], fence=43)
 
 
 @pytest.mark.parametrize(

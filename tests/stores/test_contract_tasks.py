@@ -226,6 +226,25 @@ def test_a_rename_keeps_everything_else(store: Store) -> None:
     )
 
 
+@pytest.mark.parametrize("status", [Status.PENDING, Status.DONE])
+@pytest.mark.parametrize("result", [None, '"new"'])
+def test_a_task_made_anew_stays_in_its_place_when_the_former_one_is_swapped(
+    store: Store, status: Status, result: str | None
+) -> None:
+    uid = filled(store, "one")
+    earlier = one(store, uid, "one")
+    store.commit(uid, [swap(earlier, name="zero")], fence=None)
+    store.commit(uid, [new("one", status=status)], fence=None)
+    # Both have the same version, so the swap is made.
+    change = swap(earlier, status_text="seen", result=result)
+    store.commit(uid, [change], fence=None)
+    found = one(store, uid, "one", payloads=True)
+
+    assert names(store, uid) == ["zero", "one"]
+    assert (found.status_text, found.result) == ("seen", result)
+    assert store.next_open(uid) == one(store, uid, "zero", payloads=True)
+
+
 def test_a_deleted_task_made_again_has_nothing_of_the_old_one(store: Store) -> None:
     uid = filled(store)
     store.commit(uid, [new("one", result="1")], fence=None)

@@ -97,6 +97,32 @@ def test_all_that_was_recorded_is_read(client: ptsflow.Client) -> None:
     assert tasks["fetch[d]"].status_text == "40 of 100"
 
 
+@pytest.mark.parametrize("upgrade", [False, True])
+def test_screens_look_at_a_store_that_has_no_history(
+    url: str, began: Path, *, upgrade: bool
+) -> None:
+    with closing(stores.open_store(url, upgrade=upgrade)) as store:
+        containers = store.containers()
+        assert {each.uid for each in store.recent()} == {
+            each.uid for each in containers
+        }
+        for each in containers:
+            tasks = store.tasks(each.uid)
+            assert store.page(each.uid) == (tasks, len(tasks))
+            seen = store.glance(each.uid)
+            assert [t for t in tasks if t.key is None] == list(seen.plain)
+            assert sum(tally.count for tally in seen.tallies) == len(tasks)
+            ledgers = store.ledgers(each.uid, [task.name for task in tasks])
+            assert ledgers == {
+                task.name: attempts
+                for task in tasks
+                if (attempts := store.attempts(each.uid, task.name))
+            }
+        assert store.runs() == []
+        assert store.outlooks([each.uid for each in containers]) == {}
+    assert not began.exists()
+
+
 def test_what_is_left_runs_to_the_right_end_and_nothing_else_runs(
     url: str, began: Path
 ) -> None:

@@ -26,7 +26,7 @@ _FOREIGN = (
     "CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)",
     "CREATE TABLE _litestream_lock (id INTEGER)",
     "INSERT INTO _litestream_seq VALUES (1, 7)",
-    "CREATE TABLE runs (container TEXT, fence INTEGER) STRICT",
+    "CREATE TABLE signals (workflow TEXT, entry TEXT) STRICT",
     "CREATE INDEX tasks_by_status ON tasks (status)",
     "ALTER TABLE containers ADD COLUMN colour TEXT DEFAULT 'red'",
     "ALTER TABLE tasks ADD COLUMN note TEXT CHECK (note IN ('a', 'b'))",
@@ -126,7 +126,7 @@ def database(url: str) -> Iterator[Database[dict[str, Any]]]:
 def test_foreign_collections_and_fields_of_a_database_outlive_a_run(
     url: str, database: Database[dict[str, Any]]
 ) -> None:
-    database["ptsflow_runs"].insert_one({"_id": 1})
+    database["ptsflow_signals"].insert_one({"_id": 1})
     database["ptsflow_tasks"].create_index("status")
     for name in ("ptsflow_containers", "ptsflow_tasks", "ptsflow_payloads"):
         database[name].update_many({}, {"$set": {"colour": {"of": "a later version"}}})
@@ -139,7 +139,7 @@ def test_foreign_collections_and_fields_of_a_database_outlive_a_run(
     report = ptsflow.run(Golden(day=DAY), url)
 
     assert report.result("join") == CONTINUED
-    assert database["ptsflow_runs"].count_documents({}) == 1
+    assert database["ptsflow_signals"].count_documents({}) == 1
     for name in ("ptsflow_containers", "ptsflow_tasks", "ptsflow_payloads"):
         assert database[name].count_documents({"colour": {"$exists": False}}) == 0
     assert database["ptsflow_tasks"].count_documents({}) == before

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import apsw
 import pytest
+from msgspec.structs import replace
 
-from ptsflow.core.model import Progress, Status
+from ptsflow.core.insight import Outlook
+from ptsflow.core.model import Progress, Status, StepSummary
 from ptsflow.errors import StoreDamaged
 from ptsflow.stores.sqlite.store import SqliteStore
 from tests.stores.making import (
@@ -174,6 +176,9 @@ def test_a_task_that_is_lost_is_damage_and_not_a_task_to_run(
         lambda: store.tasks(uid, ["two"]),
         lambda: store.next_open(uid),
         lambda: store.tallies([uid]),
+        lambda: store.glance(uid),
+        lambda: store.page(uid),
+        lambda: store.ledgers(uid, ["two"]),
     ):
         with pytest.raises(StoreDamaged) as caught:
             look()
@@ -270,6 +275,25 @@ def test_an_index_that_leads_to_another_row_is_damage(
         assert str(caught.value).startswith(f"{path}: {found}")
 
 
+def test_a_task_that_its_index_names_otherwise_was_not_deleted(
+    store: SqliteStore, raw: apsw.Connection, path: Path
+) -> None:
+    uid = filled(store, "one", "two")
+    held(store, uid)
+    task = one(store, uid, "two")
+    _change_index(
+        *(raw, "tasks_by_name", ["container", "name"]),
+        "UPDATE bare SET name = 'tvo' WHERE name = 'two'",
+    )
+
+    for change in (swap(task, percentage_complete=5.0), drop(task)):
+        with pytest.raises(StoreDamaged) as caught:
+            store.commit(uid, [change], fence=1)
+        assert str(caught.value) == (
+            f"{path}: expected 2 tasks of container 'feed', found 1; {CURE}"
+        )
+
+
 def test_a_packed_item_that_is_found_twice_is_damage(
     store: SqliteStore, raw: apsw.Connection
 ) -> None:
@@ -341,11 +365,16 @@ def test_a_damaged_task_is_told_by_what_only_counts_tasks(
     uid = filled(store, "one", "two")
     raw.execute(damage)
 
-    with pytest.raises(StoreDamaged) as caught:
-        store.tallies([uid])
-    assert str(caught.value) == (
-        f"{path}: task 'two' of container 'feed' does not fit its check value; {CURE}"
-    )
+    for look in (
+        lambda: store.tallies([uid]),
+        lambda: store.glance(uid),
+        lambda: store.page(uid, limit=1),
+    ):
+        with pytest.raises(StoreDamaged) as caught:
+            look()
+        assert str(caught.value) == (
+            f"{path}: task 'two' of container 'feed' does not fit its check value; {CURE}"
+        )
 
 
 def test_what_belongs_to_a_task_moves_with_it(store: SqliteStore) -> None:
@@ -503,3 +532,93 @@ apsw.connection_hooks.append(lambda each: setattr(each, "exec_trace", trace))
 open_store(sys.argv[1]).close()
 print(sum(checks))
 """
+
+
+def test_a_damaged_container_is_told_though_it_is_passed_over(
+    store: SqliteStore, raw: apsw.Connection, path: Path
+) -> None:
+    for name in ("feed", "other"):
+        store.create(name)
+    raw.execute("UPDATE containers SET status = 'failed' WHERE name = 'feed'")
+
+    looks: list[Callable[[], object]] = [
+        store.recent,
+        lambda: store.recent(status=Status.FAILED),
+        lambda: store.recent(status=Status.DONE),
+        lambda: store.recent(part="o"),
+    ]
+    for look in looks:
+        with pytest.raises(StoreDamaged) as caught:
+            look()
+        assert str(caught.value) == (
+            f"{path}: the row of container 'feed' does not fit its check value; {CURE}"
+        )
+    assert [record.name for record in store.recent(1)] == ["other"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "entry = replace(entry, '5', '6')",
+        "entry = CAST(x'ff' AS TEXT)",
+        "fence = 2",
+        "container = 17",
+        "checksum = 0",
+    ],
+)
+def test_a_damaged_outlook_is_told_and_told_anew(
+    store: SqliteStore, raw: apsw.Connection, path: Path, damage: str
+) -> None:
+    uid = filled(store)
+    record = held(store, uid)
+    other = held(store, store.create("other")[0].uid)
+    assert store.tell(uid, record.fence, Outlook(at=5, percentage=5.0))
+    uids = [uid, other.uid]
+    damage = damage.replace("17", other.uid)
+    raw.execute(f"UPDATE outlooks SET {damage}")  # noqa: S608 - of the parameters above
+    name = "other" if "container" in damage else "feed"
+
+    with pytest.raises(StoreDamaged) as caught:
+        store.outlooks(uids)
+    assert str(caught.value) == (
+        f"{path}: the outlook of container {name!r} does not fit its check value; {CURE}"
+    )
+    assert store.tell(uid, record.fence, Outlook(at=6, percentage=6.0))
+    if name == "feed":
+        assert store.outlooks(uids)[uid].at == 6
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["entry = replace(entry, 'failed', 'done')", "task = 1", "number = 7"],
+)
+def test_a_damaged_ledger_is_told_by_what_reads_several(
+    store: SqliteStore, raw: apsw.Connection, path: Path, damage: str
+) -> None:
+    uid = filled(store, "zero")
+    store.commit(uid, [ended(new("one"), 1), ended(new("two"), 1)], fence=None)
+    raw.execute(f"UPDATE attempts SET {damage} WHERE task = 2")  # noqa: S608
+
+    with pytest.raises(StoreDamaged) as caught:
+        store.ledgers(uid, ["zero", "one", "two"])
+    assert str(caught.value) in {
+        f"{path}: the ledger of task {name!r} of container 'feed' does not fit its check "
+        f"value; {CURE}"
+        for name in ("zero", "one")
+    }
+
+
+def test_a_plan_that_no_run_writes_is_told_though_its_check_value_fits(
+    store: SqliteStore, path: Path
+) -> None:
+    record = held(store, filled(store))
+    step = StepSummary(name="load", needs=("check",))
+    store.save(replace(record, plan=(step,)))
+
+    for look in (lambda: store.container("feed"), store.containers):
+        with pytest.raises(StoreDamaged) as caught:
+            look()
+        assert str(caught.value) == (
+            f"{path}: expected the plan of container 'feed' as a run writes it, found "
+            f"step 'load' that waits for 'check', which is no step before it; {CURE}"
+        )

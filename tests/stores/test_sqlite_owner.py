@@ -48,6 +48,20 @@ def test_a_run_as_root_leaves_all_to_the_owner_of_the_store(tmp_path: Path) -> N
     assert {(each.st_uid, each.st_gid) for each in found.values()} == {(USER, GROUP)}
 
 
+@AS_ROOT
+def test_a_store_that_root_makes_in_a_folder_of_a_user_is_the_users(
+    tmp_path: Path,
+) -> None:
+    os.chown(tmp_path, USER, GROUP)
+    made = tmp_path / ".ptsflow" / "deep"
+    with ptsflow.connect(f"sqlite:///{made}/pts.db") as client:
+        ptsflow.run(Writes(), store=client)
+        found = [*places(made).values(), made.stat(), made.parent.stat()]
+
+    assert len(found) >= 6
+    assert {(each.st_uid, each.st_gid) for each in found} == {(USER, GROUP)}
+
+
 def test_files_beside_a_shared_store_are_shared_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "pts.db"
     ptsflow.connect(f"sqlite:///{path}").close()

@@ -12,8 +12,9 @@ import pytest
 
 import ptsflow
 from ptsflow import TaskHandle, Workflow, step
+from ptsflow.client import lease
 from ptsflow.core.model import Progress
-from ptsflow.errors import StoreDamaged
+from ptsflow.errors import ContainerBusy, StoreDamaged, StoreMoved
 from ptsflow.stores.sqlite.store import SqliteStore
 from tests.stores.making import LEASE, drop, filled, held, new, one, swap
 
@@ -54,7 +55,7 @@ TAKEN = [
 
 
 @pytest.mark.parametrize("take", TAKEN)
-def test_nothing_is_acknowledged_into_a_file_that_was_taken_away(
+def test_nothing_is_acknowledged_into_or_shown_of_a_file_that_was_taken_away(
     store: SqliteStore, path: Path, take: Callable[[Path], object]
 ) -> None:
     uid = filled(store, "one")
@@ -66,7 +67,7 @@ def test_nothing_is_acknowledged_into_a_file_that_was_taken_away(
         "moved, removed or replaced; stop what did that, and run again"
     )
 
-    for write in (
+    for call in (
         lambda: store.create("other"),
         lambda: store.commit(uid, [new("two")], fence=1),
         lambda: store.commit(uid, [swap(task, percentage_complete=5.0)], fence=1),
@@ -77,9 +78,13 @@ def test_nothing_is_acknowledged_into_a_file_that_was_taken_away(
         lambda: store.release(record),
         lambda: store.delete(uid),
         store.sibling,
+        # Screens would show for ever what the file was then.
+        lambda: store.container("box"),
+        store.recent,
+        lambda: store.glance(uid),
     ):
         with pytest.raises(StoreDamaged) as caught:
-            write()
+            call()
         assert str(caught.value) == message
 
 
@@ -147,7 +152,8 @@ class Slow(Workflow):
 
     @step
     def load(self, task: TaskHandle) -> None:
-        self.path.unlink()
+        for each in (self.path, log_of(self.path)):
+            each.unlink()
         for number in range(600):
             if self.saves:
                 task.checkpoint(number)
@@ -158,13 +164,32 @@ class Slow(Workflow):
 
 @pytest.mark.parametrize("saves", [True, False])
 def test_a_run_whose_file_is_removed_ends_as_an_error_of_the_store(
-    path: Path, *, saves: bool
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, saves: bool
 ) -> None:
-    with pytest.raises(StoreDamaged) as caught:
+    monkeypatch.setattr(lease, "stay_for_latecomers", lambda: None)
+    with pytest.raises(StoreMoved) as caught:
         ptsflow.run(Slow(path=path, saves=saves), store=f"sqlite:///{path}")
 
     assert "moved, removed or replaced" in str(caught.value)
     assert not path.exists()
+
+
+def test_a_command_that_was_begun_as_the_file_was_removed_is_told_of_the_run(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, url = Slow(path=path, saves=True), f"sqlite:///{path}"
+    told: list[str] = []
+
+    def come_late() -> None:
+        with pytest.raises(ContainerBusy) as caught:
+            ptsflow.run(slow, store=url, container="c")
+        told.append(str(caught.value))
+
+    monkeypatch.setattr(lease, "stay_for_latecomers", come_late)
+    with pytest.raises(StoreMoved):
+        ptsflow.run(slow, store=url, container="c")
+
+    assert ["may still be in a body of it" in text for text in told] == [True]
 
 
 # -- hard links --------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from msgspec import Struct
 from msgspec.msgpack import encode
 from pymongo.database import Database
 
+from ptsflow.core.insight import Outlook
 from ptsflow.core.model import (
     PAYLOADS,
     Attempt,
@@ -30,7 +31,9 @@ from ptsflow.core.model import (
 from ptsflow.stores import open_store
 from ptsflow.stores.base import Store
 from ptsflow.stores.sqlite import logs as sqlite_logs
+from ptsflow.stores.sqlite import outlooks as sqlite_outlooks
 from ptsflow.stores.sqlite import rows, statements
+from ptsflow.stores.sqlite import runs as sqlite_runs
 from tests.stores import round_trips
 from tests.stores.making import Ticker
 from tests.stores.round_trips import Trip
@@ -176,6 +179,26 @@ SQLITE = (
     ]
     + [
         Mutant(
+            sqlite_runs,
+            "run_row",
+            _writes(place),
+            round_trips.runs,
+            f"write run {a} {b}",
+        )
+        for place, (a, b) in enumerate(pairwise(sqlite_runs.COLUMNS[:-1]))
+    ]
+    + [
+        Mutant(
+            sqlite_outlooks,
+            "outlook_row",
+            _writes(place),
+            round_trips.outlooks,
+            f"write outlook {names}",
+        )
+        for place, names in enumerate(("container fence", "fence entry"))
+    ]
+    + [
+        Mutant(
             rows,
             "progressed",
             _gives(0),
@@ -285,6 +308,23 @@ MONGO = [
             _loads_ledger,
             Attempt.__struct_fields__,
             round_trips.attempts,
+        ),
+        (
+            "containers",
+            "outlook_fields",
+            _stores_fields,
+            (*Outlook.__struct_fields__, "fence"),
+            round_trips.outlooks,
+        ),
+        (
+            "runs",
+            "run_document",
+            _stores_fields,
+            (
+                *("_id", "name", "workflow", "began_at", "status"),
+                *("told_at", "ordinal", "entry"),
+            ),
+            round_trips.runs,
         ),
         (
             "logs",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ptsflow import stores
+from ptsflow.core.model import ContainerRecord
 from ptsflow.errors import StoreURLError
 from ptsflow.host.clock import Clock
 from ptsflow.stores import mask, open_store, store_exists
@@ -151,6 +152,7 @@ def test_opening_a_file_loads_none_of_mongodb(tmp_path: Path) -> None:
         ("mongodb:u:p@h/pts", "mongodb:***@h/pts"),
         ("mongodb:/u:p@h/pts", "mongodb:***@h/pts"),
         ("h/pts?password=x&w=1", "h/pts?password=***&w=1"),
+        ("h/pts?pwd=x&dbPass=y&passwd=z", "h/pts?pwd=***&dbPass=***&passwd=***"),
         (
             "mongodb://h/pts?user=a@b&password=x",
             "mongodb://h/pts?user=a@b&password=***",
@@ -177,14 +179,14 @@ def test_a_file_is_one_store_however_its_url_is_spelt(
     (tmp_path / "link").symlink_to(tmp_path)
     monkeypatch.chdir(tmp_path)
     urls = [f"{tmp_path}/pts.db", "pts.db", f"{tmp_path}/link/pts.db", "other.db"]
-    identities = []
+    keys = []
     for url in urls:
         store = open_store(f"sqlite:///{url}")
-        identities.append(store.identity)
+        keys.append(store.key_of(ContainerRecord(uid=url, name="feed")))
         store.close()
 
-    assert len(set(identities[:3])) == 1
-    assert identities[3] != identities[0]
+    assert len(set(keys[:3])) == 1
+    assert keys[3] != keys[0]
 
 
 class ToyOpener(MemoryOpener):
@@ -231,4 +233,6 @@ def test_a_store_exists_unless_opening_it_would_make_its_file(
 
 
 def test_no_store_in_memory_is_another_one() -> None:
-    assert open_store("memory:").identity != open_store("memory:").identity
+    feed = ContainerRecord(uid="1", name="feed")
+
+    assert open_store("memory:").key_of(feed) != open_store("memory:").key_of(feed)

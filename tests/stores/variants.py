@@ -47,6 +47,8 @@ def _value(hint: Any, name: str, place: int, number: int) -> Any:
         return _value(meant[number % len(meant)], name, place, number)
     if get_origin(hint) is tuple:
         return tuple(_values(get_args(hint)[0], name, place, number))
+    if get_origin(hint) is dict:
+        return {f"{name} {number}": _value(get_args(hint)[1], name, place, number)}
     if issubclass(hint, Enum):
         return list(hint)[number % len(hint)]
     if issubclass(hint, Struct):
@@ -56,6 +58,6 @@ def _value(hint: Any, name: str, place: int, number: int) -> Any:
 
 
 def _values(hint: Any, name: str, place: int, number: int) -> list[Any]:
-    if issubclass(hint, Struct):
+    if isinstance(hint, type) and issubclass(hint, Struct):
         return list(variants(hint, number))
     return [_value(hint, f"{name} {letter}", place, number) for letter in "ab"]

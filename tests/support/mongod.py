@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,24 @@ def _state(thread: Path) -> str:
     return (thread / "stat").read_text().rpartition(")")[2].split()[0]
 
 
-def start_mongod(dbpath: Path, port: int, *extra: str) -> Mongod:
+def shifted(seconds: int, folder: Path) -> dict[str, str]:
+    """Return the environment of a server whose clock is that much ahead."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler: clocks of servers cannot be shifted")
+    library = folder / "clock_shift.so"
+    if not library.exists():
+        source = Path(__file__).with_name("clock_shift.c")
+        subprocess.run(
+            [compiler, "-shared", "-fPIC", "-O1", source, "-o", library, "-ldl"],
+            check=True,
+        )
+    return {"LD_PRELOAD": str(library), "CLOCK_SHIFT": str(seconds)}
+
+
+def start_mongod(
+    dbpath: Path, port: int, *extra: str, env: Mapping[str, str] | None = None
+) -> Mongod:
     """Start a mongod on loopback and return when it answers.
 
     On Linux it dies with the thread that started it, however that one ended.
@@ -112,7 +129,10 @@ def start_mongod(dbpath: Path, port: int, *extra: str) -> Mongod:
         *extra,
     ]
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        command,
+        env=os.environ | dict(env or {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
     )
     mongod = Mongod(process, port)
     try:

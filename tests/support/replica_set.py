@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from tests.support.mongod import Mongod, start_mongod
+from tests.support.mongod import Mongod, shifted, start_mongod
 from tests.support.processes import free_port, state_of
 from tests.support.waiting import until
 
@@ -23,13 +23,17 @@ _ELECTION_MS = 2_000
 class Member:
     """One member; its data and its port outlive its process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
         self.folder = folder
         self.port = free_port()
+        self._env = env
         self.mongod = self._start()
 
     def _start(self) -> Mongod:
-        return start_mongod(self.folder, self.port, "--replSet", "rs", "--oplogSize=64")
+        # Flow control would take a clock that is off for members that lag behind.
+        flow = ("--setParameter", "enableFlowControl=false")
+        words = ("--replSet", "rs", "--oplogSize=64", *flow)
+        return start_mongod(self.folder, self.port, *words, env=self._env)
 
     @property
     def is_dead(self) -> bool:
@@ -59,10 +63,18 @@ class Member:
 
 
 class ReplicaSet:
-    """Three members that elect a primary among them."""
+    """Three members that elect a primary among them.
 
-    def __init__(self, folder: Path) -> None:
-        self.members = [Member(folder / f"member{n}") for n in range(3)]
+    Args:
+        folder: where their data is.
+        shifts: how many seconds the clock of each is ahead.
+    """
+
+    def __init__(self, folder: Path, shifts: Sequence[int] = (0, 0, 0)) -> None:
+        self.members = [
+            Member(folder / f"member{n}", shifted(shift, folder) if shift else {})
+            for n, shift in enumerate(shifts)
+        ]
         hosts = [f"127.0.0.1:{each.port}" for each in self.members]
         self.url = f"mongodb://{','.join(hosts)}/?replicaSet=rs"
         config = {
@@ -111,11 +123,11 @@ class ReplicaSet:
 
 
 @contextmanager
-def three_members() -> Iterator[ReplicaSet]:
+def three_members(shifts: Sequence[int] = (0, 0, 0)) -> Iterator[ReplicaSet]:
     """Run a replica set in a folder of its own, and leave nothing of it."""
     folder = Path(tempfile.mkdtemp(prefix="ptsflow-replica-set-"))
     try:
-        made = ReplicaSet(folder)
+        made = ReplicaSet(folder, shifts)
         try:
             yield made
         finally:

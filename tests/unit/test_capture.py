@@ -69,16 +69,17 @@ def test_prints_are_shown_and_kept_as_lines(
         show("error", to_stderr=True)
         show("tial")
         sys.stdout.writelines(["a\n", "b\n"])
-        show("10 %\r20 %\r30 %\r")
+        show("10 %\r20 %\r100 %\r")
+        show("10 %\r30 %\r")
         show("no end", end="")
     show("after")
     seen = capsys.readouterr()
 
     assert [text for _, text in kept.of()] == [
-        *("one", "two", "error", "partial", "a", "b", "30 %", "no end")
+        *("one", "two", "error", "partial", "a", "b", "100 %", "no end")
     ]
     assert seen.out == (
-        "before\none\ntwo\npartial\na\nb\n10 %\r20 %\r30 %\r\nno endafter\n"
+        "before\none\ntwo\npartial\na\nb\n10 %\r20 %\r100 %\r\n10 %\r30 %\r\nno endafter\n"
     )
     assert seen.err == "error\n"
 

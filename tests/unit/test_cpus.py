@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ptsflow.executors import placement
 from ptsflow.host.cpus import usable_cpus
 
 
@@ -58,3 +59,20 @@ def test_without_control_groups_the_affinity_counts(tmp_path: Path) -> None:
     there = len(os.sched_getaffinity(0))
 
     assert usable_cpus(tmp_path / "none", tmp_path) == there
+
+
+def test_what_python_was_told_counts_instead_of_the_affinity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "process_cpu_count", lambda: 3, raising=False)
+
+    assert usable_cpus(tmp_path / "none", tmp_path) == 3
+
+
+@pytest.mark.parametrize(("usable", "expected"), [(1, 5), (3, 7), (64, 32)])
+def test_without_a_number_bodies_run_on_the_processors_that_are_usable(
+    monkeypatch: pytest.MonkeyPatch, usable: int, expected: int
+) -> None:
+    monkeypatch.setattr(placement, "usable_cpus", lambda: usable)
+
+    assert placement.default_jobs() == expected

@@ -63,11 +63,11 @@ def test_every_error_is_an_error_or_a_signal() -> None:
             4,
             (
                 "DeclarationError LoadError ParameterError ContainerMismatch "
-                "StoredValueError NotStorable TooLarge"
+                "StoredValueError NotStorable TooLarge WorkflowNotFound PageMissing"
             ),
         ),
-        (5, "ContainerBusy"),
-        (6, "StoreError StoreUnavailable StoreDamaged StoreFull"),
+        (5, "ContainerBusy TurnLost"),
+        (6, "StoreError StoreUnavailable StoreDamaged StoreMoved StoreFull"),
         (75, "LeaseLost NoThread"),
     ],
 )

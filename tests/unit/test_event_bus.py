@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ptsflow.errors import one_line
+from ptsflow.core.texts import one_line
 from ptsflow.events import Event, Notice
 from ptsflow.runner.event_bus import Bus, name_of
 
@@ -85,7 +85,7 @@ def test_a_listener_that_raises_at_the_notice_about_another_is_named_too() -> No
     ("listener", "name"),
     [
         pytest.param(print, "builtins:print", id="a builtin"),
-        pytest.param(one_line, "ptsflow.errors:one_line", id="a function"),
+        pytest.param(one_line, "ptsflow.core.texts:one_line", id="a function"),
         pytest.param([].append, "builtins:list.append", id="a builtin's method"),
         pytest.param(Bus([]).emit, "ptsflow.runner.event_bus:Bus.emit", id="a method"),
         pytest.param(Broken(OSError()), f"{__name__}:Broken", id="an object"),

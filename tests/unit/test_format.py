@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from ptsflow import codec
+from ptsflow.core import counts
 from ptsflow.core.model import Cause, Status, StepSummary, Tally
 from ptsflow.display import as_json
 from ptsflow.display import format as fmt
@@ -159,18 +160,6 @@ def test_what_is_said_of_a_task(fields: dict[str, Any], text: str) -> None:
     assert fmt.what(task("t", **fields), 0) == text
 
 
-@pytest.mark.parametrize(
-    ("elapsed", "gained", "eta"),
-    [(4_999, 50, None), (5_000, 2.9, None), (5_000, 25, 15_000), (60_000, 100, None)],
-)
-def test_an_estimate_needs_5_seconds_and_3_percent(
-    elapsed: int, gained: float, eta: int | None
-) -> None:
-    left = 100 - gained
-
-    assert fmt.eta_ms(elapsed, gained, left) == eta
-
-
 def test_a_bar_is_full_only_at_100() -> None:
     assert fmt.text_of(fmt.bar(0, 4)) == "────"
     assert fmt.text_of(fmt.bar(99, 4)) == "━━━╸"
@@ -270,19 +259,8 @@ def test_an_owner_whose_lease_has_ended_is_none() -> None:
     assert ended["owner"] is None
 
 
-def test_the_stored_estimate_counts_what_this_run_did_alone() -> None:
-    plan = (StepSummary(name="a"), StepSummary(name="b"))
-    earlier = task("a", status=Status.DONE, percentage_complete=100.0, task_ended_at=-5)
-    record = container(plan=plan)
-
-    half = task("b", status=Status.RUNNING, percentage_complete=50.0)
-
-    assert as_json.stored_eta_ms(record, [earlier, half], 10_000) == 10_000
-    assert as_json.stored_eta_ms(record, [earlier, half], 61_000) is None
-
-
 def test_the_percentage_is_by_the_weights_of_steps() -> None:
     plan = (StepSummary(name="a", weight=3), StepSummary(name="b"))
     tallies = [Tally("a", Status.DONE, 1, 100.0), Tally("b", Status.PENDING, 1, 0.0)]
 
-    assert fmt.percentage_of(container(plan=plan), tallies) == 75.0
+    assert counts.percentage_of(container(plan=plan), tallies, None) == 75.0

@@ -90,7 +90,11 @@ def test_progress_may_be_counted_in_any_kind_of_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("done", "total"), [(-1, 100), (1, -1), (math.nan, 1), (1, math.inf), (math.inf, 1)]
+    ("done", "total"),
+    [
+        *((-1, 100), (1, -1), (math.nan, 1), (1, math.inf), (math.inf, 1)),
+        *((3, "3 of 10 MB"), (None, 100), ("3", 100)),
+    ],
 )
 def test_progress_that_makes_no_sense_is_refused(done: float, total: float) -> None:
     with pytest.raises(ValueError, match="progress of") as raised:
@@ -98,7 +102,7 @@ def test_progress_that_makes_no_sense_is_refused(done: float, total: float) -> N
 
     assert str(raised.value) == (
         "progress of download[songs]: expected 0 <= done <= total, "
-        f"found done={done!r}, total={total!r}"
+        f"found done={done!r}, total={total!r}; a text is given as text=..."
     )
 
 

@@ -27,7 +27,7 @@ def test_a_file_of_workflows_loads_neither_runner_nor_client_nor_store(
     rooms = {name.split(".")[1] for name in loaded if name.startswith("ptsflow.")}
 
     assert not rooms & {"cli", "client", "display", "events", "executors", "runner"}
-    assert not loaded & {"apsw", "asyncio", "click", "pymongo", "rich"}
+    assert not loaded & {"apsw", "asyncio", "click", "cronsim", "pymongo", "rich"}
 
 
 @pytest.mark.parametrize("name", ptsflow.__all__)
@@ -52,7 +52,24 @@ def test_a_command_loads_no_other_command(tmp_path: Path) -> None:
         "assert call(['list', '--store', 'sqlite:///none.db']) == 0",
         tmp_path,
     )
-    commands = {"run", "logs", "change", "store", "help"}
+    commands = {"change", "failures", "help", "history", "logs", "resume", "retry"}
+    commands |= {"run", "show", "store"}
 
-    assert "ptsflow.cli.show" in loaded
+    assert "ptsflow.cli.listing" in loaded
     assert not loaded & {f"ptsflow.cli.{name}" for name in commands}
+
+
+def test_a_run_without_hooks_loads_nothing_for_them(tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text(
+        "import ptsflow\n"
+        "class Flow(ptsflow.Workflow):\n"
+        "    @ptsflow.step\n"
+        "    def work(self) -> int:\n"
+        "        return 1\n"
+    )
+    loaded = loaded_by(
+        "import ptsflow, flow\nassert ptsflow.run(flow.Flow(), 'memory:').ok", tmp_path
+    )
+
+    assert "ptsflow.runner.session" in loaded
+    assert not loaded & {"ptsflow.runner.hooks", "urllib.request", "subprocess"}

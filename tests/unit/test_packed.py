@@ -11,13 +11,19 @@ from msgspec.structs import replace
 
 import ptsflow
 from ptsflow import Workflow, step
+from ptsflow.core.attempt_ledger import with_entries
 from ptsflow.core.changed_code import changed
-from ptsflow.core.counts import accepted_steps
+from ptsflow.core.counts import accepted_steps, tallies_of
+from ptsflow.core.history import begun, record_of
+from ptsflow.core.insight import RunStatus
 from ptsflow.core.model import (
+    Attempt,
     Cause,
     Change,
     ContainerRecord,
+    Ending,
     Status,
+    Tally,
     TaskRecord,
     item_name,
 )
@@ -155,7 +161,7 @@ again = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(stored_tasks(), plans, again, st.sampled_from(Status))
 def test_a_run_starts_from_the_same(
     stored: list[TaskRecord], plan: Plan, again: list[str], status: Status
@@ -172,7 +178,7 @@ def test_a_run_starts_from_the_same(
     assert found.has_work is expected.has_work
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(stored_tasks())
 def test_what_is_said_of_tasks_is_the_same(stored: list[TaskRecord]) -> None:
     tasks, packed = bare(stored), with_packs(bare(stored))
@@ -193,6 +199,46 @@ def test_what_is_said_of_tasks_is_the_same(stored: list[TaskRecord]) -> None:
         for board in boards
     ]
     assert shown[0] == shown[1]
+    assert counted(packed) == counted(tasks)
+
+
+def counted(tasks: Any) -> set[Tally]:
+    """Return tasks counted by step and status, without an order."""
+    return set(tallies_of(tasks))
+
+
+@settings(max_examples=100, deadline=None)
+@given(stored_tasks(), st.integers(0, NOW))
+def test_the_history_keeps_the_same(stored: list[TaskRecord], began_at: int) -> None:
+    tasks = bare(stored)
+    container = ContainerRecord(
+        uid="1", name="lab", status=Status.DONE, plan=PLAN.summary(), workflow="Lab"
+    )
+    # Packed is what was done before the run.
+    since = max((task.last_invoked_at or 0 for task in tasks), default=0) + began_at
+    fresh = done("load", 9, "new", last_invoked_at=since + 3, task_ended_at=since + 7)
+    tasks.append(fresh)
+    names = sorted(task.name for task in with_entries(tasks, ()))
+    ledgers = {name: [lost(number) for number in (1, 2)] for name in names}
+    run = begun(container, now=since)
+    packed = with_packs(tasks[:-1])
+    packed[fresh.name] = fresh
+    rows = [
+        record_of(
+            run, container, found, ledgers, now=NOW + since, status=RunStatus.DONE
+        )
+        for found in (tasks, packed)
+    ]
+    steps = [sorted(row.steps, key=lambda stats: stats.name) for row in rows]
+    assert steps[0] == steps[1]
+    assert "load" in [stats.name for stats in steps[0]]
+    assert replace(rows[0], steps=()) == replace(rows[1], steps=())
+
+
+def lost(number: int) -> Attempt:
+    """Return an attempt that failed."""
+    at = number * 1_000
+    return Attempt(number=number, began_at=at, ended_at=at + 9, ending=Ending.FAILED)
 
 
 def resumed(

@@ -306,6 +306,7 @@ def fan_out(key: Any = None, names: tuple[str, ...] = ("download",)) -> PlanStep
         pytest.param(None, [True, False], ["0", "1"], id="bools: the index"),
         pytest.param(None, ["x" * 60, "x" * 61], ["x" * 60, "1"], id="long strings"),
         pytest.param(None, ["", None, 1.5], ["0", "1", "2"], id="others: the index"),
+        pytest.param(None, ["  ", "\t", "a b"], ["0", "1", "a b"], id="blank strings"),
         pytest.param(None, ["ä" * 30, "ä" * 31], ["ä" * 30, "1"], id="long in bytes"),
         pytest.param(None, [2**63 - 1, 2**63], [str(2**63 - 1), "1"], id="huge ints"),
         pytest.param(None, [{"a": 1}, [1]], ["0", "1"], id="dicts and lists"),
@@ -322,11 +323,16 @@ def test_items_are_named_by_their_keys(
     assert item_keys(fan_out(key), items) == expected
 
 
+def test_a_blank_key_under_which_an_item_was_recorded_stays() -> None:
+    assert item_keys(fan_out(None), ["  ", " "], " ".__eq__) == ["0", " "]
+    assert item_keys(fan_out("name"), [File(" ")], " ".__eq__) == [" "]
+
+
 def test_an_item_s_name_is_its_step_s_with_the_key() -> None:
     assert item_name("download", "songs.tbz") == "download[songs.tbz]"
 
 
-WANTED = "of check must be a non-empty str or an int, found"
+WANTED = "of check must be a str that is not blank, or an int, found"
 LONG = "bytes; expected up to 200 of valid text without NUL, found"
 
 
@@ -346,6 +352,7 @@ LONG = "bytes; expected up to 200 of valid text without NUL, found"
             "give @step a key= that tells them apart"),
         ),
         ("name", [File("a"), File("")], f"the key of item 1 {WANTED} ''"),
+        ("name", [File("  ")], f"the key of item 0 {WANTED} '  '"),
         (lambda _: None, [1], f"the key of item 0 {WANTED} None"),
         (lambda _: True, [1], f"the key of item 0 {WANTED} True"),
         (lambda _: 1.5, [1], f"the key of item 0 {WANTED} 1.5"),

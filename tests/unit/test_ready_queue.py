@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ptsflow import Workflow, step
+from ptsflow.core.longest_path import ranks
 from ptsflow.core.model import Status
 from ptsflow.core.plan import Plan
 from ptsflow.core.ready_queue import ReadyQueue
@@ -48,7 +49,7 @@ class Turn:
 
 def play(plan: Plan, turns: list[Turn]) -> list[str]:
     """Return what starts in each turn; `a2` is the item 2 of step a."""
-    ready = ReadyQueue(plan.limits)
+    ready = ReadyQueue(plan.limits, ranks(plan, {}))
     lines = {planned.name: ready.lane_of(planned) for planned in plan.steps}
     found: list[str] = []
     for turn in turns:
@@ -181,7 +182,7 @@ def test_what_starts(plan: Plan, turns: list[Turn]) -> None:
 
 def test_it_counts_what_is_ready_held_or_not_and_can_forget_it() -> None:
     plan = planned({"db": 1}, a=ONE, b=ONE)
-    ready = ReadyQueue(plan.limits)
+    ready = ReadyQueue(plan.limits, ranks(plan, {}))
     first, second = (ready.lane_of(plan.by_name[name]) for name in "ab")
     for item in range(3):
         ready.add(f"a{item}", first, 1, item)

@@ -677,6 +677,17 @@ def test_a_task_that_a_client_renamed_with_its_step_is_kept() -> None:
     assert (task.status, task.step) == (Status.DONE, "better")
 
 
+@pytest.mark.parametrize("key", ["y", "", None])
+def test_an_item_whose_key_is_not_that_of_its_name_goes_by_its_name(
+    key: str | None,
+) -> None:
+    done = a_client_s("b[x]", Status.DONE, step="b", key=key)
+
+    task = resumed(FAN, [done]).tasks["b[x]"]
+
+    assert (task.status, task.key) == (Status.DONE, "x")
+
+
 # -- the task that finished ------------------------------------------------------------
 
 

@@ -1,17 +1,26 @@
-"""SIGINT and SIGTERM while a run lasts, and in what its bodies fork."""
+"""SIGINT, SIGTERM and SIGHUP while a run lasts, and in what its bodies fork."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from ptsflow.executors import fork_guard
 from ptsflow.runner import signals
 
-HANDLED = (signal.SIGINT, signal.SIGTERM)
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture(autouse=True)
+def _hang_up() -> Iterator[None]:
+    """Have SIGHUP end this process: whoever runs the tests may ignore it by `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", HANDLED)
@@ -28,6 +37,19 @@ def test_a_signal_is_noted_while_a_run_lasts_and_then_left_alone(
     assert [signal.getsignal(each) for each in HANDLED] == before
 
 
+def test_a_hang_up_that_was_ignored_when_the_run_began_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    noted: list[int] = []
+
+    with signals.handled(noted.append):
+        signal.raise_signal(signal.SIGHUP)
+        in_a_body = in_a_fork(signal.SIGHUP)
+
+    assert noted == []
+    assert in_a_body == 0
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
 def test_a_run_in_another_thread_leaves_signals_alone() -> None:
     seen: list[object] = []
 
@@ -42,11 +64,11 @@ def test_a_run_in_another_thread_leaves_signals_alone() -> None:
     assert seen == [signal.getsignal(each) for each in HANDLED]
 
 
-def in_a_fork() -> int:
-    """Return 1 if SIGTERM has its usual effect in a forked process, else 0."""
+def in_a_fork(number: int = signal.SIGTERM) -> int:
+    """Return 1 if a signal has its usual effect in a forked process, else 0."""
     pid = os.fork()
     if pid == 0:
-        os._exit(int(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL))
+        os._exit(int(signal.getsignal(number) is signal.SIG_DFL))
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 

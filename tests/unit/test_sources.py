@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ptsflow import Workflow, step
 from ptsflow.core import transitions
+from ptsflow.core.counts import tallies_of
 from ptsflow.core.forecast import forecast
-from ptsflow.core.model import Cause, ContainerRecord, Status, TaskRecord
+from ptsflow.core.model import Cause, ContainerRecord, Status, Tally, TaskRecord
 from ptsflow.core.resume import new_task, resume
-from ptsflow.core.sources import behind, combined, doubted, outdated
+from ptsflow.core.sources import behind, combined, doubted, judged, outdated
 from ptsflow.core.texts import hash_of
 from ptsflow.workflow.compile import plan_of
 from tests.support.cost import IN_PROPORTION, growth
@@ -123,6 +126,66 @@ def test_what_was_made_from_other_results_than_its_sources_have(
     tasks[place] = replace(tasks[place], **fields)
 
     assert names(tasks) == expected
+
+
+@given(
+    tasks=st.tuples(
+        *(
+            st.builds(
+                replace,
+                st.just(task),
+                status=st.sampled_from([Status.DONE, Status.DONE, *Status]),
+                made_from=st.sampled_from([task.made_from, task.made_from, 7, 0, -1]),
+                result_hash=st.sampled_from([task.result_hash, 9]),
+            )
+            | st.none()
+            for task in lab()
+        )
+    )
+)
+@settings(max_examples=300)
+def test_what_is_outdated_is_told_by_the_tasks_of_some_steps(
+    tasks: tuple[TaskRecord | None, ...],
+) -> None:
+    stored = [task for task in tasks if task is not None]
+    steps = judged(STEPS, tallies_of(stored))
+    known = {name for step in steps for name in (step.name, *step.takes)}
+    read = [task for task in stored if task.step in known]
+
+    assert outdated(STEPS, read, steps) == outdated(STEPS, stored)
+
+
+def test_where_no_results_are_taken_no_tasks_are_looked_at() -> None:
+    tallies = tallies_of(lab())
+    again = [Tally("samples", Status.PENDING, 1, 0.0), *tallies[1:]]
+
+    assert [step.name for step in judged(STEPS, tallies)] == ["weigh", "join"]
+    assert judged(STEPS, [t for t in tallies if t.step != "join"])[-1].name == "weigh"
+    assert judged(STEPS, again) == []
+
+
+def test_a_source_whose_own_sources_were_not_read_is_not_outdated() -> None:
+    class Sums(Workflow):
+        @step
+        def numbers(self) -> None: ...
+
+        @step(each=numbers)
+        def square(self, number: int) -> None: ...
+
+        @step
+        def total(self, square: list[int]) -> None: ...
+
+        @step
+        def report(self, total: int) -> None: ...
+
+    plan = plan_of(Sums).summary()
+    total = TaskRecord(name="total", step="total", status=Status.DONE, made_from=5)
+    report = TaskRecord(name="report", step="report", status=Status.DONE, made_from=2)
+    square = TaskRecord(name="square[0]", step="square", key="0")
+    steps = judged(plan, tallies_of([square, total, report]))
+
+    assert [step.name for step in steps] == ["report"]
+    assert outdated(plan, [total, report], steps) == []
 
 
 def test_a_plan_that_was_kept_without_sources_tells_of_nothing() -> None:

@@ -35,7 +35,7 @@ def test_a_bare_decorator_takes_every_default() -> None:
     assert CHECK.after is None
     assert (options.each, options.key, options.limit) == (None,) * 3
     assert (options.parallel, options.always, options.optional) == (False,) * 3
-    assert (options.tolerate, options.weight, options.version) == (0, 1.0, "")
+    assert (options.tolerate, options.weight, options.version) == (0, None, "")
     assert (options.retry.max_retries, options.retry.delay) == (3, 30.0)
     assert (options.uses, options.priority, options.keep_workdir) == ({}, 0, False)
     assert options.executor is None

@@ -8,16 +8,19 @@ from typing import Any
 
 import pytest
 
+import ptsflow
 from ptsflow import Workflow, step
 from ptsflow.client.client import Client
 from ptsflow.core.model import ContainerRecord
 from ptsflow.errors import StoreError, StoreUnavailable
+from ptsflow.events import Event, Notice
 from ptsflow.host.clock import since_boot
 from ptsflow.runner.options import RunOptions
 from ptsflow.runner.planned_run import plan_run
 from ptsflow.runner.run import run_planned
 from ptsflow.stores.memory.store import MemoryStore
 from ptsflow.stores.store_wait import StoreWait
+from tests.support.processes import free_port
 
 _AWAY = StoreUnavailable("away", may_pass=True)
 
@@ -41,9 +44,11 @@ class Electing(MemoryStore):
         if self._away[call] >= 0:
             raise _AWAY
 
-    def create(self, name: str) -> tuple[ContainerRecord, bool]:
+    def create(
+        self, name: str, *, created_at: int | None = None
+    ) -> tuple[ContainerRecord, bool]:
         self._be_away("create")
-        return super().create(name)
+        return super().create(name, created_at=created_at)
 
     def claim(self, *args: Any, **kwargs: Any) -> ContainerRecord | None:
         # The claim is made, and its answer is lost.
@@ -55,9 +60,9 @@ class Electing(MemoryStore):
         self._be_away("table")
         return super().table(uid)
 
-    def save(self, record: ContainerRecord) -> None:
+    def save(self, *args: Any, **kwargs: Any) -> None:
         self._be_away("save")
-        super().save(record)
+        super().save(*args, **kwargs)
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +87,28 @@ def test_a_run_begins_once_and_says_once_that_it_waits() -> None:
 def test_without_a_wait_a_run_does_not_begin() -> None:
     with pytest.raises(StoreUnavailable, match="away"):
         run_planned(plan_run(Once(), RunOptions()), Client(Electing(1)), [])
+
+
+def test_the_wait_for_another_runner_covers_the_store() -> None:
+    store = Electing(2)
+
+    assert ptsflow.run(Once(), Client(store), wait=30).ok
+    assert len(store.claims) == 3
+
+
+def test_a_store_of_a_url_is_waited_for_and_that_is_told() -> None:
+    told: list[str] = []
+    began = since_boot()
+
+    def listen(event: Event) -> None:
+        told.append(event.text if isinstance(event, Notice) else "")
+
+    url = f"mongodb://127.0.0.1:{free_port()}/x?timeoutMS=200"
+    with pytest.raises(StoreUnavailable):
+        ptsflow.run(Once(), url, wait=1.2, listeners=[listen])
+
+    assert since_boot() - began >= 1.2
+    assert [text.split(":")[0] for text in told] == ["waiting for the store"]
 
 
 def test_what_does_not_pass_by_itself_is_not_waited_for() -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from ptsflow.core.insight import Outlook
 from ptsflow.core.model import Progress, Status, StepSummary
 from ptsflow.display import format as fmt
 from ptsflow.display import streams, tables
@@ -24,6 +25,7 @@ from ptsflow.display.streams import Direct, Outlet
 from ptsflow.display.summary import summary
 from ptsflow.events import (
     Notice,
+    OutlookChanged,
     Progressed,
     RunEnded,
     RunEnding,
@@ -58,21 +60,24 @@ def busy_board() -> Board:
 
 
 def test_the_frame_shows_steps_active_items_and_failures() -> None:
-    lines = shown(busy_board(), 10_000)
+    board = busy_board()
+    outlook = Outlook(at=10_000, percentage=0.0, eta_at=19_000)
+    board(OutlookChanged(at=10_000, outlook=outlook))
+    lines = shown(board, 10_000)
 
     assert lines == [
         "▶ running   52%   orders   lease hostA:4711   Orders()",
         " ✔ fetch           1.0s",
         " ▶ load          ━━━━━━━━━━━━━╸──────────  57%  40✔ 4▶ 1↻ 1✘ 24·   9.0s",
-        "   ├ ↻ load[40]  try 2/4 in 12 s  ConnectionError: db3 [red]reset",
         "   ├ ▶ load[42]  ━━━━━━━━────────────────  34%    9.0s  12 of 35",
         "   ├ ▶ load[43]  ────────────────────────   0%    9.0s",
         "   ├ ▶ load[44]  ────────────────────────   0%    9.0s",
         "   ├ ▶ load[45]  ────────────────────────   0%    9.0s",
+        "   ├ ↻ load[40]  try 2/4 in 12 s  ConnectionError: db3 [red]reset",
         r"   ├ ✘ load[41]    3.0s  after 1 try  ValueError: bad date \x1b[31m",
         "   └ … 24 more",
         " · merge         waiting for load",
-        f" total  {'━' * 19}╸{'─' * 18}  52%   elapsed 10s   ETA 9.0s   Ctrl-C stops gently",
+        f" total  {'━' * 21}{'─' * 19}  52%   elapsed 10s   ETA 9.0s   Ctrl-C stops gently",
     ]
 
 
@@ -146,7 +151,9 @@ def test_the_footer_says_what_ctrl_c_does_whatever_the_width(width: int) -> None
 
     assert before.endswith("   Ctrl-C stops gently")
     assert after.endswith("   stopping; Ctrl-C stops at once")
-    assert max(map(len, (before, after))) <= width - len("^C")
+    assert max(map(len, (before, after))) <= width
+    assert "━" in before
+    assert "━" in after
 
 
 def test_where_no_runner_lives_no_clock_runs() -> None:
@@ -164,8 +171,8 @@ def test_where_no_runner_lives_no_clock_runs() -> None:
 @pytest.mark.parametrize("name", ["orders", "o" * 200])
 def test_status_and_percent_are_never_cut(width: int, name: str) -> None:
     head = shown(board_of(container(name=name), [], 0), width=width)[0]
-    listed = tables.containers([container(name=name)], {}, 0)[1]
-    fields = tables.details(container(name=name), [], 0)
+    listed = tables.containers([container(name=name)], {}, 0, {})[1]
+    fields = tables.details(container(name=name), [], 0, None)
 
     assert head.startswith("▶ running   0%   o")
     assert fmt.text_of(listed).startswith("▶ running  0%    0/0 ")
@@ -215,6 +222,22 @@ def test_a_deleted_task_is_not_counted() -> None:
     assert sum(board.counts.values()) == 1
 
 
+def test_of_lines_without_a_task_the_one_that_ran_alone_is_told() -> None:
+    board = Board()
+    run = started(board, "fetch", "merge", "load[0]")
+    told = [board.ran_alone()]
+    run.start("fetch", 1)
+    told += [board.ran_alone(), board.ran_alone()]
+    run.succeed("fetch", 2)
+    run.start("merge", 3)
+    told += [board.ran_alone(), board.ran_alone()]
+    run.start("load[0]", 4)
+    run.succeed("load[0]", 5)
+    told += [board.ran_alone(), board.ran_alone()]
+
+    assert told == ["", "fetch", "fetch", "", "merge", "", "merge"]
+
+
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), max_size=60))
 def test_counts_are_those_of_the_tasks(steps: list[tuple[int, int]]) -> None:
     board = Board()
@@ -241,7 +264,7 @@ def test_counts_are_those_of_the_tasks(steps: list[tuple[int, int]]) -> None:
     load = board.steps["load"]
     assert load.sum == pytest.approx(sum(t.percentage_complete for t in tasks))
     active = {t.name for t in tasks if t.status in (Status.RUNNING, Status.WAITING)}
-    assert set(load.active) == active
+    assert {*load.running, *load.waiting} == active
 
 
 def test_an_event_and_a_frame_cost_the_same_however_many_items_there_are() -> None:

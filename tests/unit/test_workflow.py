@@ -297,6 +297,30 @@ def test_a_step_that_is_set_on_the_class_afterwards_is_refused_when_it_is_run() 
     )
 
 
+@pytest.mark.parametrize("instead", [step(plain), lambda _: None, None])
+def test_a_step_that_is_replaced_afterwards_is_refused_when_it_is_run(
+    instead: Any,
+) -> None:
+    class Import(Workflow):
+        @step
+        def plain(self) -> None: ...
+
+    class Daily(Import): ...
+
+    if instead is None:
+        del Import.plain
+    else:
+        Import.plain = instead  # type: ignore[method-assign]
+
+    for workflow in (Import, Daily):
+        with pytest.raises(DeclarationError) as caught:
+            run_inline(workflow())
+        assert str(caught.value) == (
+            f"{workflow.__name__}.plain: the step was replaced or deleted after the class "
+            "was made, and a run would make it as it was; declare a subclass instead"
+        )
+
+
 def test_a_class_without_steps_is_refused_when_it_is_run() -> None:
     class Empty(Workflow):
         """Made, as it may be the base of others."""

@@ -98,7 +98,7 @@ class ServedRun:
         #: When the last call ended, in seconds since the machine booted.
         self._last_call = since_boot()
         self.is_over = False
-        self._file = container_lock.file_of("", "").with_name(Path(lock).name)
+        self._file = container_lock.file_of("").with_name(Path(lock).name)
         #: Idle connections, each for the attempts of one call at a time.
         self._connections: list[MessageConnection] = []
         self._control: MessageConnection | None = None

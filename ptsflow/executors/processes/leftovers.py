@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import gc
+import locale
+import multiprocessing
 import os
 import signal
 import sys
+import threading
+import warnings
 from typing import Any
 
 #: Of `/proc/self/status`: mask of new files, user and groups, the size of the table of
-#: open files (it never shrinks), process group and session, signals, rights, processors.
+#: open files (it never shrinks), process group and session, signals, rights, processors
+#: and their memory.
 _STATUS = (
     *(b"Umask", b"Uid", b"Gid", b"Groups", b"FDSize", b"NSpgid", b"NSsid"),
-    *(b"SigBlk", b"SigIgn", b"SigCgt", b"CapEff", b"Cpus_allowed"),
+    *(b"SigBlk", b"SigIgn", b"SigCgt", b"CapEff", b"NoNewPrivs", b"Seccomp"),
+    *(b"Cpus_allowed", b"Mems_allowed"),
 )
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+#: Level, handlers and lowest level of all of the root logger after `import logging`.
+_ROOT_LOGGER: tuple[int, list[Any], int] = (30, [], 0)
 #: More than any text in `/proc` that is read here.
 _MOST = 16384
 
@@ -28,7 +36,7 @@ class Leftovers:
     def __init__(self) -> None:
         self._files = [
             os.open(f"/proc/self/{name}", os.O_RDONLY | os.O_CLOEXEC)
-            for name in ("status", "limits")
+            for name in ("status", "limits", "oom_score_adj")
         ]
         status = self._status()
         caught = int(status[b"SigCgt"], 16)
@@ -58,16 +66,58 @@ class Leftovers:
     def _now(self, status: dict[bytes, bytes]) -> list[Any]:
         return [
             *(status.get(name) for name in _STATUS),
-            os.pread(self._files[1], _MOST, 0),
+            *(os.pread(file, _MOST, 0) for file in self._files[1:]),
             [signal.getsignal(number) for number in self._caught],
             [signal.getitimer(which) for which in _TIMERS],
             os.getpriority(os.PRIO_PROCESS, 0),
+            (os.sched_getscheduler(0), os.sched_getparam(0).sched_priority),
             dict(os.environ._data),  # type: ignore[attr-defined] # noqa: SLF001 - ten times faster
-            list(sys.path),
+            (list(sys.path), list(sys.argv)),
             (sys.stdin, sys.stdout, sys.stderr),
-            sys.getrecursionlimit(),
-            gc.isenabled(),
+            (sys.getrecursionlimit(), sys.getswitchinterval()),
+            sys.get_int_max_str_digits(),
+            (sys.gettrace(), sys.getprofile()),
+            (gc.isenabled(), gc.get_threshold(), gc.get_debug()),
+            threading.active_count(),
+            locale.setlocale(locale.LC_ALL),
+            multiprocessing.get_start_method(allow_none=True),
+            _fatal_warnings(),
+            *_of_modules(),
         ]
+
+
+def forget_unseen() -> None:
+    """Undo what a body may have left and nobody can see.
+
+    That is an armed dump of tracebacks, which may end the process, and a seed of `random`:
+    a new process has a random one.
+    """
+    modules = sys.modules
+    if (faulthandler := modules.get("faulthandler")) is not None:
+        faulthandler.cancel_dump_traceback_later()
+    if (random := modules.get("random")) is not None:
+        random.seed()
+
+
+def _fatal_warnings() -> list[Any]:
+    """Return the filters of warnings, if one of them makes errors of warnings.
+
+    Others do not change what a body computes, and many modules add some at their import.
+    """
+    filters = list(warnings.filters)
+    return filters if any(each[0] == "error" for each in filters) else []
+
+
+def _of_modules() -> list[Any]:
+    """Return what is set in modules that a body may be the first to import."""
+    logging, socket = map(sys.modules.get, ("logging", "socket"))
+    root: Any = logging and logging.root
+    return [
+        (root.level, list(root.handlers), root.manager.disable)
+        if root
+        else _ROOT_LOGGER,
+        socket and socket.getdefaulttimeout(),
+    ]
 
 
 def _bytes_of(status: dict[bytes, bytes]) -> int:

@@ -12,6 +12,7 @@ from ptsflow.core import texts
 from ptsflow.core.lines import Splitter
 from ptsflow.core.log_window import LINE_LIMIT
 from ptsflow.core.model import LogLine
+from ptsflow.core.progress_bars import Bar, BarReader, is_redrawn
 from ptsflow.executors.capture import printed
 
 #: How much of the last output is told when a process dies, in characters.
@@ -26,6 +27,10 @@ def frame(line: LogLine) -> bytes:
     """Return a logged line as it is written between printed ones."""
     text = texts.cut(line.text, LINE_LIMIT)
     return _LOGGED + json.encode(LogLine(line.at, line.level, text)) + b"\n"
+
+
+def _is_redrawn(line: bytes, is_within_a_bar: bool) -> bool:  # noqa: FBT001 - of one call
+    return is_redrawn(line.decode(errors="replace"), is_within_a_bar=is_within_a_bar)
 
 
 class OutputLines(Sequence[LogLine]):
@@ -64,12 +69,21 @@ class Output:
         self._splitter = Splitter(b"\n")
         #: The last lines as one text, of at most `_LAST` characters.
         self.last = ""
+        self._bars = BarReader()
+        #: What a progress bar said last in the part that was fed last.
+        self.bar: Bar | None = None
 
     def feed(self, part: bytes, at: int) -> OutputLines:
         """Return the lines that end in this part."""
         if _LOGGED in part:
             part = self._apart(part)
-        return self._remembered(OutputLines(self._splitter.feed(part), at))
+        lines = self._splitter.feed(part)
+        self.bar = None
+        is_within = self._bars.is_within_a_bar
+        if b"\r" in part or is_within:
+            self.bar = self._bars.feed(part.decode(errors="replace"))
+            lines = [line for line in lines if not _is_redrawn(line, is_within)]
+        return self._remembered(OutputLines(lines, at))
 
     def end(self, at: int) -> OutputLines:
         """Return the last line if no newline ended it."""

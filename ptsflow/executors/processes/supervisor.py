@@ -6,6 +6,7 @@ import os
 import select
 
 from ptsflow.core.outcome import Outcome
+from ptsflow.executors import capture
 from ptsflow.executors.processes.fork_client import (
     ForkClient,
     WorkerProcess,
@@ -136,6 +137,7 @@ class Supervisor:
         """Pass on what the body printed."""
         at = system_clock()
         self._pass_on(self._output.feed(self._worker.drain(), at))
+        capture.tell_bar(self._handle, self._output.bar)
         if is_last:
             self._pass_on(self._output.end(at))
 
@@ -159,6 +161,7 @@ class Supervisor:
             self._begin()
             return
         if isinstance(message, Progressing):
+            handle.reports_progress = True
             handle.reporter.progressed(handle.name, message.percentage, message.text)
             return
         self._worker.connection.send_bytes(pack(save(handle, message)))

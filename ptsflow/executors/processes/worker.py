@@ -23,7 +23,7 @@ from ptsflow.errors import LeaseLost
 from ptsflow.executors import attempt, capture, fork_guard
 from ptsflow.executors.attempt import Call
 from ptsflow.executors.log_hook import LogHook, conceal, in_log_handler, lines_of
-from ptsflow.executors.processes.leftovers import Leftovers
+from ptsflow.executors.processes.leftovers import Leftovers, forget_unseen
 from ptsflow.executors.processes.messages import (
     Assignment,
     BodyEnded,
@@ -154,6 +154,7 @@ class Worker:
                     stream.flush()
             is_clean, held = leftovers.is_clean(), leftovers.held()
             self._send(BodyEnded(outcome, is_clean, held, took_ms))
+            forget_unseen()  # while the runner records the end
 
     def _listen(self) -> None:
         """Receive the runner's messages; end this process when the runner ends."""

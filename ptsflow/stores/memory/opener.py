@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ptsflow.errors import StoreURLError
+from ptsflow.errors import StoreURLError, UsageError
 from ptsflow.host.clock import Clock
+from ptsflow.stores.care import StoreCare
 from ptsflow.stores.memory.store import MemoryStore
 from ptsflow.stores.store_wait import StoreWait
 from ptsflow.stores.url_mask import mask
@@ -41,6 +42,18 @@ class MemoryOpener:
     def absolute(url: str) -> str:
         """Return the URL: it names no folder."""
         return url
+
+    @staticmethod
+    def care(url: str) -> StoreCare:
+        """Refuse: the store ends with this process.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(
+            f"store URL {mask(url)!r}: expected a store that outlives this process, found "
+            "one in memory; name another with --store URL"
+        )
 
     @staticmethod
     def upgrade(url: str) -> Sequence[str]:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from ptsflow.core.model import Change, TaskRecord
 from ptsflow.errors import Conflict
+from ptsflow.stores.mongo.records import refuse_holder
 from ptsflow.stores.rules import matches, recognise
 
 
@@ -133,6 +134,18 @@ def _is_made(
     except Conflict:
         return False
     return True
+
+
+def check_holders(stored: Mapping[str, Stored], fence: int) -> None:
+    """Raise if a task says to be held by a later owner than its container has had.
+
+    Raises:
+        StoreDamaged: nobody could swap the task.
+    """
+    for name, found in stored.items():
+        held = found.held
+        if isinstance(held, int | float) and held > held_after_release(fence):
+            refuse_holder(name, held, fence)
 
 
 def expect_ready(

@@ -12,6 +12,7 @@ from ptsflow.errors import Conflict, ContainerNotFound, StoreDamaged, StoreUnava
 from ptsflow.stores.mongo.changes import (
     Committer,
     adopted,
+    check_holders,
     expect_ready,
     held_after_release,
     is_guarded,
@@ -143,6 +144,8 @@ class MongoCommits:
                 record = self._containers.get(container)
                 check_writer(record, uid, committer.fence, self._containers.now())
             expect_ready(record.name if record else "", left, stored, committer.fence)
+            if record is not None:
+                check_holders(stored, record.fence)
         return left
 
 

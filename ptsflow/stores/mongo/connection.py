@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, repeat
@@ -18,7 +19,7 @@ import pymongo
 from bson import decode_all
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
-from pymongo import MongoClient, ReadPreference, uri_parser
+from pymongo import ReadPreference
 from pymongo.collection import Collection
 from pymongo.errors import (
     BulkWriteError,
@@ -30,25 +31,25 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from ptsflow.errors import StoreError, StoreFull, StoreUnavailable, StoreURLError
+from ptsflow.errors import StoreError, StoreFull, StoreUnavailable
 from ptsflow.stores.mongo import driver_threads  # noqa: F401 - it acts at the end
 from ptsflow.stores.mongo.documents import Raw, millis_of
 from ptsflow.stores.mongo.refusals import (
     FULL,
     LOGIN,
     RIGHTS,
+    SHORT,
     TRANSIENT,
     UNKNOWN_HOST,
+    check_shortage,
     code_of,
     meaning_of,
-    quoted,
     reason_of,
 )
+from ptsflow.stores.mongo.urls import DEADLINE, opened, parsed
 from ptsflow.stores.store_wait import NO_WAIT, StoreWait
 from ptsflow.stores.url_mask import mask
 
-#: How long a call may take, in seconds, if the URL does not say.
-DEADLINE = 5.0
 #: How long the first look at a server may take if it can be waited for, in seconds.
 _FIRST_LOOK = 1.0
 
@@ -64,9 +65,12 @@ _CODEC = CodecOptions[Raw](
 )
 #: How many documents are read at a time: each read ends well within its deadline.
 _READ_AT_ONCE = 5_000
+#: How many are deleted at a time, and how long others may write then, in seconds.
+_DELETE_AT_ONCE, _PAUSE = 1_000, 0.02
 
-# The errors of pymongo, and of the files that it opens, about a URL.
-_REFUSED = (PyMongoError, OSError, ValueError, TypeError)
+#: IllegalOperation: the server takes no transaction numbers. To a standalone server
+#: pymongo sends one where a connection was reset while it was made; nothing is written.
+_NO_NUMBERS = 20
 
 
 class Connection:
@@ -78,19 +82,16 @@ class Connection:
     def __init__(self, url: str, wait: StoreWait = NO_WAIT) -> None:
         #: The URL with passwords masked.
         self.url = mask(url)
-        parsed = self._parse(url)
+        said = parsed(url)
         #: The hosts that the URL names.
         self.place = ", ".join(
             host if port is None else f"{host}:{port}"
-            for host, port in parsed["nodelist"]
+            for host, port in said["nodelist"]
         )
         #: The database's name.
-        self.database: str = parsed["database"] or "ptsflow"
+        self.database: str = said["database"] or "ptsflow"
         self._pid = os.getpid()
-        try:
-            self._client: MongoClient[Raw] = MongoClient(url, **_client_options())
-        except _REFUSED as error:
-            raise self._misunderstood(quoted(error)) from None
+        self._client = opened(url, self.place)
         self._database = self._client[self.database]
         self._deadline = self._client.options.timeout or DEADLINE
         try:
@@ -129,6 +130,11 @@ class Connection:
         with self.call():
             found = self._database.list_collections(filter={"name": {"$in": [*names]}})
             return {each["name"]: each["info"].get("uuid") for each in found}
+
+    def command(self, name: str, value: object = 1, *, of_server: bool = False) -> Raw:
+        """Return what the database, or the server, answers to a command about itself."""
+        asked = self._client.admin if of_server else self._database
+        return dict(asked.command({name: value}))
 
     def find_all(
         self,
@@ -194,14 +200,19 @@ class Connection:
         return int(answer["nModified"])
 
     def delete_all(self, collection: Collection[Raw], query: Raw) -> None:
-        """Delete documents in parts, each with a deadline of its own."""
+        """Delete documents in parts, each with a deadline of its own.
+
+        A commit of others waits for the part that is being deleted, so parts are small.
+        """
+        size = min(self.at_once, _DELETE_AT_ONCE)
         while True:
             with self.call():
-                found = collection.find(query, {"_id": True}).limit(self.at_once)
+                found = collection.find(query, {"_id": True}).limit(size)
                 ids = [raw["_id"] for raw in found]
                 collection.delete_many({"_id": {"$in": ids}})
-            if len(ids) < self.at_once:
+            if len(ids) < size:
                 return
+            time.sleep(_PAUSE)
 
     def now(self) -> int:
         """Return the server's time in milliseconds since the epoch."""
@@ -223,6 +234,9 @@ class Connection:
                 yield
         except (PyMongoError, BSONError) as error:
             raise self.translated(error) from error
+        except SHORT as error:
+            check_shortage(error, self.place)
+            raise
 
     def translated(self, error: Exception) -> StoreError:
         """Return the error of ptsflow for an error of pymongo."""
@@ -259,6 +273,12 @@ class Connection:
                 f"and that the network lets it through",
                 may_pass=not self._names_no_host(),
             )
+        kind = self._client.topology_description.topology_type_name
+        if code_of(error) == _NO_NUMBERS and kind == "Single":
+            return StoreUnavailable(
+                f"{where} did not finish the call: a connection to it was reset; try again",
+                may_pass=True,
+            )
         if meaning == TRANSIENT:
             return StoreUnavailable(
                 f"{where} did not finish the call: {reason}; try again",
@@ -272,27 +292,6 @@ class Connection:
         """Return whether none of the hosts has an address."""
         servers = self._client.topology_description.server_descriptions().values()
         return all(UNKNOWN_HOST.search(str(server.error)) for server in servers)
-
-    def _parse(self, url: str) -> Raw:
-        try:
-            with pymongo.timeout(DEADLINE):
-                parsed: Raw = uri_parser.parse_uri(url)
-        except _REFUSED as error:
-            if type(error.__cause__).__module__.startswith("dns."):
-                raise StoreUnavailable(
-                    f"the hosts of MongoDB at {self.url} cannot be found: "
-                    f"{reason_of(error)}; check the name and that DNS works"
-                ) from error
-            raise self._misunderstood(quoted(error)) from None
-        if parsed["collection"]:
-            raise self._misunderstood("a database's name with a dot")
-        return parsed
-
-    def _misunderstood(self, found: str) -> StoreURLError:
-        return StoreURLError(
-            f"store URL {self.url!r}: expected mongodb://HOST:PORT/DATABASE, found "
-            f"{found}; correct it"
-        )
 
     def _check_server(self, limit: float) -> None:
         with self.call(limit):
@@ -316,20 +315,3 @@ def _begun(reader: ThreadPoolExecutor, act: Callable[[], Any]) -> Callable[[], A
         return reader.submit(act).result
     except RuntimeError:  # The system grants no thread.
         return act
-
-
-def _client_options() -> Raw:
-    # One thread at a time uses a store, so that two connections are enough.
-    return {
-        "appname": "ptsflow",
-        "maxPoolSize": 2,
-        "journal": True,
-        "readPreference": "primary",
-        "serverSelectionTimeoutMS": int(DEADLINE * 1000),
-        "connectTimeoutMS": int(DEADLINE * 1000),
-        # A server that failed is checked again well within the deadline of a call.
-        "heartbeatFrequencyMS": 1000,
-        "tz_aware": True,
-        "uuidRepresentation": "standard",
-        "w": "majority",
-    }

@@ -6,6 +6,8 @@
 | `ptsflow_tasks`      | a task, with its payloads where they are small              |
 | `ptsflow_payloads`   | a payload over 1 MiB: three of 8 MiB do not fit a document  |
 | `ptsflow_logs`       | some lines that an attempt logged                           |
+| `ptsflow_runs`       | a run that held a container                                 |
+| `ptsflow_queue`      | a container that waits for a worker                         |
 | `ptsflow_meta`       | the version of this layout; deletions under way             |
 
 A payload field holds JSON text, or the id of a document in `ptsflow_payloads`. Times are
@@ -32,6 +34,7 @@ from mongoengine.fields import (
     StringField,
 )
 from mongoengine.queryset import QuerySet
+from pymongo import IndexModel
 from pymongo.collection import Collection
 
 #: A document as pymongo returns it.
@@ -61,9 +64,11 @@ class StoreDocument(Document):
     @classmethod
     def ensure_indexes_in(cls, collection: Collection[Raw]) -> None:
         """Make the missing indexes of `meta` in `collection`."""
+        made = []
         for spec in cls._meta["index_specs"]:
             options = {key: spec[key] for key in spec.keys() - {"fields", "cls"}}
-            collection.create_index(spec["fields"], **options)
+            made.append(IndexModel(spec["fields"], **options))
+        collection.create_indexes(made)
 
     @classmethod
     def within(cls, collection: Collection[Raw]) -> QuerySet:
@@ -97,6 +102,10 @@ class ContainerDocument(StoreDocument):
     file = StringField()
     #: The position for the next task that is added without a position.
     next_position = IntField(default=0)
+    #: The fence of the last run that gave the lease back.
+    released_run = IntField()
+    #: What its owner expects, with the fence under which it was told.
+    outlook = DictField(default=None)
 
 
 class TaskDocument(StoreDocument):
@@ -193,6 +202,57 @@ class LogDocument(StoreDocument):
     mark = BaseField()
 
 
+class RunDocument(StoreDocument):
+    """A run; its `_id` holds the container's uid `c` and the fence `f`."""
+
+    meta: ClassVar[Raw] = {
+        "collection": "ptsflow_runs",
+        "indexes": [
+            {"fields": ["workflow", "began_at"]},
+            {
+                "fields": ["workflow", "ordinal"],
+                "unique": True,
+                "partialFilterExpression": {"ordinal": {"$gt": 0}},
+            },
+        ],
+    }
+
+    #: The container's name.
+    name = StringField(required=True)
+    workflow = StringField()
+    began_at = DateTimeField()
+    #: What counts of the status, of when somebody was told, and of the ordinal, whatever
+    #: `entry` says.
+    status = StringField()
+    told_at = DateTimeField()
+    ordinal = IntField()
+    #: JSON of the `RunRecord`.
+    entry = StringField(required=True)
+
+
+class QueueDocument(StoreDocument):
+    """A container that waits for a worker; its `_id` is the container's."""
+
+    meta: ClassVar[Raw] = {"collection": "ptsflow_queue"}
+
+    workflow = StringField(required=True)
+    not_before = DateTimeField()
+    priority = IntField()
+    at = DateTimeField()
+    #: JSON of the `QueueEntry`.
+    entry = StringField(required=True)
+
+
+class ScheduleDocument(StoreDocument):
+    """When a workflow is due; its `_id` is the name of the workflow."""
+
+    meta: ClassVar[Raw] = {"collection": "ptsflow_schedules"}
+
+    workflow = StringField(primary_key=True)
+    #: JSON of the `ScheduleRecord`.
+    entry = StringField(required=True)
+
+
 class MetaDocument(StoreDocument):
     """A fact about the whole store, such as its layout."""
 
@@ -216,7 +276,13 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def millis_of(date: Any) -> Any:
-    """Return a BSON date in milliseconds since the epoch; what is no date as it is."""
+    """Return a BSON date in milliseconds since the epoch.
+
+    What is no date stays as it is, but for a number, which would be taken for milliseconds:
+    it becomes a text, so that it is refused.
+    """
     if isinstance(date, datetime):
         return (date - _EPOCH) // _MILLISECOND
-    return int(date) if isinstance(date, DatetimeMS) else date
+    if isinstance(date, DatetimeMS):
+        return int(date)
+    return str(date) if isinstance(date, int | float) else date

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ptsflow.host.clock import Clock, system_clock
+from ptsflow.stores.care import StoreCare
 from ptsflow.stores.mongo import migrations
 from ptsflow.stores.mongo.store import MongoStore
 from ptsflow.stores.store_wait import StoreWait
@@ -39,6 +40,13 @@ class MongoOpener:
     def absolute(url: str) -> str:
         """Return the URL: it names no folder."""
         return url
+
+    @staticmethod
+    def care(url: str) -> StoreCare:
+        """Return what looks after the database."""
+        from ptsflow.stores.mongo.care import MongoCare  # noqa: PLC0415 - rarely used.
+
+        return MongoCare(url)
 
     @staticmethod
     def upgrade(url: str) -> Sequence[str]:

@@ -21,6 +21,7 @@ from msgspec.json import encode as to_json
 from msgspec.structs import astuple
 from msgspec.structs import fields as fields_of
 
+from ptsflow.core.insight import Outlook
 from ptsflow.core.model import (
     PAYLOADS,
     Attempt,
@@ -32,6 +33,7 @@ from ptsflow.core.model import (
     TaskRecord,
 )
 from ptsflow.core.pack import IDENTITY, Pack, divided, packed
+from ptsflow.core.stored_plan import misfit
 from ptsflow.errors import StoreDamaged
 from ptsflow.host.clock import to_datetime
 from ptsflow.stores.leasing import NOT_SAVED
@@ -80,13 +82,24 @@ def object_id(uid: str) -> ObjectId:
     return ObjectId(uid) if ObjectId.is_valid(uid) else ObjectId()
 
 
+def converted(kind: str, raw: Raw, record: type[T]) -> T:
+    """Return a document as a record, or raise StoreDamaged that names it."""
+    try:
+        return convert(raw, record)
+    except ValidationError as error:
+        raise _damaged(kind, raw, error) from error
+
+
 def container_record(raw: Raw) -> ContainerRecord:
     """Return the record of a container's document."""
     if not raw.keys() >= _REQUIRED_OF_CONTAINERS:
         _refuse_missing("container", raw, _REQUIRED_OF_CONTAINERS)
     _dates_to_millis(raw)
     raw["uid"] = str(raw["_id"])
-    return _convert("container", raw, ContainerRecord)
+    record = converted("container", raw, ContainerRecord)
+    if (found := misfit(record.plan)) is not None:
+        raise _damaged("container", raw, DecodeError(found))
+    return record
 
 
 def stop_word(raw: Raw) -> Stop | None:
@@ -95,6 +108,12 @@ def stop_word(raw: Raw) -> Stop | None:
         return convert(raw.get("stop_asked"), Stop | None)
     except ValidationError as error:
         raise _damaged("container", raw, error) from error
+
+
+def refuse_holder(task: str, held: float, fence: int) -> Never:
+    """Refuse a task that says to be held by an owner that there has not been."""
+    error = DecodeError(f"held by owner {held:g} of {fence}")
+    raise _damaged("task", {"name": task}, error)
 
 
 def task_record(raw: Raw) -> TaskRecord:
@@ -124,7 +143,7 @@ def task_records(raws: list[Raw], *, is_bare: bool = False) -> list[TaskRecord]:
         return convert(raws, list[TaskRecord])
     except ValidationError:
         for raw in raws:
-            _convert("task", raw, TaskRecord)
+            converted("task", raw, TaskRecord)
         raise
 
 
@@ -158,6 +177,19 @@ def check_payloads(raws: Iterable[Raw]) -> None:
     for raw in raws:
         if not raw.keys() >= _PAYLOADS:
             _refuse_missing("task", raw, _PAYLOADS)
+
+
+def outlook_fields(outlook: Outlook | None, fence: int) -> Raw | None:
+    """Return what a container keeps of what its owner expects."""
+    return None if outlook is None else to_builtins(outlook) | {"fence": fence}
+
+
+def outlook_of(raw: Raw) -> Outlook:
+    """Return the outlook in a container's document."""
+    try:
+        return convert(raw["outlook"], Outlook)
+    except ValidationError as error:
+        raise _damaged("the outlook of container", raw, error) from error
 
 
 def tally_of(row: Raw) -> Tally:
@@ -243,7 +275,7 @@ def ledger_entries(raw: Raw) -> list[Attempt]:
         for entry in entries:
             _dates_to_millis(entry)
         return convert(entries, list[Attempt])
-    except (AttributeError, ValidationError) as error:
+    except (AttributeError, TypeError, ValidationError) as error:
         raise _damaged("the ledger of task", raw, error) from error
 
 
@@ -291,13 +323,6 @@ def references(raw: Mapping[str, Any]) -> Iterator[tuple[str, ObjectId]]:
 def _open_or_complete(fields: Raw, task: TaskRecord, fence: int | None) -> None:
     fields["open"] = not task.is_complete
     fields["held"] = None if task.is_complete else fence
-
-
-def _convert(kind: str, raw: Raw, record: type[T]) -> T:
-    try:
-        return convert(raw, record)
-    except ValidationError as error:
-        raise _damaged(kind, raw, error) from error
 
 
 def _dates_to_millis(raw: Raw) -> None:

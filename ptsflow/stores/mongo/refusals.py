@@ -7,6 +7,11 @@ from typing import Any
 
 from pymongo.errors import BulkWriteError, OperationFailure
 
+from ptsflow.errors import StoreUnavailable
+
+#: The errors of Python, among others, where the system grants no memory or no thread.
+SHORT = (MemoryError, RuntimeError)
+
 #: What an error can mean.
 TRANSIENT, LOGIN, RIGHTS, FULL = "transient", "login", "rights", "full"
 
@@ -60,6 +65,27 @@ def reason_of(error: Exception) -> str:
     else:
         text = str(error)
     return _DETAILS.split(text, maxsplit=1)[0].rstrip(".")
+
+
+def check_shortage(error: Exception, place: str) -> None:
+    """Refuse a call for which this process is granted no memory or no thread.
+
+    A body in this process may have used up either, and lets go of it when it ends.
+
+    Raises:
+        StoreUnavailable: the error says so.
+    """
+    if isinstance(error, MemoryError):
+        lacking = "no memory is left"
+    elif "new thread" in str(error):  # Python has no class of its own for it.
+        lacking = str(error)
+    else:
+        return
+    raise StoreUnavailable(
+        f"MongoDB at {place} cannot be asked: {lacking}; raise what limits the threads "
+        "and the memory of this user (ulimit -u, ulimit -v)",
+        may_pass=True,
+    ) from error
 
 
 def quoted(error: Exception) -> str:

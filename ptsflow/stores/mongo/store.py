@@ -9,13 +9,14 @@ it returns, and writes under older fences match no task.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
 
 from ptsflow.core import model
+from ptsflow.core.insight import RunRecord
 from ptsflow.core.model import (
     Attempt,
     Change,
@@ -27,23 +28,29 @@ from ptsflow.core.model import (
     TaskRecord,
 )
 from ptsflow.core.packed import Tasks
-from ptsflow.errors import StoreDamaged
+from ptsflow.errors import StoreDamaged, StoreError
 from ptsflow.host import workdirs
 from ptsflow.host.clock import Clock, since_boot
 from ptsflow.stores.mongo import migrations
 from ptsflow.stores.mongo.commits import MongoCommits
 from ptsflow.stores.mongo.connection import Connection
 from ptsflow.stores.mongo.containers import MongoContainers
-from ptsflow.stores.mongo.documents import LogDocument, MetaDocument
+from ptsflow.stores.mongo.deletions import MongoDeletions
+from ptsflow.stores.mongo.documents import MetaDocument
 from ptsflow.stores.mongo.logs import MongoLogs
+from ptsflow.stores.mongo.looks import MongoLooks
 from ptsflow.stores.mongo.place import Place
+from ptsflow.stores.mongo.queue import MongoQueue
+from ptsflow.stores.mongo.reads import MongoReads
 from ptsflow.stores.mongo.records import object_id
+from ptsflow.stores.mongo.runs import MongoRuns
+from ptsflow.stores.mongo.schedules import MongoSchedules
 from ptsflow.stores.mongo.tasks import MongoTasks
 from ptsflow.stores.rules import check_held, raise_lost
 from ptsflow.stores.store_wait import NO_WAIT, StoreWait
 
 
-class MongoStore:
+class MongoStore(MongoReads):
     """Containers and tasks in one database, for one thread at a time.
 
     Args:
@@ -72,20 +79,22 @@ class MongoStore:
         self._any_layout = any_layout
         self._link = Connection(url, wait)
         self.url = self._link.url
-        # Its containers' uids are used nowhere else.
-        self.identity = f"mongodb:{self._link.database}"
         self._meta = self._link.collection(MetaDocument.collection_name())
         self._containers = MongoContainers(self._link, clock)
         self._tasks = MongoTasks(self._link)
-        self._lines = self._link.collection(LogDocument.collection_name())
+        self._looks = MongoLooks(self._link, self._tasks)
+        self._runs = MongoRuns(self._link, self._containers)
+        self.queue = MongoQueue(self._link)
+        self._schedules = MongoSchedules(self._link)
         self._place = Place(self._link)
         self._commits = MongoCommits(
             self._link, self._containers, self._tasks, self._place
         )
-        # Calls whose answer was lost, so that their writes may be stored or not.
+        # Names whose answer was lost, so that their containers may be stored or not.
         self._made: dict[str, ObjectId] = {}
-        self._deleted: set[str] = set()
-        self._has_finished_deletions = False
+        self._deletions = MongoDeletions(
+            self._link, self._containers, self._tasks, self._runs, self.queue
+        )
         try:
             if place is not None and place.is_noted:
                 self._place.inherit(place)
@@ -99,6 +108,10 @@ class MongoStore:
     def work_root(self) -> Path:
         """The folder for files of its tasks on this machine: in the user's cache."""
         return workdirs.root_in_cache(self.url)
+
+    def key_of(self, record: ContainerRecord) -> str:
+        """Return the container's uid, which is used nowhere else."""
+        return f"mongodb:{record.uid}"
 
     def now(self) -> int:
         """Return the server's time, or the given clock's."""
@@ -137,14 +150,20 @@ class MongoStore:
                     self._meta.insert_one({"_id": "schema", "schema": model.SCHEMA})
         self._place.note()
 
+    def unsynced(self) -> nullcontext[None]:
+        """Change nothing: the server may lose its power while this process goes on."""
+        return nullcontext()
+
     # -- containers ---------------------------------------------------------
 
-    def create(self, name: str) -> tuple[ContainerRecord, bool]:
+    def create(
+        self, name: str, *, created_at: int | None = None
+    ) -> tuple[ContainerRecord, bool]:
         """Return the container of that name, and whether this call made it."""
         # The id is kept until the answer is known: it shows which call made the document.
         uid = self._made.setdefault(name, ObjectId())
         with self._link.call():
-            record = self._containers.add(uid, name)
+            record = self._containers.add(uid, name, created_at)
         is_made = record.uid == str(uid)
         if is_made:
             try:
@@ -159,53 +178,26 @@ class MongoStore:
         """Return the container of that name as it is now, or None."""
         return self._place.present(self._containers.named(name))
 
-    def containers(self) -> list[ContainerRecord]:
-        """Return all containers, oldest first."""
-        return self._containers.all()
+    def containers(self, *, plans: bool = True) -> list[ContainerRecord]:
+        """Return all containers, oldest first; without `plans`, their plans are empty."""
+        return self._containers.all(plans=plans)
 
-    def delete(self, uid: str) -> bool:
-        """Delete a container and its tasks, unless a live lease holds it."""
-        self._finish_deletions()
-        container = object_id(uid)
-        again = uid in self._deleted
-        self._deleted.add(uid)
-        mark = {"_id": f"{_DELETING}{uid}"}
-        with self._link.call():
-            self._meta.replace_one(mark, mark, upsert=True)
-        with self._link.call():
-            gone = self._containers.delete(container)
-            if not gone and again:
-                gone = self._containers.get(container) is None
-        self._erase(mark["_id"], is_gone=gone)
-        self._deleted.discard(uid)
-        return gone
-
-    def _finish_deletions(self) -> None:
-        """Delete what a deletion left that was killed; once is enough."""
-        if self._has_finished_deletions:
-            return
-        with self._link.call():
-            marks = list(self._meta.find({"_id": {"$regex": f"^{_DELETING}"}}))
-        for mark in marks:
-            container = object_id(mark["_id"].removeprefix(_DELETING))
-            self._erase(mark["_id"], is_gone=self._containers.get(container) is None)
-        self._has_finished_deletions = True
-
-    def _erase(self, mark: str, *, is_gone: bool) -> None:
-        """Delete what a container that is gone had, and then the mark of its deletion."""
-        if is_gone:
-            container = object_id(mark.removeprefix(_DELETING))
-            self._tasks.delete(container)
-            self._link.delete_all(self._lines, {"container": container})
-        with self._link.call():
-            self._meta.delete_one({"_id": mark})
+    def delete(self, uid: str, *, fence: int | None = None) -> bool:
+        """Delete a container and its tasks, unless another's lease holds it."""
+        return self._deletions.delete(uid, fence)
 
     def claim(
-        self, uid: str, owner: Owner, lease_ms: int, *, dead: int | None = None
+        self,
+        uid: str,
+        owner: Owner,
+        lease_ms: int,
+        *,
+        dead: int | None = None,
+        above: int = 0,
     ) -> ContainerRecord | None:
         """Take the lease for `owner` and raise the fence by one, or return None."""
         container = object_id(uid)
-        record = self._containers.claim(container, owner, lease_ms, dead)
+        record = self._containers.claim(container, owner, lease_ms, dead, above)
         if record is None:
             self._place.present(self._containers.get(container))
             return None
@@ -224,27 +216,40 @@ class MongoStore:
         self._place.check()
         return is_renewed
 
-    def save(self, record: ContainerRecord) -> None:
+    def save(self, record: ContainerRecord, run: RunRecord | None = None) -> None:
         """Write the fields of a leased container, but name, lease and time of making."""
         container = object_id(record.uid)
         with self._link.call():
-            if not self._containers.save(container, record):
+            released = self._containers.save(container, record)
+            if released is None:
                 raise_lost(
                     record.name,
                     record.fence,
                     self._place.present(self._containers.get(container)),
                 )
+        if run is not None:
+            if record.fence > 1:
+                self._runs.lose(record.uid, record.fence, released)
+            self._runs.put(run)
 
-    def release(self, record: ContainerRecord) -> bool:
+    def release(self, record: ContainerRecord, run: RunRecord | None = None) -> bool:
         """Do what `save` does and give the lease back, in one write."""
         container = object_id(record.uid)
+        if run is not None:
+            self._runs.put(run)
+        has_run = run is not None
         with self._link.call():
-            if not self._containers.release(container, record):
+            if not self._containers.release(container, record, has_run=has_run):
                 stored = self._place.present(self._containers.get(container))
                 if stored is None or stored.fence != record.fence:
                     return False
         self._tasks.stamp_released(container, record.fence)
         self._place.check()
+        if run is not None:
+            with suppress(
+                StoreError
+            ):  # The lease is given back, and that is what counts.
+                self._runs.prune(run.workflow)
         return True
 
     def ask_to_stop(self, uid: str, fence: int, how: Stop) -> bool:
@@ -272,6 +277,10 @@ class MongoStore:
         if not found:
             self._place.check()
         return found
+
+    def names(self, uid: str) -> list[str]:
+        """Return the names of all tasks by position, also of damaged ones."""
+        return self._tasks.names(object_id(uid))
 
     def table(self, uid: str) -> Tasks:
         """Return all tasks by name, without payloads, for a run."""
@@ -319,8 +328,5 @@ class MongoStore:
         return found
 
 
-#: A deletion marks its container in `ptsflow_meta`, under this word and the uid, before
-#: it deletes the first document. If it is killed, a later deletion finishes it.
-_DELETING = "deleting:"
 #: How many times a lease is renewed before it would end, while a claim goes on.
 _RENEWALS = 6

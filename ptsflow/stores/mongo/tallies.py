@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bson import ObjectId
 from pymongo.collection import Collection
@@ -13,7 +13,8 @@ from ptsflow.stores.mongo.connection import Connection
 from ptsflow.stores.mongo.documents import Raw
 from ptsflow.stores.mongo.parts import bounds_of, parts_of
 
-_GROUP = {
+#: The groups of tasks by step and status.
+GROUP: Raw = {
     "_id": {"container": "$container", "step": "$step", "status": "$status"},
     "count": {"$sum": 1},
     "percentage": {"$sum": "$percentage_complete"},
@@ -21,7 +22,7 @@ _GROUP = {
 }
 
 #: To count a task costs the server a small part of what it costs to write one.
-_PARTS = 10
+PARTS = 10
 
 
 def groups_of(
@@ -37,17 +38,24 @@ def groups_of(
     except StoreUnavailable as error:
         if not isinstance(error.__cause__, ExecutionTimeout):
             raise
-    groups: dict[tuple[object, ...], Raw] = {}
+    found: list[Raw] = []
     for container in containers:
         query = {"container": container}
-        bounds = bounds_of(link, tasks, query, "name", _PARTS * link.at_once)
+        bounds = bounds_of(link, tasks, query, "name", PARTS * link.at_once)
         for part in parts_of(query, "name", bounds):
-            for more in _counted(link, tasks, part):
-                group = groups.setdefault(tuple(more["_id"].values()), more)
-                if group is not more:
-                    group["count"] += more["count"]
-                    group["percentage"] += more["percentage"]
-                    group["first"] = min(_first(group), _first(more))
+            found += _counted(link, tasks, part)
+    return added(found)
+
+
+def added(parts: Iterable[Raw]) -> list[Raw]:
+    """Return one group for all of the same tasks, in the order of their first tasks."""
+    groups: dict[tuple[object, ...], Raw] = {}
+    for more in parts:
+        group = groups.setdefault(tuple(more["_id"].values()), more)
+        if group is not more:
+            group["count"] += more["count"]
+            group["percentage"] += more["percentage"]
+            group["first"] = min(_first(group), _first(more))
     return sorted(groups.values(), key=_first)
 
 
@@ -58,6 +66,6 @@ def _first(group: Raw) -> int:
 
 
 def _counted(link: Connection, tasks: Collection[Raw], query: Raw) -> list[Raw]:
-    stages: list[Raw] = [{"$match": query}, {"$group": _GROUP}]
+    stages: list[Raw] = [{"$match": query}, {"$group": GROUP}]
     with link.call():
         return list(tasks.aggregate([*stages, {"$sort": {"first": 1}}]))

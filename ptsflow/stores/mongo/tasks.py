@@ -52,6 +52,7 @@ from ptsflow.stores.mongo.sending import Sender
 from ptsflow.stores.mongo.tallies import groups_of
 from ptsflow.stores.rules import ledger_of
 
+_EXISTS = {"$exists": True}
 _WITHOUT_LEDGER = {"ledger": False}
 _WITHOUT_PAYLOADS = dict.fromkeys(PAYLOADS, False) | _WITHOUT_LEDGER
 
@@ -92,6 +93,14 @@ class MongoTasks:
                     records += task_records(found, is_bare=not payloads)
         records.sort(key=in_order)
         return records
+
+    def names(self, container: ObjectId) -> list[str]:
+        """Return the names of all tasks by position, also of damaged ones."""
+        shown = {"name": True, "position": True}
+        raws = self._link.find_all(self._tasks, {"container": container}, shown)
+        found = [(raw.get("position"), str(raw.get("name"))) for raw in raws]
+        places = [(at if isinstance(at, int) else -1, name) for at, name in found]
+        return [name for _, name in sorted(places)]
 
     def table(self, container: ObjectId) -> Tasks:
         """Return all tasks of a container by name, without payloads."""
@@ -139,6 +148,14 @@ class MongoTasks:
         with self._link.call():
             raw = self._tasks.find_one(query, {"name": True, "ledger": True})
         return [] if raw is None else ledger_of(ledger_entries(raw))
+
+    def ledgers(
+        self, container: ObjectId, names: Iterable[str]
+    ) -> dict[str, list[Attempt]]:
+        """Return the last attempts of tasks by name, of tasks that have attempts."""
+        shown = {"name": True, "ledger": True}
+        raws = self._find_named(container, set(names), shown, **{"ledger.0": _EXISTS})
+        return {raw["name"]: ledger_of(ledger_entries(raw)) for raw in raws}
 
     def tallies(self, containers: Mapping[str, ObjectId]) -> dict[str, list[Tally]]:
         """Return the tasks of containers counted by step and status."""

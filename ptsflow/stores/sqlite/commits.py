@@ -12,10 +12,11 @@ from operator import itemgetter
 
 from ptsflow.core.model import Attempt, Change, Progress, TaskRecord
 from ptsflow.host.clock import Clock
-from ptsflow.stores.rules import check_held, check_writer, recognise
+from ptsflow.stores.rules import check_held, check_writer, matches, recognise
 from ptsflow.stores.sqlite import rows, statements
 from ptsflow.stores.sqlite.containers import Places, SqliteContainers
 from ptsflow.stores.sqlite.database import Database
+from ptsflow.stores.sqlite.outlooks import SqliteOutlooks
 from ptsflow.stores.sqlite.tasks import SqliteTasks
 
 #: How many changes of a runner are one transaction; others may write between two.
@@ -32,10 +33,12 @@ class SqliteCommits:
         database: Database,
         containers: SqliteContainers,
         tasks: SqliteTasks,
+        outlooks: SqliteOutlooks,
         clock: Clock,
     ) -> None:
         self._containers = containers
         self._tasks = tasks
+        self._outlooks = outlooks
         self._clock = clock
         self._execute = database.execute
         self._changes = database.changes
@@ -54,6 +57,8 @@ class SqliteCommits:
     def _commit(self, uid: str, changes: Sequence[Change], fence: int | None) -> None:
         number = rows.number(uid)
         self._check_writer(number, fence)
+        if fence is None:
+            self._outlooks.forget(uid)
         places = Places(self._containers, uid)
         late: Payloads = []
         for change in changes:
@@ -115,16 +120,36 @@ class SqliteCommits:
             first = statements.UNINDEXED
         row = rows.task_row(number, after, position)
         payloads = rows.changed_payloads(before, after)
+        kept = row[statements.KEYS + 1 : first]
         if not payloads:
-            self._execute(statements.UPDATE[first], row[first:] + match)
-            return self._changes() == 1
-        statement = statements.update(first, tuple(payloads))
-        checks = rows.checks_of(payloads, after)
-        self._execute(statement, row[first:] + checks + match)
+            self._execute(statements.UPDATE[first], row[first:] + match + kept)
+        else:
+            statement = statements.update(first, tuple(payloads))
+            checks = rows.checks_of(payloads, after)
+            self._execute(statement, row[first:] + checks + match + kept)
         is_done = self._changes() == 1
-        if is_done:
+        if not is_done and first != statements.KEYS:
+            return self._swap_in_place(number, before, after, late)
+        if is_done and payloads:
             late.append((position, after.name, payloads))
         return is_done
+
+    def _swap_in_place(
+        self, number: int, before: TaskRecord, after: TaskRecord, late: Payloads
+    ) -> bool:
+        """Swap a task that was made anew since `before` was read, and has its version."""
+        query = statements.TASKS + statements.OF_NAME
+        for stored in self._tasks.fetch(query, (number, before.name)):
+            if matches(before, stored):
+                row = rows.task_row(number, after, stored.position)
+                payloads = rows.changed_payloads(before, after)
+                match = (number, before.name, before.version, before.fence)
+                statement = statements.update(statements.KEYS, tuple(payloads))
+                checks = rows.checks_of(payloads, after)
+                self._execute(statement, row[statements.KEYS :] + checks + match)
+                late.append((stored.position, after.name, payloads))
+                return True
+        return False
 
     def _remove(
         self, number: int, before: TaskRecord, places: Places, late: Payloads
@@ -175,6 +200,9 @@ class SqliteCommits:
             else []
             for task in (change.before, change.after)
         )
+        if not before:
+            # An index that lacks a task looks like a task that somebody deleted.
+            self._tasks.compare_indexes(rows.number(uid))
         recognise(
             container.name if container else uid,
             change,

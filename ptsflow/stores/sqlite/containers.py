@@ -7,9 +7,14 @@ folders that are named by uid never belong to another container.
 
 from __future__ import annotations
 
+from itertools import filterfalse
+from typing import Never
+
 from msgspec.json import encode as to_json
 
-from ptsflow.core.model import ContainerRecord
+from ptsflow.core.model import ContainerRecord, Status
+from ptsflow.core.stored_plan import misfit
+from ptsflow.errors import StoreDamaged
 from ptsflow.host.clock import since_boot
 from ptsflow.stores.leasing import Decide
 from ptsflow.stores.sqlite import rows, statements
@@ -17,8 +22,13 @@ from ptsflow.stores.sqlite.database import Database
 
 #: Larger numbers are no uids: they have 19 digits.
 _LAST_UID = 10**18 - 1
-#: For how long tasks are deleted before others may write, in seconds.
-_LONGEST_TURN = 0.1
+#: For how long tasks are deleted before others may write, in seconds; and for how long
+#: they may then. Whoever waits looks again after some hundredths of a second.
+_LONGEST_TURN = 0.02
+PAUSE = 0.03
+_NAME, _WORKFLOW, _STATUS = map(
+    statements.CONTAINER.index, ("name", "workflow", "status")
+)
 _NOTHING_KEPT = rows.Kept(next_position=0, task_count=0)
 
 
@@ -39,11 +49,53 @@ class SqliteContainers:
             return None
         return self._checked(found[0])
 
-    def all(self) -> list[ContainerRecord]:
-        """Return all containers, oldest first."""
+    def all(self, *, plans: bool) -> list[ContainerRecord]:
+        """Return all containers, oldest first; without `plans`, their plans are empty.
+
+        The check value of a row is of its plan too, so SQLite reads that in any case.
+        """
         found = self._execute(f"{statements.CONTAINERS} ORDER BY uid").fetchall()
         self._check_index()
-        return [self._checked(row) for row in found]
+        if plans:
+            return [self._checked(row) for row in found]
+        for row in filterfalse(rows.is_intact, found):
+            self._raise_damaged(row)
+        return [rows.planless(row) for row in found]
+
+    def recent(
+        self,
+        limit: int,
+        before: ContainerRecord | None,
+        workflow: str | None,
+        status: Status | None,
+        part: str | None,
+        damaged: list[str] | None,
+    ) -> list[ContainerRecord]:
+        """Return containers, those that were made last first.
+
+        Those that are passed over are checked as well: one whose status is damaged must
+        not seem to have another.
+        """
+        last = _LAST_UID + 1 if before is None else rows.number(before.uid)
+        query = f"{statements.CONTAINERS} WHERE uid < ? ORDER BY uid DESC"
+        found: list[ContainerRecord] = []
+        for row in self._execute(query, (last,)):
+            if len(found) >= limit:
+                break
+            if not rows.is_intact(row):
+                try:
+                    self._raise_damaged(row)
+                except StoreDamaged as error:
+                    if damaged is None:
+                        raise
+                    damaged.append(str(error))
+            elif (
+                workflow in (None, row[_WORKFLOW])
+                and status in (None, row[_STATUS])
+                and (part is None or part in row[_NAME])
+            ):
+                found.append(self._container(row))
+        return found
 
     def _check_index(self) -> None:
         """Compare the index of names with the rows, once for each connection.
@@ -65,14 +117,15 @@ class SqliteContainers:
             return None, _NOTHING_KEPT
         return self._checked(found[0]), rows.kept_of(found[0])
 
-    def add(self, name: str, now: int) -> ContainerRecord:
-        """Make a container."""
+    def add(self, name: str, now: int, created_at: int | None) -> ContainerRecord:
+        """Make a container; `created_at` is when it says to be made, if not now."""
         last = 0
         for (last,) in self._execute(statements.LAST_UID):
             if not (isinstance(last, int) and 0 <= last < _LAST_UID):
                 self._database.raise_misfit("the uid of a container", repr(last))
         uid = str(max(last + 1, now * 1000))
-        record = ContainerRecord(uid=uid, name=name, created_at=now)
+        at = now if created_at is None else created_at
+        record = ContainerRecord(uid=uid, name=name, created_at=at)
         self._execute(
             statements.NEW_CONTAINER, rows.container_row(record, _NOTHING_KEPT)
         )
@@ -97,6 +150,11 @@ class SqliteContainers:
         self._execute(statements.DELETE_CONTAINER, (number,))
         self._execute(statements.LEAVE_TASKS, (number,))
         return self.remove_left()
+
+    def left(self) -> list[str]:
+        """Return the uids of deleted containers of which tasks are left."""
+        found: list[rows.Row] = self._execute(statements.LEFT).fetchall()
+        return [str(number) for (number,) in found]
 
     def remove_left(self) -> bool:
         """Delete tasks of deleted containers; return whether tasks are left."""
@@ -125,8 +183,19 @@ class SqliteContainers:
 
     def _checked(self, row: rows.Row) -> ContainerRecord:
         if not rows.is_intact(row):
-            self._database.raise_damaged(f"the row of container {row[1]!r}")
-        return rows.container_of(row)
+            self._raise_damaged(row)
+        return self._container(row)
+
+    def _container(self, row: rows.Row) -> ContainerRecord:
+        """Return the container of an intact row; whoever mended its check value erred."""
+        record = rows.container_of(row)
+        if (found := misfit(record.plan)) is not None:
+            expected = f"the plan of container {record.name!r} as a run writes it"
+            self._database.raise_misfit(expected, found)
+        return record
+
+    def _raise_damaged(self, row: rows.Row) -> Never:
+        self._database.raise_damaged(f"the row of container {row[_NAME]!r}")
 
 
 class Places:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar, Never, ParamSpec, TypeVar
 from weakref import WeakSet
@@ -15,7 +14,13 @@ from weakref import WeakSet
 import apsw
 from msgspec import Struct
 
-from ptsflow.errors import PtsflowError, StoreDamaged, StoreError, StoreFull
+from ptsflow.errors import (
+    PtsflowError,
+    StoreDamaged,
+    StoreError,
+    StoreFull,
+    StoreMoved,
+)
 from ptsflow.host.clock import since_boot
 from ptsflow.host.opened_files import OpenedFiles
 
@@ -151,8 +156,8 @@ class Database:
         if not self.is_in_place():
             raise self._moved()
 
-    def _moved(self) -> StoreDamaged:
-        return StoreDamaged(
+    def _moved(self) -> StoreMoved:
+        return StoreMoved(
             f"{self.path}: expected the file and the -wal beside it that were opened, "
             "found one moved, removed or replaced; stop what did that, and run again"
         )
@@ -210,10 +215,20 @@ class Database:
                     f"{self.path}: expected text, found a row that cannot be decoded; "
                     f"{self._cure}"
                 ) from error
-            time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - no secret.
+            # 1 to 20 ms: those who wait for the same writer do not ask at the same time.
+            time.sleep(0.001 + time.perf_counter_ns() % 19_000 / 1e6)
+
+    def has_table(self, name: str) -> bool:
+        """Return whether there is a table of that name, in this transaction."""
+        query = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?"
+        return self.execute(query, (name,)).get is not None
 
     def snapshot(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call `action`, all of whose statements read the same commit."""
+        """Call `action`, all of whose statements read the same commit.
+
+        A file that was moved or replaced would show the same for ever: that raises.
+        """
+        self.check_place()
         return self.read(self._look, action, args, kwargs)
 
     def _look(
@@ -238,6 +253,20 @@ class Database:
             if not self.read(self._restart_log):
                 raise
             return self.read(self._transact, action, args, kwargs)
+
+    @contextlib.contextmanager
+    def unsynced(self) -> Iterator[None]:
+        """Sync no commit of the block.
+
+        The log is played up to its first frame that does not fit. So a power cut leaves a
+        store with the first commits, and the next commit that is synced syncs all.
+        """
+        self.read(self.connection.pragma, "synchronous", "NORMAL")
+        try:
+            yield
+        finally:
+            if self.pid == os.getpid():
+                self.connection.pragma("synchronous", "FULL")
 
     def _restart_log(self) -> bool:
         """Have the next commit written over the log, in the room that the log has.

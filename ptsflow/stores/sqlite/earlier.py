@@ -2,7 +2,7 @@
 
 A runner of the version before may be at work in the file. So reads go to a private copy
 of the file, which is carried over to this version's layout and renewed after each commit
-to the file. Requests to stop are the only writes, and go to the file itself.
+to the file. Requests to stop and the queue are written in the file itself.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ptsflow.stores.sqlite import migrations, rows
 from ptsflow.stores.sqlite.database import Database
 from ptsflow.stores.sqlite.file import kind, path_of
 from ptsflow.stores.sqlite.layout import check_layout
+from ptsflow.stores.sqlite.queue import SqliteQueue
 from ptsflow.stores.sqlite.store import SqliteStore
 
 P = ParamSpec("P")
@@ -55,6 +56,8 @@ class EarlierStore(SqliteStore):
     def __init__(self, url: str, *, clock: Clock, patience: float = 10.0) -> None:
         self._copy = FileCopy(path_of(url), patience)
         self._use(url, clock, self._copy)
+        # Its table belongs to no layout.
+        self.queue = SqliteQueue(self._copy.file)
 
     def sibling(self) -> EarlierStore:
         """Return another copy of the same file."""
@@ -69,7 +72,7 @@ class FileCopy(Database):
     """A private copy of a file in this version's layout, renewed before each read."""
 
     def __init__(self, path: Path, patience: float) -> None:
-        self._file = Database(path, kind(_leave), patience)
+        self.file = Database(path, kind(_leave), patience)
         #: SQLite's number of the file's last commit that the copy has.
         self._version: int | None = None
         self._is_made = False
@@ -82,16 +85,16 @@ class FileCopy(Database):
     def close(self) -> None:
         """Close the file and its copy; a second call does nothing."""
         super().close()
-        self._file.close()
+        self.file.close()
 
     def read(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do it on a copy that has all commits."""
         if self._is_made:
-            self._file.read(self._renew)
+            self.file.read(self._renew)
         return super().read(action, *args, **kwargs)
 
     def _renew(self) -> None:
-        file = self._file.connection
+        file = self.file.connection
         version = file.pragma("data_version")
         if version != self._version:
             migrations.copy_into(self.connection, file)
@@ -108,11 +111,11 @@ class FileCopy(Database):
 
     def ask_to_stop(self, uid: str, fence: int, how: Stop) -> bool:
         """Leave word for the owner of the lease of that fence, in the file itself."""
-        return self._file.write(self._ask_to_stop, rows.number(uid), fence, how)
+        return self.file.write(self._ask_to_stop, rows.number(uid), fence, how)
 
     def _ask_to_stop(self, uid: int, fence: int, how: Stop) -> bool:
-        execute = self._file.execute
-        layout = self._file.connection.pragma("user_version")
+        execute = self.file.execute
+        layout = self.file.connection.pragma("user_version")
         columns = migrations.steps_from(layout)[0].container
         query = f"SELECT {', '.join(columns)} FROM containers WHERE uid = ?"  # noqa: S608 - constants
         found: list[rows.Row] = execute(query, (uid,)).fetchall()

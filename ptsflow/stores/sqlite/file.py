@@ -7,7 +7,6 @@ closing any other descriptor of it would drop this process's locks on it.
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import stat
@@ -27,6 +26,7 @@ from ptsflow.errors import (
     StoreURLError,
 )
 from ptsflow.host import atomic_files, paths
+from ptsflow.host.clock import Clock
 from ptsflow.stores.sqlite import layout
 from ptsflow.stores.sqlite.database import Kind
 from ptsflow.stores.sqlite.layout import APPLICATION_ID, check_layout, cure
@@ -53,7 +53,6 @@ _LONGEST_LOG = 250
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _SMALLEST_PAGE = 512
-_DRAFT = re.compile(r"\.[0-9a-f]{32}\Z")
 
 
 def path_of(url: str) -> Path:
@@ -133,6 +132,7 @@ def _make_folder(folder: Path) -> None:
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     for each in reversed(missing):
         each.mkdir(mode=0o700, exist_ok=True)
+        atomic_files.give_of_root(each)
         atomic_files.sync(each.parent)
 
 
@@ -197,6 +197,8 @@ def make_file(
         fill(draft)
         if beside is not None and beside.exists():
             atomic_files.adopt(draft, beside)
+        else:
+            atomic_files.give_of_root(draft)
         try:
             os.link(draft, path)
         except FileExistsError:
@@ -211,8 +213,9 @@ def _refuse_links(path: Path, found: os.stat_result) -> None:
 
     If a file were opened by two names, each would have a log of its own.
     """
-    for each in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        if _DRAFT.search(each.name) and os.path.samestat(each.lstat(), found):
+    drafts = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{32}}")
+    for each in path.parent.iterdir():
+        if drafts.fullmatch(each.name) and os.path.samestat(each.lstat(), found):
             each.unlink(missing_ok=True)
     count = path.stat().st_nlink
     if count > 1:
@@ -311,3 +314,17 @@ def kind(upgrade: Upgrade) -> Kind:
     """Return what `Database` is to know of a store's file."""
     connect_to = partial(connect, upgrade=upgrade)
     return Kind(prepare, connect_to, _refusal, cure, _LONGEST_LOG)
+
+
+def carry_over(
+    path: Path,
+    connection: apsw.Connection,
+    *,
+    clock: Clock,
+    notice: Callable[[str], None] | None,
+) -> None:
+    """Upgrade a file of an earlier layout; print the notice where nobody takes it."""
+    from ptsflow.stores.sqlite import migrations  # noqa: PLC0415 - only for such a file
+
+    say = notice or migrations.print_notice
+    migrations.upgrade(path, connection, clock=clock, notice=say)

@@ -105,6 +105,43 @@ TABLES = (
 ) STRICT, WITHOUT ROWID""",
 )
 
+RUNS = """CREATE TABLE runs (
+    container TEXT NOT NULL,
+    fence INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    workflow TEXT NOT NULL,
+    began_at INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    checksum INTEGER NOT NULL,
+    entry TEXT NOT NULL,
+    PRIMARY KEY (container, fence)
+) STRICT, WITHOUT ROWID"""
+RUNS_INDEX = "CREATE INDEX runs_by_workflow ON runs (workflow, began_at)"
+OUTLOOKS = """CREATE TABLE outlooks (
+    container INTEGER PRIMARY KEY,
+    fence INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    entry TEXT NOT NULL
+) STRICT"""
+QUEUE = """CREATE TABLE queue (
+    container INTEGER PRIMARY KEY,
+    workflow TEXT NOT NULL,
+    not_before INTEGER NOT NULL,
+    priority INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    entry TEXT NOT NULL
+) STRICT"""
+SCHEDULES = """CREATE TABLE schedules (
+    workflow TEXT PRIMARY KEY,
+    checksum INTEGER NOT NULL,
+    entry TEXT NOT NULL
+) STRICT, WITHOUT ROWID"""
+
+#: What is made by the first who writes to it. Older versions leave it alone, so it belongs
+#: to no layout.
+OPTIONAL = (RUNS, RUNS_INDEX, OUTLOOKS, QUEUE, SCHEDULES)
+
 
 def cure(path: Path) -> str:
     """Return the advice to the user of a damaged file.
@@ -140,6 +177,18 @@ def check_layout(path: Path, connection: apsw.Connection) -> int:
         StoreDamaged: the file is another program's, its layout is unknown, or a table
             is missing.
     """
+    number = check_marks(path, connection)
+    if number == model.SCHEMA:
+        check_tables(path, connection)
+    return number
+
+
+def check_marks(path: Path, connection: apsw.Connection) -> int:
+    """Return the number of the file's layout, whatever its tables are.
+
+    Raises:
+        StoreDamaged: the file is another program's, or its layout is unknown.
+    """
     _name_dump(path, connection)
     check_application(
         path,
@@ -148,15 +197,12 @@ def check_layout(path: Path, connection: apsw.Connection) -> int:
         what="a ptsflow store",
         cure="choose another file",
     )
-    number = check_number(str(path), connection.pragma("user_version"))
-    if number == model.SCHEMA:
-        check_tables(path, connection)
-    return number
+    return check_number(str(path), connection.pragma("user_version"))
 
 
 def _name_dump(path: Path, connection: apsw.Connection) -> None:
     """Refuse a store that SQLite's `.dump` made: it has all tables, and lacks our marks."""
-    if connection.pragma("application_id") or missing_from(_statements(connection)):
+    if connection.pragma("application_id") or missing_from(statements_of(connection)):
         return
     marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {model.SCHEMA}"
     raise StoreDamaged(
@@ -165,7 +211,8 @@ def _name_dump(path: Path, connection: apsw.Connection) -> None:
     )
 
 
-def _statements(connection: apsw.Connection) -> list[str]:
+def statements_of(connection: apsw.Connection) -> list[str]:
+    """Return the CREATE statements of all tables and indexes."""
     query = "SELECT sql FROM sqlite_schema WHERE typeof(sql) = 'text'"
     return [sql for (sql,) in connection.execute(query)]
 
@@ -176,7 +223,8 @@ def check_tables(path: Path, connection: apsw.Connection) -> None:
     Raises:
         StoreDamaged: the message names the tables and indexes.
     """
-    missing = missing_from(_statements(connection))
+    made = statements_of(connection)
+    missing = missing_from(made) + spoiled(made)
     if missing:
         raise StoreDamaged(
             f"{path}: expected {', '.join(missing)} as in layout {model.SCHEMA}, found "
@@ -189,15 +237,56 @@ def missing_from(statements: Iterable[str]) -> list[str]:
 
     A table may have more columns and constraints, in any order. An index may not.
     """
-    texts = set(statements)
-    unseen = [text for text in TABLES if text not in texts]
+    return [name for name, _ in _unlike(TABLES, set(statements))]
+
+
+def spoiled(statements: Iterable[str]) -> list[str]:
+    """Return the names of the tables and indexes in `OPTIONAL` that are made otherwise."""
+    return [name for name, is_there in _unlike(OPTIONAL, set(statements)) if is_there]
+
+
+def foreign(connection: apsw.Connection) -> list[str]:
+    """Return the names of the tables that this version does not know, such as "table x"."""
+    known = {each.name for each in map(_parts, (*TABLES, *OPTIONAL))}
+    query = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name"
+    found = [f"table {name}" for (name,) in connection.execute(query)]
+    return [
+        each
+        for each in found
+        if each not in known and not each.startswith("table sqlite_")
+    ]
+
+
+def lacking_indexes(connection: apsw.Connection) -> dict[str, str]:
+    """Return the statements of indexes that are missing or made otherwise, by name.
+
+    Those of tables that are not there belong to nothing, and do not count.
+    """
+    made = set(statements_of(connection))
+    wanted = [text for text in (*TABLES, *OPTIONAL) if " INDEX " in text]
+    unlike = {name for name, _ in _unlike(wanted, made)}
+    tables = {each.name for each in map(_parts, made)}
+    return {
+        part.name: text
+        for text, part in zip(wanted, map(_parts, wanted), strict=True)
+        if part.name in unlike and f"table {part.head.split()[-1]}" in tables
+    }
+
+
+def _unlike(wanted: Iterable[str], made: set[str]) -> list[tuple[str, bool]]:
+    """Return the wanted tables and indexes that were not made as is wanted.
+
+    Each is returned as its name, and whether there is another one of the name.
+    """
+    unseen = [text for text in wanted if text not in made]
     if not unseen:
         return []
-    made = [_parts(text) for text in texts]
+    parts = [_parts(text) for text in made]
+    names = {part.name for part in parts}
     return [
-        wanted.name
-        for wanted in map(_parts, unseen)
-        if not any(map(wanted.is_within, made))
+        (each.name, each.name in names)
+        for each in map(_parts, unseen)
+        if not any(map(each.is_within, parts))
     ]
 
 
@@ -211,8 +300,8 @@ class _Parts(Struct, frozen=True):
     @property
     def name(self) -> str:
         """The kind and name of the object, such as "table tasks"."""
-        kind, name = _NAMED.findall(self.head)[0]
-        return f"{kind.lower()} {name}"
+        found = re.search(_NAMED, self.head)
+        return f"{found[1].lower()} {found[2]}" if found else self.head
 
     def is_within(self, other: _Parts) -> bool:
         """Whether the other statement makes the same index, or a table with at least ours."""
@@ -223,13 +312,18 @@ class _Parts(Struct, frozen=True):
         return self.definitions == other.definitions
 
 
-_NAMED = re.compile(r"(TABLE|INDEX) (\w+)")
-_COMMA = re.compile(r",(?![^(]*\))")
+_NAMED = r"(TABLE|INDEX) (\w+)"
+_COMMA = r",(?![^(]*\))"
 
 
 def _parts(statement: str) -> _Parts:
     # SQLite quotes the name of a table that was renamed.
     head, _, rest = " ".join(statement.replace('"', "").split()).partition("(")
     body, _, tail = rest.rpartition(")")
-    definitions = tuple(part.strip() for part in _COMMA.split(body))
+    definitions = tuple(part.strip() for part in re.split(_COMMA, body))
     return _Parts(head.strip(), definitions, tail.strip())
+
+
+def if_missing(statement: str) -> str:
+    """Return the CREATE statement as one that leaves what exists as it is."""
+    return re.sub(_NAMED, r"\1 IF NOT EXISTS \2", statement, count=1)

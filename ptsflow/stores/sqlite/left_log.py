@@ -8,13 +8,13 @@ import apsw
 
 from ptsflow.errors import StoreDamaged
 from ptsflow.host.file_locks import is_locked
+from ptsflow.host.paths import size_of
 from ptsflow.stores.sqlite.layout import cure
 
 
 def look_at_log(path: Path) -> tuple[bool, bool]:
     """Return whether there is a log, and whether no process is left that writes it."""
-    wal = path.with_name(path.name + "-wal")
-    is_logged = wal.exists() and wal.stat().st_size > 0
+    is_logged = bool(size_of(path.with_name(path.name + "-wal")))
     # While a process has the file open, it holds a lock on the shared index of the log.
     return is_logged, is_logged and not is_locked(path.with_name(path.name + "-shm"))
 

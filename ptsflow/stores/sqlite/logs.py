@@ -54,7 +54,11 @@ _TRIM = (
     "DELETE FROM chunks WHERE container = ? AND task = ? AND attempt = ? "
     "AND number BETWEEN ? AND ?"
 )
-_FORGET = "DELETE FROM chunks WHERE container = ?"
+#: In parts, so that runners can write their lines between two.
+_FORGET_SOME = (
+    "DELETE FROM chunks WHERE mark IN "
+    "(SELECT mark FROM chunks WHERE container = ? LIMIT 1000)"
+)
 _READ = (
     "SELECT mark, task, attempt, number, CAST(lines AS BLOB) FROM chunks "
     "WHERE container = ? AND mark > ?"
@@ -91,12 +95,16 @@ class SqliteLogs:
 
     def forget(self, uid: str) -> None:
         """Drop all chunks of a container."""
-        self._drop(_FORGET, (number(uid),))
+        while self._drop(_FORGET_SOME, (number(uid),)):
+            pass
 
-    def _drop(self, statement: str, args: Row) -> None:
+    def _drop(self, statement: str, args: Row) -> int:
+        """Return how many chunks were dropped."""
         database = self._database_in_place()
-        if database is not None:
-            database.write(database.execute, statement, args)
+        if database is None:
+            return 0
+        database.write(database.execute, statement, args)
+        return database.changes()
 
     def read(
         self,
@@ -196,7 +204,7 @@ def _connect(path: Path, patience: float) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
         connection.set_busy_timeout(int(patience * 100))
-        _check(path, connection)
+        check_logs(path, connection)
         for name, value in (
             ("journal_mode", "wal"),
             ("synchronous", "OFF"),
@@ -210,7 +218,12 @@ def _connect(path: Path, patience: float) -> apsw.Connection:
     return connection
 
 
-def _check(path: Path, connection: apsw.Connection) -> None:
+def check_logs(path: Path, connection: apsw.Connection) -> None:
+    """Refuse a file that is none of log lines of this version.
+
+    Raises:
+        StoreDamaged: it is another program's, or of another layout.
+    """
     check_application(path, connection, _APPLICATION_ID, what=_WHAT, cure=_CURE)
     layout = connection.pragma("user_version")
     if layout != _LAYOUT:

@@ -24,6 +24,7 @@ from ptsflow.core.model import Owner
 from ptsflow.errors import StoreFull
 from ptsflow.host import atomic_files
 from ptsflow.host.clock import Clock
+from ptsflow.host.paths import size_of
 from ptsflow.stores.layouts import Holder, refuse_held
 from ptsflow.stores.sqlite import layout3
 from ptsflow.stores.sqlite.layout import check_tables
@@ -112,7 +113,7 @@ def carry_over(connection: apsw.Connection) -> None:
 
 def _check_room(path: Path) -> None:
     files = (path, path.with_name(f"{path.name}-wal"))
-    size = sum(file.stat().st_size for file in files if file.exists())
+    size = sum(size_of(file) or 0 for file in files)
     free = shutil.disk_usage(path.parent).free
     if free < _ROOM * size:
         raise StoreFull(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ptsflow.host.clock import Clock
+from ptsflow.stores.care import StoreCare
 from ptsflow.stores.sqlite.file import path_of
 from ptsflow.stores.sqlite.store import SqliteStore
 from ptsflow.stores.store_wait import StoreWait
@@ -40,6 +41,13 @@ class SqliteOpener:
         """Return a URL with the absolute path of the file."""
         path = str(path_of(url)).replace("%", "%25").replace("?", "%3F")
         return f"sqlite:///{path}"
+
+    @staticmethod
+    def care(url: str) -> StoreCare:
+        """Return what looks after the file."""
+        from ptsflow.stores.sqlite.care import SqliteCare  # noqa: PLC0415 - rarely used.
+
+        return SqliteCare(url, path_of(url))
 
     @staticmethod
     def upgrade(url: str) -> Sequence[str]:

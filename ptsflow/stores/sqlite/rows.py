@@ -79,11 +79,24 @@ def kept_of(row: Row) -> Kept:
 def container_of(row: Row) -> ContainerRecord:
     """Return the container of an intact row."""
     columns = dict(zip(ContainerRecord.__struct_fields__, row, strict=False))
+    return _record_of(columns, from_json(columns["plan"], type=tuple[StepSummary, ...]))
+
+
+def planless(row: Row) -> ContainerRecord:
+    """Return the container of an intact row, without its plan."""
+    return _record_of(
+        dict(zip(ContainerRecord.__struct_fields__, row, strict=False)), ()
+    )
+
+
+def _record_of(
+    columns: dict[str, Any], plan: tuple[StepSummary, ...]
+) -> ContainerRecord:
     owner, stop = columns["owner"], columns["stop_asked"]
     columns |= {
         "uid": str(columns["uid"]),
-        "plan": from_json(columns["plan"], type=tuple[StepSummary, ...]),
-        "status": Status(columns["status"]),
+        "plan": plan,
+        "status": _STATUSES[columns["status"]],
         "owner": None if owner is None else from_json(owner, type=Owner),
         "stop_asked": None if stop is None else Stop(stop),
     }
@@ -95,6 +108,8 @@ _ALIKE = ("step", "code_version", "code_hash", "ran_by")
 #: Times that are often the same as another one; then the two share one object.
 _OFTEN_EQUAL = {"last_invoked_at": "began_at", "task_ended_at": "last_invoked_at"}
 _STATUSES = {status.value: status for status in Status}
+#: Returns the status of a word, or None.
+status_of = _STATUSES.get
 _ENUMS = {
     "status": _STATUSES,
     "cause": {cause.value: cause for cause in Cause},
@@ -211,7 +226,7 @@ def progressed(row: Row, percentage: float, text: str) -> Row:
 def tally_of(cells: Sequence[Any]) -> Tally | None:
     """Return the tally of a group, or None if a task in it is damaged."""
     step, word, count, percentage = cells
-    status = _STATUSES.get(word)
+    status = status_of(word)
     if status is None or not isinstance(step, str):
         return None
     if not (isinstance(percentage, float) and 0 <= percentage <= 100 * count):

@@ -102,8 +102,11 @@ def update(first: int, payloads: tuple[int, ...] = ()) -> str:
     `first` is UNINDEXED, STATUS or KEYS.
     """
     columns = TASK[first:] + tuple(CHECKS[field] for field in payloads)
-    how = "UPDATE OR IGNORE" if first == KEYS else "UPDATE"
-    return f"{how} tasks SET {_assign(columns)} {_MATCH}"
+    if first == KEYS:
+        return f"UPDATE OR IGNORE tasks SET {_assign(columns)} {_MATCH}"  # noqa: S608
+    # The check value is also of the columns that are left out: they must be as expected.
+    kept = "".join(f" AND {column} = ?" for column in TASK[KEYS + 1 : first])
+    return f"UPDATE tasks SET {_assign(columns)} {_MATCH}{kept}"  # noqa: S608
 
 
 INSERT = insert()
@@ -150,6 +153,12 @@ ALL_TASKS, ALL_FULL_TASKS = (
     )
     for query in (TASKS, FULL_TASKS)
 )
+#: Tasks by their ids, in the order of these.
+TASKS_OF_IDS = TASKS.replace(
+    _FROM + _OF_CONTAINER,
+    "FROM json_each(?2) AS i CROSS JOIN tasks AS t ON t.id = i.value "
+    "WHERE t.container = ?1 ORDER BY i.key",
+)
 OF_NAMES = " AND t.name IN (SELECT value FROM json_each(?))"
 OF_NAME = " AND t.name = ?"
 RUNNING = " AND t.status = 'running'"
@@ -175,6 +184,13 @@ ATTEMPTS = (
     "SELECT t.ledger_length, t.id, number, CAST(entry AS BLOB), a.checksum "
     "FROM tasks AS t LEFT JOIN attempts AS a ON a.task = t.id "
     "WHERE t.container = ? AND t.name = ? ORDER BY number"
+)
+#: The ledgers of several tasks, in the same way.
+LEDGERS = (
+    "SELECT t.name, t.ledger_length, t.id, number, CAST(entry AS BLOB), a.checksum "
+    "FROM tasks AS t LEFT JOIN attempts AS a ON a.task = t.id "
+    "WHERE t.container = ? AND t.name IN (SELECT value FROM json_each(?)) "
+    "ORDER BY t.name, number"
 )
 LEDGER = (
     "SELECT id, ledger_length, (SELECT count(*) FROM attempts WHERE task = t.id) "

@@ -8,16 +8,26 @@ SQLite itself does not notice a flipped byte.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
+from ptsflow.core.insight import (
+    Glance,
+    Outlook,
+    RunRecord,
+    RunStatus,
+    ScheduleRecord,
+    Spans,
+)
 from ptsflow.core.model import (
     Attempt,
     Change,
     ContainerRecord,
     Progress,
+    Status,
     Stop,
     Tally,
     TaskRecord,
@@ -26,13 +36,18 @@ from ptsflow.core.packed import Tasks
 from ptsflow.errors import StoreError
 from ptsflow.host.clock import Clock, system_clock
 from ptsflow.stores.leasing import Decide, Leasing
-from ptsflow.stores.rules import is_held
-from ptsflow.stores.sqlite import migrations
+from ptsflow.stores.looks import Order, PageWindow
+from ptsflow.stores.rules import is_held, may_delete
 from ptsflow.stores.sqlite.commits import SqliteCommits
-from ptsflow.stores.sqlite.containers import SqliteContainers
+from ptsflow.stores.sqlite.containers import PAUSE, SqliteContainers
 from ptsflow.stores.sqlite.database import Database
-from ptsflow.stores.sqlite.file import Upgrade, kind, path_of
+from ptsflow.stores.sqlite.file import Upgrade, carry_over, kind, path_of
 from ptsflow.stores.sqlite.logs import SqliteLogs
+from ptsflow.stores.sqlite.looks import SqliteLooks
+from ptsflow.stores.sqlite.outlooks import SqliteOutlooks
+from ptsflow.stores.sqlite.queue import SqliteQueue
+from ptsflow.stores.sqlite.runs import SqliteRuns
+from ptsflow.stores.sqlite.schedules import SqliteSchedules
 from ptsflow.stores.sqlite.tasks import SqliteTasks
 
 
@@ -60,26 +75,35 @@ class SqliteStore(Leasing):
         upgrade: Upgrade | None = None,
     ) -> None:
         if upgrade is None:
-            say = notice or migrations.print_notice
-            upgrade = partial(migrations.upgrade, clock=clock, notice=say)
+            upgrade = partial(carry_over, clock=clock, notice=notice)
         self._use(url, clock, Database(path_of(url), kind(upgrade), patience))
 
     def _use(self, url: str, clock: Clock, database: Database) -> None:
         self.url = url
-        self.identity = f"sqlite:{database.path.resolve()}"
         self._clock = clock
         self._database = database
         self._read = database.read
         self._write = database.write
+        self.unsynced = database.unsynced
         self._containers = SqliteContainers(database)
+        self._runs = SqliteRuns(database)
+        self._outlooks = SqliteOutlooks(database)
+        self.queue = SqliteQueue(database)
+        self._schedules = SqliteSchedules(database)
         self._tasks = SqliteTasks(database, self._containers)
-        self._commits = SqliteCommits(database, self._containers, self._tasks, clock)
+        self._looks = SqliteLooks(database, self._tasks)
+        self._commits = SqliteCommits(
+            database, self._containers, self._tasks, self._outlooks, clock
+        )
 
     @property
     def work_root(self) -> Path:
         """The folder for files of its tasks: beside the store's file."""
-        path = self._database.path
-        return path.with_name(f"{path.name}.work")
+        return self._database.path.with_name(f"{self._database.path.name}.work")
+
+    def key_of(self, record: ContainerRecord) -> str:
+        """Return the file and the container's name: a file may be made anew."""
+        return f"sqlite:{self._database.path}\n{record.name}"
 
     def now(self) -> int:
         """Return the clock's time."""
@@ -97,47 +121,73 @@ class SqliteStore(Leasing):
 
     # -- containers ---------------------------------------------------------
 
-    def create(self, name: str) -> tuple[ContainerRecord, bool]:
+    def create(
+        self, name: str, *, created_at: int | None = None
+    ) -> tuple[ContainerRecord, bool]:
         """Return the container of that name, and whether this call made it."""
         found = self.container(name)
-        return (found, False) if found else self._write(self._create, name)
+        return (found, False) if found else self._write(self._create, name, created_at)
 
-    def _create(self, name: str) -> tuple[ContainerRecord, bool]:
+    def _create(
+        self, name: str, created_at: int | None
+    ) -> tuple[ContainerRecord, bool]:
         found = self._containers.named(name)
         if found is not None:
             return found, False
-        return self._containers.add(name, self.now()), True
+        return self._containers.add(name, self.now(), created_at), True
 
     def container(self, name: str) -> ContainerRecord | None:
         """Return the container of that name as it is now, or None."""
+        self._database.check_place()
         return self._read(self._containers.named, name)
 
-    def containers(self) -> list[ContainerRecord]:
-        """Return all containers, oldest first."""
-        return self._read(self._containers.all)
+    def containers(self, *, plans: bool = True) -> list[ContainerRecord]:
+        """Return all containers, oldest first; without `plans`, their plans are empty."""
+        return self._read(self._containers.all, plans=plans)
 
-    def delete(self, uid: str) -> bool:
-        """Delete a container and its tasks, unless a live lease holds it."""
-        has_left = self._write(self._delete, uid)
-        if has_left is None:
+    def delete(self, uid: str, *, fence: int | None = None) -> bool:
+        """Delete a container and its tasks, unless another's lease holds it."""
+        deleted = self._write(self._delete, uid, fence)
+        if deleted is None:
             return False
+        has_left, uids = deleted
         while has_left:  # If the process is killed here, the next `delete` goes on.
+            time.sleep(PAUSE)
             has_left = self._write(self._containers.remove_left)
         logs = self.logs()
         # If the lines cannot be deleted, the container is deleted all the same.
         with suppress(StoreError), closing(logs):
-            logs.forget(uid)
+            for each in uids:
+                logs.forget(each)
         return True
 
-    def _delete(self, uid: str) -> bool | None:
-        """Return whether tasks are left; None if the container is not deleted."""
-        stored, _ = self._containers.get(uid)
-        if stored is None or stored.is_leased(self.now()):
-            return None
-        return self._containers.remove(uid)
+    def _delete(self, uid: str, fence: int | None) -> tuple[bool, list[str]] | None:
+        """Delete a container and some tasks; None if it must not be deleted.
 
-    def _swap_container(self, uid: str, decide: Decide) -> ContainerRecord | None:
-        return self._write(self._containers.swap, uid, decide)
+        Return whether tasks are left, and the container's uid with those of deletions
+        that were cut short: these are finished now.
+        """
+        stored, _ = self._containers.get(uid)
+        if stored is None or not may_delete(stored, fence, self.now()):
+            return None
+        self._runs.lose(uid, stored.fence + 1)
+        self._outlooks.forget(uid)
+        self.queue.forget(uid)
+        uids = [uid, *self._containers.left()]
+        return self._containers.remove(uid), uids
+
+    def _swap_container(
+        self, uid: str, decide: Decide, run: RunRecord | None = None
+    ) -> ContainerRecord | None:
+        return self._write(self._swap, uid, decide, run)
+
+    def _swap(
+        self, uid: str, decide: Decide, run: RunRecord | None
+    ) -> ContainerRecord | None:
+        record = self._containers.swap(uid, decide)
+        if record is not None and run is not None:
+            self._runs.put(run)
+        return record
 
     def stop_asked(self, uid: str, fence: int) -> Stop | None:
         """Return how the owner of that fence was asked to stop, or None."""
@@ -150,6 +200,55 @@ class SqliteStore(Leasing):
             return None
         stored, _ = self._containers.get(uid)
         return stored.stop_asked if is_held(stored, fence) else None
+
+    # -- runs ---------------------------------------------------------------
+
+    def runs(
+        self,
+        workflow: str | None = None,
+        name: str | None = None,
+        limit: int = 50,
+        before: RunRecord | None = None,
+        status: RunStatus | None = None,
+    ) -> list[RunRecord]:
+        """Return runs, those that began last first."""
+        find = self._runs.find
+        return self._database.snapshot(find, workflow, name, limit, before, status)
+
+    def add_run(self, run: RunRecord) -> None:
+        """Put a run of another store into the ledger, or replace it."""
+        self._write(self._runs.put, run)
+
+    def numbered_runs(self, workflow: str) -> list[RunRecord]:
+        """Return the runs of a workflow that have an ordinal, back to a good one."""
+        return self._database.snapshot(self._runs.numbered, workflow)
+
+    def number_run(
+        self, uid: str, fence: int, ordinal: int, *, told_at: int | None
+    ) -> bool:
+        """Keep the ordinal of a run, unless another run of its workflow has it."""
+        return self._write(self._runs.number, uid, fence, ordinal, told_at)
+
+    def tell(self, uid: str, fence: int, outlook: Outlook | None) -> bool:
+        """Keep what the owner of that fence expects; False if the lease was lost."""
+        return self._write(self._outlooks.tell, uid, fence, outlook)
+
+    def outlooks(
+        self, uids: Iterable[str], *, of_earlier_runs: bool = False
+    ) -> Mapping[str, Outlook]:
+        """Return the outlooks of containers by uid; not all of them have one."""
+        find, earlier = self._outlooks.find, of_earlier_runs
+        return self._database.snapshot(find, list(uids), of_earlier_runs=earlier)
+
+    def schedules(self) -> list[ScheduleRecord]:
+        """Return all schedules, by the names of their workflows."""
+        return self._database.snapshot(self._schedules.all)
+
+    def swap_schedule(
+        self, before: ScheduleRecord | None, after: ScheduleRecord
+    ) -> bool:
+        """Keep a schedule in place of the one before; False if another one is there."""
+        return self._write(self._schedules.swap, before, after)
 
     # -- tasks --------------------------------------------------------------
 
@@ -192,3 +291,58 @@ class SqliteStore(Leasing):
     def tallies(self, uids: Iterable[str]) -> Mapping[str, list[Tally]]:
         """Return, for each container, its tasks counted by step and status."""
         return self._tasks.tallies(uids)
+
+    # -- reads for screens --------------------------------------------------
+
+    def recent(
+        self,
+        limit: int = 200,
+        before: ContainerRecord | None = None,
+        workflow: str | None = None,
+        status: Status | None = None,
+        part: str | None = None,
+        *,
+        damaged: list[str] | None = None,
+    ) -> list[ContainerRecord]:
+        """Return containers, those that were made last first."""
+        recent = partial(self._containers.recent, damaged=damaged)
+        return self._database.snapshot(recent, limit, before, workflow, status, part)
+
+    def glance(self, uid: str, active: int = 50, failed: int = 50) -> Glance:
+        """Return what a screen shows of a container."""
+        return self._database.snapshot(self._looks.glance, uid, active, failed)
+
+    def page(  # noqa: PLR0913 - three of them say which
+        self,
+        uid: str,
+        step: str | None = None,
+        status: Status | None = None,
+        part: str | None = None,
+        *,
+        order: Order = "position",
+        offset: int = 0,
+        limit: int = 200,
+        total: int | None = None,
+    ) -> tuple[list[TaskRecord], int]:
+        """Return some tasks without payloads, and how many there are in all."""
+        wanted = {"step": step, "status": status}
+        window = PageWindow(order=order, offset=offset, limit=limit, total=total)
+        return self._database.snapshot(self._looks.page, uid, wanted, part, window)
+
+    def names(self, uid: str) -> list[str]:
+        """Return the names of all tasks by position, also of damaged ones."""
+        return self._database.read(self._tasks.names, uid)
+
+    def origins(self, uid: str, steps: Collection[str]) -> Sequence[TaskRecord]:
+        """Return the tasks of steps by position, with the fields of `ORIGIN` alone."""
+        return self._database.snapshot(self._looks.origins, uid, steps)
+
+    def spans(self, uid: str, step: str) -> Spans:
+        """Return when the last attempts of a step's tasks ran, as far as they began."""
+        return self._database.snapshot(self._looks.spans, uid, step)
+
+    def ledgers(
+        self, uid: str, names: Iterable[str]
+    ) -> Mapping[str, Sequence[Attempt]]:
+        """Return what `attempts` returns for each task, of tasks that have attempts."""
+        return self._tasks.ledgers(uid, names)

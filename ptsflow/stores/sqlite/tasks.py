@@ -115,7 +115,7 @@ class SqliteTasks:
                 found += [rows.task_of(row, rows.NOT_LOADED) for row in single]
                 packs += more
         except UnicodeDecodeError:
-            self._blame(number)
+            self.blame(number)
         tasks = tasks_of(_in_order(found), packs)
         self._check_count(number, len(set(tasks)))
         return tasks
@@ -129,10 +129,11 @@ class SqliteTasks:
     def _check_indexes(self, number: int) -> None:
         """Compare the indexes of a container's tasks, once for each connection."""
         if number not in self._indexes_checked:
-            self._database.snapshot(self._compare_indexes, number)
+            self._database.snapshot(self.compare_indexes, number)
             self._indexes_checked.add(number)
 
-    def _compare_indexes(self, number: int) -> None:
+    def compare_indexes(self, number: int) -> None:
+        """Raise StoreDamaged if an index of a container's tasks does not fit its rows."""
         for total, is_open, in_index in self._execute(statements.INDEXED, (number,)):
             self._check_count(number, total)
             if is_open != in_index:
@@ -154,7 +155,7 @@ class SqliteTasks:
                 else:
                     found.append(task_of(row, rows.NOT_LOADED))
         except UnicodeDecodeError:
-            self._blame(number)
+            self.blame(number)
         return found
 
     def _raise_mixed(self, number: int) -> Never:
@@ -176,7 +177,7 @@ class SqliteTasks:
         container, _ = self._containers.get(str(number))
         return f"task {task!r} of container {_name(container)!r}"
 
-    def _blame(self, number: int) -> Never:
+    def blame(self, number: int) -> Never:
         """Raise StoreDamaged that names the first task that cannot be read."""
         query = "SELECT id, CAST(name AS BLOB) FROM tasks WHERE container = ?"
         task = ""
@@ -192,6 +193,14 @@ class SqliteTasks:
                 break
         self._database.raise_damaged(self._called(number, task))
 
+    def names(self, uid: str) -> list[str]:
+        """Return the names of all tasks by position, also of damaged ones."""
+        query = (
+            "SELECT CAST(name AS BLOB) FROM tasks WHERE container = ? ORDER BY position"
+        )
+        found: list[rows.Row] = self._execute(query, (rows.number(uid),)).fetchall()
+        return [name.decode(errors="replace") for (name,) in found]
+
     def attempts(self, uid: str, name: str) -> list[Attempt]:
         """Return the last attempts in a task's ledger, oldest first."""
         number = rows.number(uid)
@@ -206,6 +215,29 @@ class SqliteTasks:
         if not (is_whole and all(map(rows.is_intact, made))):
             self.raise_ledger(number, name)
         return [from_json(entry, type=Attempt) for _, _, entry, _ in made]
+
+    def ledgers(self, uid: str, names: Iterable[str]) -> dict[str, list[Attempt]]:
+        """Return the last attempts of tasks by name, of tasks that have attempts."""
+        number, listed = rows.number(uid), set(names)
+        found = self._database.read(self._ledgers, number, listed)
+        if found.keys() != listed:
+            self._check_indexes(number)
+        return {name: attempts for name, attempts in found.items() if attempts}
+
+    def _ledgers(self, number: int, names: set[str]) -> dict[str, list[Attempt]]:
+        args = (number, to_json(list(names)).decode())
+        found: dict[str, list[Attempt]] = {}
+        lengths: dict[str, int] = {}
+        for name, length, *made in self._execute(statements.LEDGERS, args):
+            lengths[name], attempts = length, found.setdefault(name, [])
+            if made[1] is not None:
+                if not rows.is_intact(tuple(made)):
+                    self.raise_ledger(number, name)
+                attempts.append(from_json(made[2], type=Attempt))
+        for name, length in lengths.items():
+            if len(found[name]) != length:
+                self.raise_ledger(number, name)
+        return found
 
     def raise_ledger(self, number: int, name: str) -> Never:
         """Raise because a task's ledger is not whole."""
@@ -228,19 +260,37 @@ class SqliteTasks:
         for uid, *cells in counted:
             tally, tallies = rows.tally_of(cells), found.get(str(uid))
             if tally is None or tallies is None:
-                self._blame(uid)
+                self.blame(uid)
             tallies.append(tally)
         totals: list[rows.Row] = self._execute(
             statements.TASK_COUNTS, (listed,)
         ).fetchall()
-        for uid, total in totals:
-            if uid in self._rows_checked:
-                continue
-            self._check_count(uid, sum(tally.count for tally in found[str(uid)]))
-            if total <= _CHECKED_ROWS:
-                self._fetch_all(statements.ALL_TASKS, uid)
-                self._rows_checked.add(uid)
+        for uid, _ in totals:
+            self.check_rows(uid, sum(tally.count for tally in found[str(uid)]))
         return found
+
+    def check_rows(self, number: int, counted: int) -> None:
+        """Raise if a container has not as many tasks as were counted, or damaged ones.
+
+        Rows are checked once for each connection, and only up to `_CHECKED_ROWS` of them.
+        """
+        if number in self._rows_checked:
+            return
+        if counted > _CHECKED_ROWS:
+            self._check_count(number, counted)
+            return
+        try:
+            found = self._execute(statements.ALL_TASKS, (number,)).fetchall()
+        except UnicodeDecodeError:
+            self.blame(number)
+        # Records are made only to name what is damaged.
+        is_whole = len(found) == counted and all(map(rows.is_intact, found))
+        if is_whole and {row[0] for row in found} <= {number}:
+            self._check_count(number, len({row[1] for row in found}))
+        else:
+            self._fetch_all(statements.ALL_TASKS, number)
+            self._check_count(number, counted)
+        self._rows_checked.add(number)
 
 
 def _in_order(tasks: list[TaskRecord]) -> list[TaskRecord]:

@@ -9,8 +9,11 @@ import pytest
 
 import ptsflow
 from ptsflow import Retry, RetryLater, Status, TaskHandle, Workflow, step
+from ptsflow.errors import LeaseLost
+from ptsflow.events import Event, TaskChanged
 from tests.api.conftest import main_stores
 from tests.api.runs.flows import PATIENCE, run_until
+from tests.support.containers import container_of
 
 HOUR = 3_600
 
@@ -33,28 +36,36 @@ class TimeOfDay:
         return self._off + (self._now() if self._stands_at is None else self._stands_at)
 
 
-@pytest.fixture
-def time_of_day(monkeypatch: pytest.MonkeyPatch) -> TimeOfDay:
+def time_of_day_by(patch: pytest.MonkeyPatch) -> TimeOfDay:
+    """Return the time of day that this process has from now on."""
     now = TimeOfDay()
-    monkeypatch.setattr(time, "time_ns", now)
-    monkeypatch.setattr(time, "time", lambda: now() / 10**9)
+    patch.setattr(time, "time_ns", now)
+    patch.setattr(time, "time", lambda: now() / 10**9)
     return now
 
 
+@pytest.fixture
+def time_of_day(monkeypatch: pytest.MonkeyPatch) -> TimeOfDay:
+    return time_of_day_by(monkeypatch)
+
+
+#: How long each wait is, in seconds: longer than all the rest of a run takes.
+DELAY = 1.0
+
+
 def waits(happens: Callable[[], None]) -> Workflow:
-    """Fail once, and be put off once, after what happens."""
+    """Fail once, and be put off once; something happens in the last body."""
 
     class Waits(Workflow):
-        @step(retry=Retry(1, delay=0.2, jitter=0))
+        @step(retry=Retry(1, delay=DELAY, jitter=0))
         def load(self, task: TaskHandle) -> int:
             if task.processing_data is None:
                 task.checkpoint("failed")
-                happens()
                 raise OSError("once")
             if task.processing_data == "failed":
                 task.checkpoint("put off")
-                happens()
-                raise RetryLater(0.2, "not yet")
+                raise RetryLater(DELAY, "not yet")
+            happens()
             return task.attempt
 
     return Waits()
@@ -65,13 +76,19 @@ def waits(happens: Callable[[], None]) -> Workflow:
 def test_a_clock_that_is_set_moves_no_wait_and_no_duration(
     url: str, name: str, time_of_day: TimeOfDay, hours: int
 ) -> None:
+    def set_clock(event: Event | None = None) -> None:
+        """The time of day is set while a task waits, and while a body runs."""
+        task = event.after if isinstance(event, TaskChanged) else None
+        if event is None or (task is not None and task.status is Status.WAITING):
+            time_of_day.set(hours * HOUR)
+
     begun = time.monotonic()
-    report = ptsflow.run(waits(lambda: time_of_day.set(hours * HOUR)), url, name)
+    report = ptsflow.run(waits(set_clock), url, name, listeners=[set_clock])
     took = time.monotonic() - begun
     (task,) = report.tasks
 
     assert report.result("load") == 2
-    assert 0.4 <= took < PATIENCE
+    assert 2 * DELAY <= took < PATIENCE
     assert 0 <= (task.task_duration_ms or 0) < PATIENCE * 1000
 
 
@@ -103,3 +120,38 @@ def test_a_restart_waits_no_longer_than_was_said(
 
     assert ptsflow.run(made, url, name).ok
     assert time.monotonic() - begun < PATIENCE
+
+
+def test_a_machine_that_slept_for_longer_than_the_lease_records_and_begins_nothing(
+    url: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a machine sleeps, the clock that counts since boot goes on, and no other."""
+    asleep, began = [0], list[str]()
+
+    class Sleeps(Workflow):
+        @step
+        def first(self) -> None:
+            began.append("first")
+            asleep[0] = HOUR
+
+        @step
+        def second(self) -> None:
+            began.append("second")
+
+    seconds, nanoseconds = time.clock_gettime, time.clock_gettime_ns
+
+    def slept(clock: int) -> int:
+        return asleep[0] if clock == time.CLOCK_BOOTTIME else 0
+
+    monkeypatch.setattr(time, "clock_gettime", lambda c: seconds(c) + slept(c))
+    monkeypatch.setattr(
+        time, "clock_gettime_ns", lambda c: nanoseconds(c) + slept(c) * 10**9
+    )
+    with ptsflow.connect(url) as client:
+        with pytest.raises(LeaseLost):
+            ptsflow.run(Sleeps(), client, name)
+        first = container_of(client, name).get_task("first")
+
+    assert began == ["first"]
+    assert first is not None
+    assert first.status is Status.RUNNING

@@ -14,7 +14,13 @@ import ptsflow
 from ptsflow import Fail, PtsflowError, TaskHandle, Workflow, step
 from ptsflow.client.client import Client
 from ptsflow.core.model import ContainerRecord, Owner, Status, Stop
-from ptsflow.errors import ContainerBusy, ContainerMismatch, LeaseLost, StoreDamaged
+from ptsflow.errors import (
+    Conflict,
+    ContainerBusy,
+    ContainerMismatch,
+    LeaseLost,
+    StoreDamaged,
+)
 from ptsflow.events import Event, Notice, RunEnded, RunEnding, RunStarted
 from ptsflow.host import container_lock
 from ptsflow.host.process_identity import this_process
@@ -173,7 +179,7 @@ def test_a_run_whose_lease_was_taken_tells_that_it_lost_it() -> None:
 
 def test_a_container_that_was_taken_over_at_the_end_tells_that_too() -> None:
     events: list[Event] = []
-    store = Failing(release=lambda _: False)
+    store = Failing(release=lambda *_: False)
     with pytest.raises(LeaseLost):
         ptsflow.run(Works(), Client(store), listeners=[events.append])
 
@@ -204,6 +210,15 @@ def test_a_run_that_an_error_ends_tells_the_error_in_one_line(
     # At the commit the first task counts as running: the lease is left to end.
     assert (end.container.owner is None) == (call == "tasks")
     assert any(isinstance(event, RunStarted) for event in events) == (call == "commit")
+
+
+def test_a_store_in_which_an_older_copy_was_put_back_is_damaged() -> None:
+    events: list[Event] = []
+    store = Failing(commit=raising(Conflict("task 'first' changed since it was read")))
+    with pytest.raises(StoreDamaged, match=r"\(task 'first' changed .*, and run again"):
+        ptsflow.run(Works(), Client(store), listeners=[events.append])
+
+    assert end_of(events).how is RunEnding.STORE
 
 
 def test_a_run_that_is_refused_after_the_claim_tells_it_without_having_started() -> (

@@ -10,6 +10,10 @@ import pytest
 
 import ptsflow
 from ptsflow import Skip, TaskHandle, Workflow, step
+from ptsflow.core.model import Status
+from ptsflow.events import Event, Listener, TaskChanged
+from ptsflow.runner import arguments
+from ptsflow.testing import run_inline
 from tests.api.conftest import main_stores
 from tests.api.runs.flows import FeedFile
 
@@ -128,7 +132,7 @@ def test_items_are_named_by_their_keys(
         pytest.param(
             [{"name": None}],
             "name",
-            "use: the key of item 0 of source must be a non-empty str or an int, found "
+            "use: the key of item 0 of source must be a str that is not blank, or an int, found "
             "None",
             id="a key that is no key",
         ),
@@ -303,3 +307,47 @@ def test_an_optional_source_that_failed_hands_on_no_items(url: str) -> None:
 
     assert report.ok
     assert report.result("join") == [None, []]
+
+
+class Blank(Workflow):
+    """Has an item that is named by its place, and was by its blanks."""
+
+    @step
+    def source(self) -> list[str]:
+        return ["  "]
+
+    @step(each=source)
+    def use(self, item: str) -> str:
+        return f"used {item!r}"
+
+    @step
+    def end(self) -> None: ...
+
+
+def test_a_blank_item_that_an_earlier_version_recorded_is_not_run_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = ptsflow.connect("memory:")
+    with monkeypatch.context() as patch:
+        patch.setattr(arguments, "item_keys", lambda *_: ["  "])
+        run_inline(Blank(), client=client, container="old", only=["source", "use"])
+    begun: list[str] = []
+    old = run_inline(
+        Blank(), client=client, container="old", listeners=[note_starts(begun)]
+    )
+    new = run_inline(Blank(), client=client, container="new")
+
+    assert begun == ["end"]
+    assert [task.name for task in old.tasks] == ["source", "use[  ]", "end"]
+    assert [task.name for task in new.tasks] == ["source", "use[0]", "end"]
+
+
+def note_starts(begun: list[str]) -> Listener:
+    """Return a listener that notes which tasks begin."""
+
+    def hear(event: Event) -> None:
+        after = event.after if isinstance(event, TaskChanged) else None
+        if after is not None and after.status is Status.RUNNING:
+            begun.append(after.name)
+
+    return hear

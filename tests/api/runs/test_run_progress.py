@@ -155,7 +155,7 @@ def test_progress_that_is_no_number_is_refused(url: str, done: float) -> None:
 
     assert str(task.error).startswith(
         "ValueError: progress of work: expected 0 <= done <= total, found "
-        f"done={done!r}, total=10 ("
+        f"done={done!r}, total=10; a text is given as text=... ("
     )
 
 

@@ -105,7 +105,7 @@ def test_the_second_signal_stops_at_once_and_does_not_count(
     with pytest.raises(KeyboardInterrupt):
         ptsflow.run(Hanging(), url, name)
     stopped = task_of(url, name, "work")
-    with pytest.raises(ContainerBusy, match=r"this process .* still in a body"):
+    with pytest.raises(ContainerBusy, match=r"this process .* still be in a body"):
         ptsflow.run(Hanging(), url, name)
     leave.set()
     report = ptsflow.run(Hanging(), url, name, wait=PATIENCE)

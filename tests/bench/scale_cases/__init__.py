@@ -67,19 +67,20 @@ class Place:
             raise RuntimeError(
                 f"expected exit {expect}, got {done.returncode}: {called}\n{text}"
             )
-        seconds, memory = map(float, figures.split())
-        return Command(seconds, memory, done.stdout, text)
+        seconds, processor, memory = map(float, figures.split())
+        return Command(seconds, processor, memory, done.stdout, text)
 
 
-#: Runs a command and says its seconds and its peak memory in MB in a last line of standard
-#: error. It is a small process: a child's ru_maxrss begins with the memory of who forked.
+#: Runs a command and says its seconds, those of a processor, and its peak memory in MB in a
+#: last line of standard error. It is a small process: a child's ru_maxrss begins with the memory of who forked.
 _TIMED = """
 import resource, subprocess, sys, time
 began = time.perf_counter()
 code = subprocess.call(sys.argv[1:])
 seconds = time.perf_counter() - began
-peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
-print(f"\\n{seconds} {peak}", file=sys.stderr)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+processor, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3
+print(f"\\n{seconds} {processor} {peak}", file=sys.stderr)
 sys.exit(code)
 """
 
@@ -88,6 +89,8 @@ class Command(Struct, frozen=True):
     """A command that has ended."""
 
     seconds: float
+    #: The seconds of a processor that it took.
+    processor: float
     #: The peak of its memory in MB.
     memory: float
     stdout: str

@@ -1,13 +1,16 @@
-"""A TCP proxy on loopback that loses answers, or everything, when it is told to."""
+"""A TCP proxy on loopback that loses or delays answers, and resets connections."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 
 _CHUNK = 1 << 16
+#: Who closes a socket that lingers for no time resets its connection (RST).
+_RESET = struct.pack("ii", 1, 0)
 
 
 class TcpProxy:
@@ -19,8 +22,12 @@ class TcpProxy:
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
         self._loses: bytes | None = None
+        self._cuts: bytes | None = None
         self._swallows = False
+        self._may_answer = threading.Event()
+        self._may_answer.set()
         self._sockets: list[socket.socket] = []
+        self._being_reset: set[socket.socket] = set()
         self._is_closed = False
         self._run(self._accept)
 
@@ -29,16 +36,43 @@ class TcpProxy:
         with self._lock:
             self._loses = request
 
+    def cut(self, request: bytes) -> None:
+        """Have half of the next request with these bytes pass, and reset both sides."""
+        with self._lock:
+            self._cuts = request
+
+    def reset(self) -> int:
+        """Reset all connections that are open now; return how many."""
+        with self._lock:
+            open_now = [s for s in self._sockets if s.fileno() >= 0]
+            self._sockets.clear()
+        for each in open_now:
+            self._reset(each)
+        return len(open_now)
+
     @property
     def has_lost(self) -> bool:
         """Whether the answer that was to be lost is."""
         return self._loses is None
 
+    @property
+    def has_cut(self) -> bool:
+        """Whether the request that was to be cut is."""
+        return self._cuts is None
+
     def swallow(self, *, everything: bool) -> None:
         """Take bytes and pass none on, as a network does that drops packets."""
         self._swallows = everything
 
+    def hold_answers(self, *, hold: bool) -> None:
+        """Have answers wait until this is said to be over: the way back is slow."""
+        if hold:
+            self._may_answer.clear()
+        else:
+            self._may_answer.set()
+
     def close(self) -> None:
+        self._may_answer.set()
         _hang_up(self._listener)  # Else the thread that waits would accept once more.
         with self._lock:
             self._is_closed = True
@@ -71,9 +105,16 @@ class TcpProxy:
                 if self._loses is not None and self._loses in data:
                     self._loses = None
                     lost.set()
+                is_cut = self._cuts is not None and self._cuts in data
+                self._cuts = None if is_cut else self._cuts
+            if is_cut:
+                _sent(server, data[: len(data) // 2])
+                self._reset(client)
+                self._reset(server)
+                return
             if not self._swallows and not _sent(server, data):
                 break
-        _hang_up(server)
+        self._hang_up(server)
 
     def _carry_answers(
         self, server: socket.socket, client: socket.socket, lost: threading.Event
@@ -82,9 +123,22 @@ class TcpProxy:
             # The answer proves that the server has carried the request out.
             if lost.is_set():
                 break
+            self._may_answer.wait()
             if not self._swallows and not _sent(client, data):
                 break
-        _hang_up(client)
+        self._hang_up(client)
+
+    def _reset(self, each: socket.socket) -> None:
+        self._being_reset.add(each)
+        with contextlib.suppress(OSError):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            each.shutdown(socket.SHUT_RD)  # Else a thread that reads keeps it open.
+        each.close()
+
+    def _hang_up(self, each: socket.socket) -> None:
+        # Whoever is to get a reset must not be told before that all is well.
+        if each not in self._being_reset:
+            _hang_up(each)
 
     def _run(self, target: object, *args: object) -> None:
         threading.Thread(target=target, args=args, daemon=True).start()  # type: ignore[arg-type]

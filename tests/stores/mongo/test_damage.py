@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 from pymongo.database import Database
 
+from ptsflow.client.sound import PartialLook, look_at_what_is_sound, readable
+from ptsflow.core.insight import Outlook
 from ptsflow.core.model import Status
 from ptsflow.errors import StoreDamaged
 from ptsflow.stores.mongo.documents import INLINE_LIMIT
@@ -23,7 +26,9 @@ from tests.stores.making import (
     owner,
     swap,
 )
-from tests.support.databases import Raw
+from tests.stores.test_contract_runs import NOW, run_through
+from tests.support.databases import Raw, new_database_url, raw_database
+from tests.support.processes import python
 from tests.support.wording import THEIRS, Message
 
 pytestmark = pytest.mark.mongod
@@ -81,6 +86,39 @@ def test_a_database_of_another_layout_is_refused(
     assert database.list_collection_names() == ["ptsflow_meta"]
 
 
+def test_a_damaged_container_is_named_and_the_others_are_listed(
+    store: MongoStore, database: Database[Raw]
+) -> None:
+    for name in ("one", "two", "three"):
+        store.create(name)
+    database["ptsflow_containers"].update_one({"name": "two"}, {"$set": {"fence": "x"}})
+    damaged: list[str] = []
+
+    found = store.recent(damaged=damaged)
+
+    assert [record.name for record in found] == ["three", "one"]
+    (text,) = damaged
+    assert "'two'" in text
+    with pytest.raises(StoreDamaged, match="'two'"):
+        store.recent()
+
+
+def test_tasks_beside_a_damaged_one_are_looked_at(
+    store: MongoStore, database: Database[Raw]
+) -> None:
+    uid = filled(store, "one", "two", "three", "four")
+    record = store.container("feed")
+    assert record is not None
+    database["ptsflow_tasks"].update_one({"name": "two"}, {"$set": {"status": "x"}})
+
+    look = look_at_what_is_sound(store, record)
+
+    assert isinstance(look, PartialLook)
+    assert any("'two'" in text for text in look.damaged)
+    shown = [task.name for task in readable(store, look).page(uid)[0]]
+    assert shown == ["one", "three", "four"]
+
+
 def test_a_document_that_is_not_as_it_was_written_is_damaged(
     store: MongoStore, database: Database[Raw]
 ) -> None:
@@ -121,6 +159,45 @@ def test_a_ledger_that_nobody_wrote_is_damage_of_its_own(
         f"something else: {THEIRS}; restore it from a backup"
     )
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("collection", "found"),
+    [
+        ("ptsflow_tasks", {"ledger": True}),
+        ("ptsflow_tasks", {"last_invoked_at": 1e300}),
+        ("ptsflow_tasks", {"task_ended_at": 2**62}),
+        ("ptsflow_tasks", {"leased_till": 0}),
+        ("ptsflow_containers", {"started_at": 2**62}),
+        ("ptsflow_containers", {"plan": [{"name": "a", "needs": ["b"]}]}),
+    ],
+)
+def test_a_value_that_ptsflow_does_not_write_is_damage(
+    store: MongoStore, database: Database[Raw], collection: str, found: Raw
+) -> None:
+    uid = filled(store, "one")
+    database[collection].update_one({}, {"$set": found})
+
+    with pytest.raises(StoreDamaged, match=r"^expected .* in MongoDB as ptsflow"):
+        (
+            store.container("feed"),
+            store.tasks(uid, payloads=True),
+            store.attempts(uid, "one"),
+        )
+
+
+@pytest.mark.parametrize("fence", [None, 1])
+def test_a_task_that_nobody_could_swap_is_damage(
+    store: MongoStore, database: Database[Raw], fence: int | None
+) -> None:
+    uid = filled(store, "one")
+    if fence is not None:
+        held(store, uid)
+    task = one(store, uid, "one")
+    database["ptsflow_tasks"].update_one({}, {"$set": {"held": 1e300}})
+
+    with pytest.raises(StoreDamaged, match=r"^expected task 'one' in MongoDB as"):
+        store.commit(uid, [swap(task, fence=fence or 0)], fence=fence)
 
 
 @pytest.mark.parametrize("name", ["task_data", "processing_data", "result"])
@@ -195,9 +272,73 @@ def test_a_damaged_task_is_told_by_what_only_counts_tasks(
     uid = filled(store, "one", "two")
     database["ptsflow_tasks"].update_one({"name": "two"}, damage)
 
+    for look in (
+        lambda: store.tallies([uid]),
+        lambda: store.glance(uid),
+        lambda: store.page(uid),
+    ):
+        with pytest.raises(StoreDamaged) as caught:
+            look()
+        assert str(caught.value).startswith("expected task 'two' in MongoDB as ptsflow")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *({"step": []}, {"status": []}, {"last_invoked_at": "never"}),
+        *({"code_hash": []}, {"code_hash": -1}),
+    ],
+)
+def test_a_field_of_another_type_is_told_by_a_glance(
+    store: MongoStore, database: Database[Raw], damage: Raw
+) -> None:
+    uid = filled(store, "one")
+    item = new("load[a]", step="load", key="a", status=Status.DONE)
+    store.commit(uid, [item], fence=None)
+    database["ptsflow_tasks"].update_one({"key": "a"}, {"$set": damage})
+
+    with pytest.raises(StoreDamaged, match=r"expected task 'load\[a\]' in MongoDB"):
+        store.glance(uid)
+
+
+def test_a_fence_of_another_type_is_told_by_the_history(
+    store: MongoStore, database: Database[Raw]
+) -> None:
+    run_through(store, "feed", NOW)
+    database["ptsflow_containers"].update_one({}, {"$set": {"released_run": "x"}})
+
+    with pytest.raises(StoreDamaged, match="expected container 'feed' in MongoDB"):
+        store.runs()
+
+
+@pytest.mark.parametrize("damage", [{"status": "dooe"}, {"last_invoked_at": "never"}])
+def test_a_damaged_task_is_told_by_what_says_when_tasks_ran(
+    store: MongoStore, database: Database[Raw], damage: Raw
+) -> None:
+    uid = filled(store, "one")
+    store.commit(uid, [new("two", last_invoked_at=5)], fence=None)
+    database["ptsflow_tasks"].update_one({"name": "two"}, {"$set": damage})
+
     with pytest.raises(StoreDamaged) as caught:
-        store.tallies([uid])
+        store.spans(uid, "")
     assert str(caught.value).startswith("expected task 'two' in MongoDB as ptsflow")
+
+
+@pytest.mark.parametrize("damage", [{"at": "now"}, {"percentage": None}])
+def test_a_damaged_outlook_is_told(
+    store: MongoStore, database: Database[Raw], damage: Raw
+) -> None:
+    uid = filled(store)
+    record = held(store, uid)
+    assert store.tell(uid, record.fence, Outlook(at=5, percentage=5.0))
+    change = {f"outlook.{name}": value for name, value in damage.items()}
+    database["ptsflow_containers"].update_one({}, {"$set": change})
+
+    with pytest.raises(StoreDamaged) as caught:
+        store.outlooks([uid])
+    assert str(caught.value).startswith(
+        "expected the outlook of container 'feed' in MongoDB as ptsflow writes it"
+    )
 
 
 def test_a_word_for_the_holder_that_nobody_wrote_is_damage(
@@ -290,3 +431,22 @@ def test_a_table_has_tasks_of_an_earlier_layout(
 
     assert list(store.table(uid).values()) == store.tasks(uid)
     assert store.table(uid)["item[99]"].made_from == 0
+
+
+@pytest.mark.parametrize("words", [("status", "feed"), ("show", "feed"), ("list",)])
+def test_an_edited_plan_is_one_line_and_exit_6_in_every_command_that_looks(
+    mongod_url: str, words: tuple[str, ...]
+) -> None:
+    url = new_database_url(mongod_url)
+    with closing(MongoStore(url)) as store, raw_database(url) as database:
+        filled(store, "one")
+        edited = [{"name": "load", "takes": ["check"], "each": "check"}]
+        database["ptsflow_containers"].update_one({}, {"$set": {"plan": edited}})
+        done = python("-m", "ptsflow", *words, "--store", url)
+
+    assert done.returncode == 6
+    assert done.stderr == (
+        "ptsflow: expected container 'feed' in MongoDB as ptsflow writes it, found "
+        "something else: step 'load' that waits for 'check', which is no step before "
+        "it; restore it from a backup\n"
+    )

@@ -13,7 +13,18 @@ from pymongo.database import Database
 from ptsflow.core.model import Progress, Stop
 from ptsflow.errors import StoreUnavailable
 from ptsflow.stores.mongo.store import MongoStore
-from tests.stores.making import LEASE, chunk, filled, held, names, new, one, owner, swap
+from tests.stores.making import (
+    LEASE,
+    chunk,
+    filled,
+    held,
+    names,
+    new,
+    one,
+    owner,
+    schedule,
+    swap,
+)
 from tests.stores.mongo.tcp_proxy import TcpProxy
 from tests.support.databases import Raw, new_database_url
 from tests.support.mongod import Mongod, running, start_mongod
@@ -56,6 +67,19 @@ def test_a_frozen_server_is_given_up_at_the_deadline(own_mongod: Mongod) -> None
         "renew": lambda: store.renew(uid, 1, LEASE),
         "save": lambda: store.save(record),
         "release": lambda: store.release(record),
+        "runs": store.runs,
+        "tell": lambda: store.tell(uid, 1, None),
+        "outlooks": lambda: store.outlooks([uid]),
+        "schedules": store.schedules,
+        "swap_schedule": lambda: store.swap_schedule(None, schedule()),
+        "recent": store.recent,
+        "glance": lambda: store.glance(uid),
+        "page": lambda: store.page(uid),
+        "origins": lambda: store.origins(uid, ["one"]),
+        "spans": lambda: store.spans(uid, "one"),
+        "ledgers": lambda: store.ledgers(uid, ["one"]),
+        "numbered_runs": lambda: store.numbered_runs("Feed"),
+        "number_run": lambda: store.number_run(uid, 1, 1, told_at=0),
         "tasks": lambda: store.tasks(uid),
         "next_open": lambda: store.next_open(uid),
         "commit": lambda: store.commit(uid, [swap(task, fence=1)], fence=1),
@@ -123,6 +147,26 @@ def test_a_network_that_drops_everything_is_given_up_too(
     opened.close()
 
     assert took < _SOON
+
+
+def test_an_answer_that_comes_after_the_deadline_is_given_up_and_the_write_is_known(
+    database: Database[Raw], proxy: TcpProxy
+) -> None:
+    url = f"mongodb://127.0.0.1:{proxy.port}/{database.name}"
+    uid = _filled(url)
+    opened = MongoStore(f"{url}?timeoutMS=400")
+    held(opened, uid)
+    batch = [new("two", fence=1)]
+    proxy.hold_answers(hold=True)
+    took = _time_to_give_up(lambda: opened.commit(uid, batch, fence=1))
+    proxy.hold_answers(hold=False)
+    opened.close()
+    again = MongoStore(url)
+    again.commit(uid, batch, fence=1)
+
+    assert took < _SOON
+    assert names(again, uid) == ["one", "two"]
+    again.close()
 
 
 def _filled(url: str) -> str:

@@ -9,7 +9,7 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from ptsflow.core.model import Status
-from ptsflow.errors import Conflict, LeaseLost
+from ptsflow.errors import Conflict, LeaseLost, StoreDamaged
 from ptsflow.stores.mongo.store import MongoStore
 from tests.stores.making import drop, filled, held, new, one, swap
 from tests.support.databases import (
@@ -60,7 +60,7 @@ def test_the_server_is_asked_for_the_id_alone(
         ({"version": 2}, Conflict),
         ({"fence": 7}, Conflict),
         ({"held": None}, None),
-        ({"held": 7}, Conflict),
+        ({"held": 7}, StoreDamaged),
     ],
 )
 def test_a_task_that_is_not_as_it_was_read_is_left_so(

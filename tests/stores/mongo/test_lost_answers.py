@@ -104,7 +104,7 @@ def test_a_renewal_a_save_and_a_release_may_be_made_again(
     changed = replace(record, status=Status.DONE, workflow="Import")
 
     assert _twice(proxy, b"update", lambda: store.renew(uid, 1, LEASE))
-    _twice(proxy, b"update", lambda: store.save(changed))
+    _twice(proxy, b"findAndModify", lambda: store.save(changed))
     assert _twice(proxy, b"update", lambda: store.release(changed))
     after = store.container("feed")
     assert after == replace(changed, owner=None, leased_till=None)

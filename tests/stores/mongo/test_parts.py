@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from bson import ObjectId
 from pymongo.collection import Collection
 from pymongo.database import Database
+from pymongo.errors import ExecutionTimeout
 
 from ptsflow.core.model import Status
 from ptsflow.errors import LeaseLost, StoreUnavailable
-from ptsflow.stores.mongo import tallies
+from ptsflow.stores.mongo import connection, looks, tallies
 from ptsflow.stores.mongo.connection import Connection
 from ptsflow.stores.mongo.containers import MongoContainers
+from ptsflow.stores.mongo.looks import MongoLooks
 from ptsflow.stores.mongo.store import MongoStore
 from ptsflow.stores.mongo.tasks import MongoTasks
 from tests.stores.making import (
@@ -28,6 +32,7 @@ from tests.stores.making import (
     owner,
     swap,
 )
+from tests.stores.test_contract_looks import expected, many, same, used
 from tests.support.databases import (
     Ear,
     Raw,
@@ -55,6 +60,18 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def uid(store: MongoStore) -> str:
     return filled(store, *(f"t{n:02}" for n in range(_TASKS)))
+
+
+def test_others_may_write_between_the_small_parts_of_a_deletion(
+    store: MongoStore, uid: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(connection, "_DELETE_AT_ONCE", 2)
+    monkeypatch.setattr(connection, "time", SimpleNamespace(sleep=pauses.append))
+    assert store.delete(uid)
+
+    assert store.tasks(uid) == []
+    assert len(pauses) == _TASKS // 2
 
 
 #: Has a function called before the first part that is stamped, and after each one.
@@ -290,7 +307,7 @@ def _raise_killed(*_: object) -> None:
 def test_tasks_that_cannot_be_counted_within_a_deadline_are_counted_in_parts(
     mongod: Mongod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tallies, "_PARTS", 1)
+    monkeypatch.setattr(tallies, "PARTS", 1)
     url = new_database_url(mongod.url)
     with raw_database(url):
         store = MongoStore(url)
@@ -320,3 +337,39 @@ def test_tasks_that_cannot_be_counted_within_a_deadline_are_counted_in_parts(
         ("a", _TASKS),
     ]
     assert in_parts[uids[2]] == []
+
+
+def test_a_glance_that_takes_longer_than_a_deadline_is_made_in_parts(
+    mongod: Mongod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looks, "PARTS", 1)
+    tasks = many()
+    url = new_database_url(mongod.url)
+    with raw_database(url):
+        store = MongoStore(url)
+        uid = used(store, tasks)
+        with mongod.fail("aggregate", errorCode=50):
+            counted_in_parts = store.glance(uid, 20, 3)
+        with (
+            mongod.fail("aggregate", errorCode=46),
+            pytest.raises(StoreUnavailable),
+        ):
+            store.glance(uid)
+        monkeypatch.setattr(MongoLooks, "_aggregate", _late(MongoLooks._aggregate))
+        all_in_parts = store.glance(uid, 20, 3)
+        store.close()
+
+    same(counted_in_parts, expected(tasks, 20, 3))
+    same(all_in_parts, expected(tasks, 20, 3))
+
+
+def _late(aggregate: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a pipeline over all tasks of a container be too slow."""
+
+    def late(self: MongoLooks, query: Raw, stages: list[Raw]) -> list[Raw]:
+        if "name" not in query:
+            raise StoreUnavailable("late") from ExecutionTimeout("late")
+        found: list[Raw] = aggregate(self, query, stages)
+        return found
+
+    return late

@@ -9,10 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 from ptsflow.core.model import Progress, Status, Stop, TaskRecord
+from ptsflow.errors import StoreUnavailable
 from ptsflow.stores.mongo import connection
 from ptsflow.stores.mongo.documents import INLINE_LIMIT
 from ptsflow.stores.mongo.store import MongoStore
 from tests.stores.making import LEASE, drop, ended, filled, held, new, one, swap
+from tests.stores.test_contract_runs import begun
 from tests.support.databases import listening, new_database_url, raw_database
 
 pytestmark = pytest.mark.mongod
@@ -39,14 +41,17 @@ def test_every_write_is_journaled_by_a_majority_whatever_the_url_says(
         uid = filled(store, "a", "b", "c")
         record = held(store, uid)
         store.renew(uid, record.fence, LEASE)
-        store.save(record)
+        run = begun(record)
+        store.save(record, run)
         big = f'"{"x" * INLINE_LIMIT}"'
         a, b, _ = store.tasks(uid)
         running = replace(a, version=2, fence=1, status=Status.RUNNING, result=big)
         store.commit(uid, [swap(a, fence=1, **_given(running)), drop(b)], fence=1)
         store.touch(uid, [Progress("a", 5.0, "")], fence=1)
         store.ask_to_stop(uid, 1, Stop.NOW)
-        store.release(record)
+        store.release(record, run)
+        store.number_run(uid, 1, 1, told_at=1)
+        store.tell(uid, 1, None)
         store.delete(uid)
         store.close()
 
@@ -213,6 +218,27 @@ def test_all_batches_are_read_whether_or_not_a_thread_is_granted_for_the_next(
 
     assert [task.name for task in store.tasks(uid)] == list("abcde")
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    "wrong", [RuntimeError("can't start new thread"), MemoryError()]
+)
+def test_a_call_that_is_granted_no_thread_or_memory_is_one_to_make_again(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch, wrong: Exception
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise wrong
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(StoreUnavailable) as caught:
+        store.sibling()
+    monkeypatch.undo()
+    again = store.sibling()
+    uid = filled(again, "a")
+    again.close()
+
+    assert caught.value.may_pass
+    assert [task.name for task in store.tasks(uid)] == ["a"]
 
 
 def _refuse(_: threading.Thread) -> None:

@@ -10,10 +10,12 @@ import bson
 import mongomock
 import pytest
 from mongomock import filtering
+from pymongo import IndexModel
 from pymongo.collection import Collection
 
-from ptsflow.stores.mongo.connection import _CODEC, DEADLINE, Connection
+from ptsflow.stores.mongo.connection import _CODEC, Connection
 from ptsflow.stores.mongo.documents import Raw
+from ptsflow.stores.mongo.urls import DEADLINE
 
 #: The place of a timestamp among the types of BSON, which mongomock does not know.
 _TIMESTAMP = 47
@@ -65,6 +67,12 @@ class MockCollection:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._mocked, name)
+
+    def create_indexes(self, made: Iterable[IndexModel]) -> None:
+        """Make indexes one by one: mongomock forgets what more of them it is given."""
+        for index in made:
+            options = dict(index.document)
+            self._mocked.create_index(list(options.pop("key").items()), **options)
 
     def find(self, *query: Any, **options: Any) -> Found:
         return Found(self._mocked.find(*query, **options))

@@ -62,11 +62,12 @@ def test_every_field_of_a_container_comes_back(
     mocked: MongoStore, leased: ContainerRecord, database: Collections
 ) -> None:
     kept = ("uid", "name", "fence", "owner", "leased_till", "stop_asked", "created_at")
+    step = distinct(StepSummary, needs=("a", "b"), each="a", above=1, tolerate="5%")
     given = distinct(
         ContainerRecord,
         **{name: getattr(leased, name) for name in kept},
         status=Status.FAILED,
-        plan=(distinct(StepSummary, needs=("a", "b")), StepSummary(name="last")),
+        plan=(StepSummary(name="a"), StepSummary(name="b"), step),
     )
     mocked.save(given)
     asked = {"$set": {"stop_asked": "now"}}

@@ -1,0 +1,52 @@
+"""Hooks at the command line: they change neither the exit code nor what is printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.calling import Place
+
+FLOW = """
+import time
+from ptsflow import Workflow, step
+
+class Flow(Workflow):
+    seconds: float = 0
+    on_failure = 'echo "$PTSFLOW_STATUS: $PTSFLOW_SUMMARY" >> told; echo lost; exit 9'
+
+    @step(retry=0)
+    def work(self) -> None:
+        time.sleep(self.seconds)
+        raise OSError("it is $(touch ran) broken")
+"""
+
+
+@pytest.fixture
+def told(place: Place) -> Path:
+    (place.folder / "flow.py").write_text(FLOW)
+    return place.folder / "told"
+
+
+def test_the_exit_code_is_that_of_the_run(place: Place, told: Path) -> None:
+    unheard = place.call("run", "flow.py", "--no-hooks")
+    assert (unheard.returncode, told.exists()) == (1, False)
+    assert "on_failure" not in unheard.stderr
+    assert "--no-hooks" in unheard.stderr.splitlines()[-1], "the command to type next"
+
+    ended = place.call("run", "flow.py")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.count("on_failure failed: exit code 9: lost\n") == 1
+    once = told.read_text()
+    assert once.startswith("failed: Flow:seconds=0.0 failed: work: OSError: it is $(t")
+    assert place.call("resume", "flow.py", "-q").returncode == 1
+    assert told.read_text() == once
+    assert not (place.folder / "ran").exists()
+
+
+def test_a_run_out_of_its_time_is_told(place: Place, told: Path) -> None:
+    ended = place.call("run", "flow.py", "-p", "seconds=60", "--timeout", "1", "-q")
+
+    assert ended.returncode == 124
+    assert told.read_text() == "timeout: Flow:seconds=60.0 took too long\n"
