@@ -21,7 +21,7 @@ def test_attempts_are_shown_with_the_last_traceback(stored: Place) -> None:
 
 def test_attempts_in_json_say_who_made_them_and_when(stored: Place) -> None:
     ran = stored.start("run", flow("Broken"), "-p", "flag=no", "-c", "one")
-    ran.communicate(timeout=30)
+    ran.communicate(timeout=100)
     attempts = stored.json("show", "one", "fragile")["attempts"]
     done = stored.json("show", "one", "before")["attempts"]
 

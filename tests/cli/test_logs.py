@@ -134,8 +134,8 @@ def test_a_run_is_followed_to_its_end(stored: Place, executor: str) -> None:
     assert follower.stdout is not None
     first = follower.stdout.readline()
     (stored.folder / "go").touch()
-    rest, _ = follower.communicate(timeout=20)
-    runner.communicate(timeout=20)
+    rest, _ = follower.communicate(timeout=100)
+    runner.communicate(timeout=100)
 
     assert lines(first + rest) == ["last waiting", "last gone"]
     assert follower.returncode == 0

@@ -386,7 +386,7 @@ def test_the_second_signal_stops_at_once_and_nothing_is_left_running(
         if "once more stops at once" in line:
             break
     process.send_signal(number)
-    _, rest = process.communicate(timeout=30)
+    _, rest = process.communicate(timeout=100)
 
     assert process.returncode == code
     name = place.json("status")["container"]
@@ -410,7 +410,7 @@ def test_the_first_signal_lets_what_runs_end(place: Place) -> None:
     appears(pid)
 
     process.send_signal(signal.SIGINT)
-    _, text = process.communicate(timeout=30)
+    _, text = process.communicate(timeout=100)
 
     assert "stopping: waiting for 1 running; once more stops at once" in text
     # It was the last step: the container is complete.
@@ -442,7 +442,7 @@ def test_a_held_container_exits_with_5_and_says_who_holds_it(place: Place) -> No
     refused = place.call(*words)
     found = place.json("status")
     pid.with_suffix(".done").touch()
-    process.communicate(timeout=30)
+    process.communicate(timeout=100)
 
     assert refused.returncode == 5
     assert re.fullmatch(
@@ -466,8 +466,8 @@ def test_waiting_for_another_runner_ends_when_it_ends(place: Place) -> None:
     assert second.stderr is not None
     assert "waiting: container 'one' is run by pid" in second.stderr.readline()
     pid.with_suffix(".done").touch()
-    first.communicate(timeout=30)
-    second.communicate(timeout=30)
+    first.communicate(timeout=100)
+    second.communicate(timeout=100)
 
     assert (first.returncode, second.returncode) == (0, 0)
 
@@ -491,10 +491,10 @@ def test_a_signal_while_waiting_for_another_runner_ends_the_wait(
     second.stderr.readline()
 
     second.send_signal(number)
-    _, text = second.communicate(timeout=30)
+    _, text = second.communicate(timeout=100)
     owner = place.json("status")["owner"]
     pid.with_suffix(".done").touch()
-    first.communicate(timeout=30)
+    first.communicate(timeout=100)
 
     assert (second.returncode, text.strip()) == (code, "ptsflow: stopped")
     assert owner["pid"] == first.pid
@@ -508,6 +508,6 @@ def test_a_reader_that_left_is_no_error(place: Place) -> None:
     assert process.stdout is not None
     process.stdout.close()
     process.stdout = None
-    _, text = process.communicate(timeout=30)
+    _, text = process.communicate(timeout=100)
 
     assert (process.returncode, text) == (0, "")

@@ -104,7 +104,7 @@ def test_a_store_that_is_away_for_longer_than_the_lease_ends_the_run(
     server.start()
 
     assert code == LOST, errors(spec)
-    assert took < 15
+    assert took < 60
     run_again(nest, spec)
 
 
@@ -136,7 +136,7 @@ def test_a_silent_server_does_not_keep_a_runner_beyond_its_lease(
     server._mongod.thaw()
 
     assert code == LOST, errors(spec)
-    assert took < 15
+    assert took < 60
     run_again(nest, spec)
 
 
@@ -157,7 +157,7 @@ def test_a_file_that_others_hold_for_longer_than_the_lease_ends_the_run(
     other.close()
 
     assert code == LOST, errors(spec)
-    assert took < 15
+    assert took < 60
     run_again(nest, spec)
 
 

@@ -142,6 +142,7 @@ class Limited(Workflow):
     @step(parallel=True, retry=0, timeout=1)
     def work(self, task: TaskHandle) -> None:
         note(self.journal, "start", task)
+        task.progress(1, text="begun")
         pass_gate(self.journal, task, heeds=False)
 
     @step(parallel=True, executor="thread")

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.support.processes import environment, free_port, parent_of
 
 #: How long a part of it may take to start, in seconds.
-_START = 40.0
+_START = 100.0
 
 
 class DaskCluster:
@@ -70,7 +70,7 @@ class DaskCluster:
         parts = [*self._workers, *([self._scheduler] if self._scheduler else [])]
         part = next(part for part in parts if part.pid == pid)
         part.send_signal(number)
-        part.wait(timeout=30)
+        part.wait(timeout=100)
 
     def stop(self) -> None:
         self._end_workers()
@@ -111,7 +111,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGCONT)
         process.kill()
-    process.wait(timeout=30)
+    process.wait(timeout=100)
 
 
 @contextlib.contextmanager

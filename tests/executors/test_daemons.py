@@ -82,10 +82,10 @@ def test_no_run_waits_for_a_daemon_of_a_runner_that_was_killed(
     daemon = int(pid.read_text())
     try:
         began = time.monotonic()
-        again = python(*words, cwd=tmp_path, TMPDIR=tmp_path, seconds=30)
+        again = python(*words, cwd=tmp_path, TMPDIR=tmp_path, seconds=100)
 
         assert is_alive(daemon)
         assert again.returncode == 0, again.stderr
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 60
     finally:
         os.kill(daemon, signal.SIGKILL)

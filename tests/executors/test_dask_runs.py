@@ -126,10 +126,10 @@ def test_a_stopped_run_starts_nothing_that_waits_for_a_worker(
     runner = start_runner(tmp_path, cluster, *words, journal=journal)
     until(journal, "start", 4)
     runner.send_signal(signal.SIGINT)
-    code = runner.wait(timeout=20)
+    code = runner.wait(timeout=100)
     tasks = [t for t in tasks_of(url, "tested").values() if t.name.startswith("work[")]
     open_gate(journal)
-    again = start_runner(tmp_path, cluster, *words, journal=journal).wait(timeout=30)
+    again = start_runner(tmp_path, cluster, *words, journal=journal).wait(timeout=100)
 
     assert code == 130
     assert (
@@ -148,7 +148,7 @@ def test_a_second_signal_ends_bodies_at_once(
     runner.send_signal(signal.SIGINT)
     time.sleep(0.5)
     runner.send_signal(signal.SIGINT)
-    code = runner.wait(timeout=20)
+    code = runner.wait(timeout=100)
     living = [pid for pid in pids if is_alive(pid)]
 
     assert code == 130
@@ -170,7 +170,7 @@ def test_no_body_outlives_a_killed_runner_and_none_overlaps_its_repetition(
     again = start_runner(tmp_path, cluster, GATED, journal=journal)
     left = left_of(pids)
     open_gate(journal)
-    code = again.wait(timeout=30)
+    code = again.wait(timeout=100)
 
     assert left == []
     assert code == 0
@@ -184,7 +184,7 @@ def test_nothing_of_dask_reaches_the_terminal(
     journal: str, tmp_path: Path, cluster: DaskCluster
 ) -> None:
     open_gate(journal)
-    code = start_runner(tmp_path, cluster, GATED, journal=journal).wait(timeout=30)
+    code = start_runner(tmp_path, cluster, GATED, journal=journal).wait(timeout=100)
     said = (tmp_path / "stderr").read_text()
 
     assert code == 0

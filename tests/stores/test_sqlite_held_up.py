@@ -135,7 +135,7 @@ def test_a_lease_that_ends_while_another_program_writes_is_a_lost_lease(
         run_by(by, url)
 
     assert "run again" in str(caught.value)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     connection = OTHER.pop()
     assert isinstance(connection, apsw.Connection)
     connection.close()

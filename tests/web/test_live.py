@@ -115,7 +115,7 @@ def test_one_slow_look_among_quick_ones_does_not_make_the_page_late() -> None:
             await watching.aclose()
             return time.monotonic() - began
 
-    assert asyncio.run(watch()) < 15
+    assert asyncio.run(watch()) < 60
 
 
 def test_a_further_question_is_asked_once_for_all() -> None:
@@ -301,7 +301,7 @@ def test_to_open_a_store_is_not_among_what_a_look_costs() -> None:
     store = open_store("memory:")
 
     def open_slowly() -> Store:
-        time.sleep(0.3)
+        time.sleep(3)
         return store.sibling()
 
     async def ask() -> float:
@@ -310,7 +310,7 @@ def test_to_open_a_store_is_not_among_what_a_look_costs() -> None:
         made.close()
         return took
 
-    assert asyncio.run(ask()) < 0.3
+    assert asyncio.run(ask()) < 3
     store.close()
 
 

