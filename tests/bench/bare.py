@@ -77,7 +77,7 @@ class BareSqlite:
         store.close()
         first, number = statements.UNINDEXED, int(uid)
         swaps = [
-            [_swap(number, before, after)[first:] for before, after in commit]
+            [_swap(number, before, after, first) for before, after in commit]
             for commit in commits_of(tasks)
         ]
         db = apsw.Connection(str(path))
@@ -97,12 +97,16 @@ class BareSqlite:
         return took
 
 
-def _swap(container: int, before: TaskRecord, after: TaskRecord) -> tuple[Any, ...]:
-    """Return what the statement of a swap is given, after the keys of the task."""
-    from ptsflow.stores.sqlite.rows import task_row  # noqa: PLC0415 - only for this store
+def _swap(
+    container: int, before: TaskRecord, after: TaskRecord, first: int
+) -> tuple[Any, ...]:
+    """Return what the statement of a swap is given that writes from column `first` on."""
+    from ptsflow.stores.sqlite import statements  # noqa: PLC0415 - only for this store
+    from ptsflow.stores.sqlite.rows import task_row  # noqa: PLC0415 - see above
 
+    row = task_row(container, after, after.position)
     match = container, before.name, before.version, before.fence
-    return (*task_row(container, after, after.position), *match)
+    return (*row[first:], *match, *row[statements.KEYS + 1 : first])
 
 
 class BareMongo:
