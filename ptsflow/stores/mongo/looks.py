@@ -22,6 +22,7 @@ from ptsflow.core.model import Status, TaskRecord
 from ptsflow.core.pack import IDENTITY
 from ptsflow.core.packed import ORIGIN, origins_of
 from ptsflow.errors import StoreDamaged, StoreUnavailable
+from ptsflow.host.clock import since_boot
 from ptsflow.stores.looks import OWN_TASKS, Order, PageWindow
 from ptsflow.stores.mongo.connection import Connection
 from ptsflow.stores.mongo.documents import Raw, TaskDocument, millis_of
@@ -57,6 +58,9 @@ _TIMES: Raw = {
     "began": {"$push": "$last_invoked_at"},
     "ended": {"$push": {"$ifNull": ["$task_ended_at", None]}},
 }
+#: How long it is remembered how the server best finds the tasks of a container, in
+#: seconds. To find that out, it has to count most of them.
+_HINT_LASTS = 10.0
 #: Of so many tasks the times are in one document, which may have 16 MB.
 _PUSHED = 200_000
 #: The items of these statuses are shown, each in the order of this field.
@@ -78,6 +82,8 @@ class MongoLooks:
         self._link = link
         self._read = tasks.read
         self._tasks = link.collection(TaskDocument.collection_name())
+        #: The container that was last asked for, since when, and the hint for it.
+        self._hinted: tuple[ObjectId | None, float, Raw] = (None, 0.0, {})
 
     def glance(self, container: ObjectId, active: int, failed: int) -> Glance:
         """Return what a screen shows of a container."""
@@ -205,7 +211,11 @@ class MongoLooks:
         ]
 
     def _hint(self, container: ObjectId) -> Raw:
-        return hint_of(self._link, self._tasks, {"container": container})
+        known, since, hint = self._hinted
+        if known != container or since_boot() > since + _HINT_LASTS:
+            hint = hint_of(self._link, self._tasks, {"container": container})
+            self._hinted = container, since_boot(), hint
+        return hint
 
     def _aggregate(self, query: Raw, stages: list[Raw], **hint: Any) -> list[Raw]:
         with self._link.call():
