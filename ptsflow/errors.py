@@ -45,6 +45,7 @@ This is the bottom layer: it imports nothing of ptsflow.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isnan
 from typing import ClassVar, Self
 
 
@@ -339,6 +340,10 @@ class RetryLater(Signal):
         super().__init__(why)
         self.args = (seconds, why)
         self.seconds = float(seconds)
+        if isnan(self.seconds):
+            raise ValueError(
+                f"RetryLater: expected a number of seconds, found {seconds}"
+            )
 
 
 class Finish(Signal):

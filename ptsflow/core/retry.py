@@ -195,9 +195,15 @@ def _state(attempt: int, error: BaseException, elapsed: float) -> RetryCallState
 
 def leaves(error: BaseException) -> list[BaseException]:
     """Return the errors in an exception group, however deep; else the error alone."""
-    if not isinstance(error, BaseExceptionGroup):
-        return [error]
-    return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+    found: list[BaseException] = []
+    left = [error]
+    while left:  # A stack of its own: a group may be deeper than calls may be.
+        each = left.pop()
+        if isinstance(each, BaseExceptionGroup):
+            left += reversed(each.exceptions)
+        else:
+            found.append(each)
+    return found
 
 
 def _is_retryable(policy: Retry, error: BaseException) -> bool:

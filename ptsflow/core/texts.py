@@ -43,6 +43,6 @@ def one_line(error: BaseException) -> str:
     kind = type(error).__name__
     try:
         text = str(error).strip().partition("\n")[0]
-    except Exception:  # noqa: BLE001 - a user's __str__ is a user's code
+    except BaseException:  # noqa: BLE001 - a user's __str__ is a user's code
         text = "(its message cannot be read)"
     return f"{kind}: {text}" if text else kind

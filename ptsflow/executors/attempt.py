@@ -85,8 +85,11 @@ def run(call: Call) -> Outcome:
     try:
         outcome = _own_context().run(_ran, call)
     except BaseException as error:  # noqa: BLE001 - whatever a body raises ends its attempt
-        _let_go(error)
-        outcome = copy_context().run(_ended_by, call, error)
+        try:
+            _let_go(error)
+            outcome = copy_context().run(_ended_by, call, error)
+        except BaseException as problem:  # noqa: BLE001 - its class is a user's code
+            outcome = failed(call, problem)
     call.handle.took_ms = max(0, call.clock() - began)
     overdue = call.handle.watch.overdue()
     return failed(call, TimedOut(overdue)) if overdue else outcome
@@ -233,7 +236,7 @@ def trace(error: BaseException, hide: Callable[[str], str] = str) -> str:
             link.stack = traceback.StackSummary.from_list(frames)
             link = link.__cause__ or link.__context__
         text = "".join(chain.format())
-    except Exception:  # noqa: BLE001 - attributes and messages may be a user's code
+    except BaseException:  # noqa: BLE001 - attributes and messages may be a user's code
         return ""
     # What is cut in the middle would not be found any more.
     return texts.cut(hide(_valid(text)), _TRACE_LIMIT)
@@ -286,6 +289,6 @@ def _name(error: BaseException) -> str:
         return f"{type(error).__name__} of {'; '.join(named[:_LEAVES])}{more}"
     try:
         text = _valid(str(error))
-    except Exception:  # noqa: BLE001 - a user's __str__ is a user's code
+    except BaseException:  # noqa: BLE001 - a user's __str__ is a user's code
         text = "(its message cannot be read)"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

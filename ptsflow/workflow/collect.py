@@ -186,6 +186,16 @@ def _check_not_hidden(cls: type, base: type) -> None:
             else "what stands above @step hides it; put @step above the other decorators"
         )
         raise DeclarationError(f"{cls.__name__}.{declared.name}: {what}")
+    for name, inner in there.items():
+        # Only its bases give a class steps, and a workflow collects its own.
+        if isinstance(inner, type) and inner not in cls.__mro__:
+            own = "declared_steps" in vars(inner)
+            for declared in () if own else vars(inner).get(DECLARED, ()):
+                raise DeclarationError(
+                    f"{cls.__name__}.{name}.{declared.name}: the class {name} stands in "
+                    f"the workflow {cls.__name__}, which does not run the steps of it; "
+                    f"write def {declared.name} in {cls.__name__} itself"
+                )
 
 
 #: What people mean who use a name that has a meaning of its own.

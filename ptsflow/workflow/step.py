@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import (
     Any,
     Concatenate,
@@ -181,9 +182,13 @@ def _declared(made: Step[..., Any]) -> Step[..., Any]:
     """Note in the class body that is being executed that it declares this step.
 
     A decorator above `@step` may return something else, which hides the step. Nothing but
-    this note tells the class that the step was there.
+    this note tells the class that the step was there. Between `@step` and the class body
+    there may be functions, as in a decorator of one's own that applies `@step`.
     """
-    body = sys._getframe(2).f_locals  # noqa: SLF001 - of the class body: its namespace
+    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001 - see above
+    while frame is not None and frame.f_code.co_flags & inspect.CO_OPTIMIZED:
+        frame = frame.f_back  # A function. Of a class body, f_locals is its namespace.
+    body = {} if frame is None else frame.f_locals
     if "__qualname__" in body and "__module__" in body:
         body.setdefault(DECLARED, []).append(made)
     return made

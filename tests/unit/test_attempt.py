@@ -49,6 +49,17 @@ class Unreadable(Exception):
         raise ZeroDivisionError
 
 
+class Exiting(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(5)
+
+
+class Unreachable(ExceptionGroup[OSError]):
+    @property
+    def exceptions(self) -> Any:
+        raise SystemExit(5)
+
+
 class Unknowing(Exception):
     def __getattr__(self, name: str) -> object:
         raise KeyError(name)
@@ -104,6 +115,10 @@ class Ends(Workflow):
     def puts_off_for_ever(self) -> None:
         raise RetryLater(float("inf"))
 
+    @step
+    def puts_off_for_no_number(self) -> None:
+        raise RetryLater(float("nan"))
+
     @step(retry=Retry(1, delay=10, jitter=0))
     def breaks(self) -> None:
         raise OSError("away")
@@ -131,6 +146,21 @@ class Ends(Workflow):
     @step
     def breaks_unreadably(self) -> None:
         raise Unreadable
+
+    @step
+    def breaks_and_exits(self) -> None:
+        raise Exiting
+
+    @step
+    def breaks_out_of_reach(self) -> None:
+        raise Unreachable("many", [OSError("away")])
+
+    @step
+    def breaks_far_below(self) -> None:
+        error: Exception = OSError("away")
+        for _ in range(5_000):
+            error = ExceptionGroup("many", [error])
+        raise error
 
     @step
     def breaks_unknowingly(self) -> None:
@@ -308,6 +338,13 @@ def test_an_error_from_elsewhere_says_the_step_s_own_line() -> None:
         ("breaks_silently", "OSError ("),
         ("breaks_unreadably", "Unreadable: (its message cannot be read) ("),
         ("breaks_unknowingly", "Unknowing: x ("),
+        ("breaks_and_exits", "Exiting: (its message cannot be read) ("),
+        ("breaks_out_of_reach", "SystemExit: 5"),
+        ("breaks_far_below", "ExceptionGroup of OSError: away ("),
+        (
+            "puts_off_for_no_number",
+            "ValueError: RetryLater: expected a number of seconds, found nan (",
+        ),
         ("exits", "SystemExit: 3 ("),
     ],
 )

@@ -236,6 +236,46 @@ def test_a_decorator_that_hides_a_step_is_refused(decorator: Any, declare: Any) 
     assert refused(make) == f"Import.load: {HIDES}"
 
 
+def test_a_step_that_a_function_declares_is_refused_too_if_it_is_hidden() -> None:
+    def persistent(function: Any) -> Any:
+        return step(retry=5)(function)
+
+    def make() -> type[Workflow]:
+        class Import(Workflow):
+            @unwrapped
+            @persistent
+            def load(self) -> None: ...
+
+            @persistent
+            def check(self) -> None: ...
+
+        return Import
+
+    assert refused(make) == f"Import.load: {HIDES}"
+
+
+def test_steps_of_a_class_inside_of_a_workflow_are_refused() -> None:
+    def make() -> type[Workflow]:
+        class Import(Workflow):
+            class Sub(Workflow):
+                @step
+                def load(self) -> None: ...
+
+            class Steps:
+                @step
+                def load(self) -> None: ...
+
+            @step
+            def check(self) -> None: ...
+
+        return Import
+
+    assert refused(make) == (
+        "Import.Steps.load: the class Steps stands in the workflow Import, which does "
+        "not run the steps of it; write def load in Import itself"
+    )
+
+
 def test_a_step_that_is_hidden_in_a_mixin_is_refused_too() -> None:
     class Mixin:
         @property
