@@ -76,6 +76,8 @@ def read(text: str) -> Secret[str]:
     elif kind == "file" and place:
         what = f"the file {place}"
         value, problem = _content(Path(place))
+        # It is named again in commands that are typed in other folders.
+        text = f"file:{Path(place).absolute()}"
     else:
         raise ParameterError(
             "the value of a secret does not stand on the command line, where every user "
