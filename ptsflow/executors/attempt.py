@@ -9,6 +9,8 @@ failed because no memory or no file descriptor was left.
 
 from __future__ import annotations
 
+import sys
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
@@ -82,6 +84,7 @@ def run(call: Call) -> Outcome:
     outcome: Outcome
     call.handle.concealer = concealer_of(call.workflow)
     began = call.clock()
+    streams = _streams()
     try:
         outcome = _own_context().run(_ran, call)
     except BaseException as error:  # noqa: BLE001 - whatever a body raises ends its attempt
@@ -91,8 +94,22 @@ def run(call: Call) -> Outcome:
         except BaseException as problem:  # noqa: BLE001 - its class is a user's code
             outcome = failed(call, problem)
     call.handle.took_ms = max(0, call.clock() - began)
+    _put_back(streams)
     overdue = call.handle.watch.overdue()
     return failed(call, TimedOut(overdue)) if overdue else outcome
+
+
+def _streams() -> dict[str, Any]:
+    return {n: vars(sys)[n] for n in ("stdout", "stderr") if n in vars(sys)}
+
+
+def _put_back(streams: Mapping[str, Any]) -> None:
+    """Put back what no thread can begin without, if the body took it away."""
+    for name in streams.keys() - _streams():
+        setattr(sys, name, streams[name])
+    for module in (sys, threading):
+        if getattr(module, "excepthook", None) is None:
+            vars(module)["excepthook"] = vars(module)["__excepthook__"]
 
 
 def _own_context() -> Context:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 import tracemalloc
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -165,6 +166,11 @@ class Ends(Workflow):
     @step
     def breaks_unknowingly(self) -> None:
         raise Unknowing("x")
+
+    @step
+    def takes_away(self) -> None:
+        del sys.stderr, sys.stdout, sys.excepthook
+        threading.excepthook = None  # type: ignore[assignment]
 
     @step
     def exits(self) -> None:
@@ -353,6 +359,16 @@ def test_any_error_can_be_told(name: str, error: str) -> None:
 
     assert isinstance(outcome, Raised)
     assert outcome.error.startswith(error)
+
+
+def test_threads_begin_although_a_body_took_away_what_they_need() -> None:
+    before = sys.stdout, sys.stderr
+
+    assert attempted("takes_away") == returned("null")
+
+    threading.Thread(target=lambda: None).start()
+    assert before == (sys.stdout, sys.stderr)
+    assert callable(sys.excepthook)
 
 
 def test_a_body_that_exits_is_not_tried_again() -> None:
