@@ -136,12 +136,13 @@ def unknown(value: object) -> Misfit:
     for types_, noun, advice in _ADVICE:
         if isinstance(value, types_):
             return Misfit(f"{a(noun or kind.__name__)} cannot be stored; {advice}")
-    if kind.__module__.partition(".")[0] == "numpy":
+    libraries = {base.__module__.partition(".")[0] for base in kind.__mro__}
+    if "numpy" in libraries:
         return Misfit(
             f"{a(kind.__name__)} of numpy cannot be stored; "
             "convert it with .item() or .tolist()"
         )
-    if kind.__module__.partition(".")[0] in _TABLES:
+    if libraries & _TABLES:
         advice = (
             "store None"
             if kind.__name__ == "NaTType"
@@ -155,6 +156,9 @@ def unknown(value: object) -> Misfit:
                 f"{a(kind.__name__)} is not exactly {a(base.__name__)} and would not "
                 f"come back as what it is; store it as {a(base.__name__)}"
             )
+    if hasattr(kind, "keys") and hasattr(kind, "__getitem__"):
+        # Of what has keys, list(...) would leave out the values.
+        return Misfit(f"{a(kind.__name__)} cannot be stored; store dict(...) of it")
     if isinstance(value, Iterable):
         return Misfit(f"{a(kind.__name__)} cannot be stored; store list(...) of it")
     if kind.__module__ == "ptsflow.workflow.secret":

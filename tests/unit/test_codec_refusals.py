@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.message
 import math
 import types
 from collections import Counter, OrderedDict, defaultdict
@@ -169,6 +170,16 @@ def _refusal(value: object) -> str:
         ),
         pytest.param(
             {}.keys(), "a dict_keys cannot be stored; store list(...) of it", id="keys"
+        ),
+        pytest.param(
+            types.MappingProxyType({"a": 1}),
+            "a mappingproxy cannot be stored; store dict(...) of it",
+            id="mapping",
+        ),
+        pytest.param(
+            email.message.Message(),
+            "a Message cannot be stored; store dict(...) of it",
+            id="what has keys",
         ),
         pytest.param(
             lambda: 1,
