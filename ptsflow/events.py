@@ -14,6 +14,7 @@ listeners too.
 | `OutlookChanged` | the runner expects another end of the run than it last told | `outlook` |
 | `Notice` | a person should know something | `text` |
 | `Stopping` | a notice: nothing more starts, and what runs may end | `text` |
+| `HookFailed` | a notice: somebody could not be told of the run's end | `text` |
 | `RunEnded` | the run is over, however it ended | `container`, `how`, `error` |
 
 Events are immutable, and every listener gets the same ones in the same order. The store
@@ -46,6 +47,7 @@ __all__ = [
     "ContainerRecord",
     "Ending",
     "Event",
+    "HookFailed",
     "Listener",
     "Notice",
     "Outlook",
@@ -148,6 +150,10 @@ class Notice(Event, frozen=True, kw_only=True):
 
 class Stopping(Notice, frozen=True, kw_only=True):
     """The run is being stopped: nothing more starts, and what runs may end."""
+
+
+class HookFailed(Notice, frozen=True, kw_only=True):
+    """A hook failed: somebody who waits for it could not be told how the run ended."""
 
 
 class RunEnding(StrEnum):

@@ -16,7 +16,14 @@ from ptsflow.core.model import LogLine, Progress, Status, TaskRecord
 from ptsflow.display import format as fmt
 from ptsflow.display.format import Line
 from ptsflow.display.streams import Outlet, is_unicode
-from ptsflow.events import Event, Notice, Progressed, RunStarted, TaskChanged
+from ptsflow.events import (
+    Event,
+    HookFailed,
+    Notice,
+    Progressed,
+    RunStarted,
+    TaskChanged,
+)
 from ptsflow.host.clock import Clock, system_clock
 
 #: The least time between two lines of progress of one task, in milliseconds.
@@ -52,7 +59,7 @@ class PlainLines:
 
     Args:
         stream: where to write; standard error unless given.
-        quiet: write failures alone.
+        quiet: write failures alone, also those of hooks.
         every_ms: how often a running task has a line, in milliseconds; None for never.
         clock: tells the time.
     """
@@ -141,7 +148,7 @@ class PlainLines:
                 return [(after.name, text)] if text else []
             case Progressed(progress=progress):
                 return self._progress(progress, event.at)
-            case Notice(text=text) if not self._quiet:
+            case Notice(text=text) if not self._quiet or isinstance(event, HookFailed):
                 return [("ptsflow", fmt.clean(text))]
             case RunStarted(container=container, tasks=tasks) if not self._quiet:
                 done = sum(task.status is Status.DONE for task in tasks)

@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterable, Sequence
 from ptsflow.core.attempt_ledger import ended_by
 from ptsflow.core.model import Change, ContainerRecord
 from ptsflow.core.texts import one_line
-from ptsflow.events import AttemptEnded, Event, Listener, Notice, Stopping, TaskChanged
+from ptsflow.events import (
+    AttemptEnded,
+    Event,
+    HookFailed,
+    Listener,
+    Notice,
+    Stopping,
+    TaskChanged,
+)
 from ptsflow.host.clock import Clock, system_clock
 
 
@@ -53,6 +61,11 @@ class Bus:
         """Tell that nothing more starts, in one line."""
         if self:
             self.emit(Stopping(at=self._clock(), text=text))
+
+    def hook_failed(self, text: str) -> None:
+        """Tell that somebody could not be told of the run's end, in one line."""
+        if self:
+            self.emit(HookFailed(at=self._clock(), text=text))
 
     def _drop(self, raised: list[tuple[Listener, Exception]], at: int) -> None:
         notices = []

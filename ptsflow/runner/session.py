@@ -127,7 +127,7 @@ def _call_hooks(
     from ptsflow.runner.hooks import call_hooks  # noqa: PLC0415 - few runs have hooks
 
     heartbeat.stop()  # There is no lease to renew any more.
-    call_hooks(planned, store, bus.notice, run)
+    call_hooks(planned, store, bus.hook_failed, run)
 
 
 def _drive(driver: Driver, loop: Loop) -> Halt | None:

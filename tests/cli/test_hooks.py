@@ -29,13 +29,16 @@ def told(place: Place) -> Path:
     return place.folder / "told"
 
 
-def test_the_exit_code_is_that_of_the_run(place: Place, told: Path) -> None:
+@pytest.mark.parametrize("quiet", [(), ("-q",)], ids=["loud", "quiet"])
+def test_the_exit_code_is_that_of_the_run_and_a_hook_that_fails_is_said(
+    place: Place, told: Path, quiet: tuple[str, ...]
+) -> None:
     unheard = place.call("run", "flow.py", "--no-hooks")
     assert (unheard.returncode, told.exists()) == (1, False)
     assert "on_failure" not in unheard.stderr
     assert "--no-hooks" in unheard.stderr.splitlines()[-1], "the command to type next"
 
-    ended = place.call("run", "flow.py")
+    ended = place.call("run", "flow.py", *quiet)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.count("on_failure failed: exit code 9: lost\n") == 1
     once = told.read_text()
