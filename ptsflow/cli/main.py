@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -37,6 +39,7 @@ from ptsflow.host.termination import Terminated
 _USAGE = 2
 _INTERRUPTED = 130
 _TERMINATED = 143
+_DAY = 24 * 3600
 
 #: Where each command stands below `ptsflow.cli`: it is loaded when it is called.
 _COMMANDS = {
@@ -111,6 +114,7 @@ def _call(arguments: Sequence[str]) -> int:
     common = Common()
     try:
         _check_text(arguments)
+        _check_zone()
         result: Any = commands.main(
             list(arguments), prog_name="ptsflow", standalone_mode=False, obj=common
         )
@@ -172,6 +176,19 @@ def _check_text(arguments: Sequence[str]) -> None:
                 f"the argument {argument!r} is not UTF-8; rename what it names (mv), or "
                 "write it in UTF-8"
             ) from None
+
+
+def _check_zone() -> None:
+    """Refuse a time zone of which no time can be told.
+
+    Raises:
+        UsageError: it is a day or more from UTC.
+    """
+    if max(abs(time.timezone), abs(time.altzone)) >= _DAY:
+        raise UsageError(
+            f"$TZ: expected a time zone less than a day from UTC, found "
+            f"{os.environ.get('TZ', '')!r}; name one as in TZ=Europe/Berlin, or unset it"
+        )
 
 
 def _is_folder_there() -> bool:

@@ -54,7 +54,12 @@ def restore_terminal() -> None:
 
 
 def _encoding(stream: TextIO | None) -> str:
-    return getattr(stream, "encoding", None) or "utf-8"
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        "\N{CHECK MARK}".encode(encoding, "backslashreplace")
+    except UnicodeError:  # One that is not made for any text, such as "idna".
+        return "utf-8"
+    return str(encoding)
 
 
 class LineStream(io.TextIOBase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from ptsflow.core.model import ContainerRecord
 from ptsflow.core.outcome import Interrupted, Outcome
 from ptsflow.core.plan import Executor as ExecutorName
 from ptsflow.core.plan import Plan, executor_of
+from ptsflow.errors import StoreUnavailable
 from ptsflow.executors import fork_guard
 from ptsflow.executors.attempt import Call
 from ptsflow.executors.base import Executor
@@ -109,7 +111,9 @@ class Placement:
             for executor in self._executors.values():
                 executor.stop()
             if self._executors:
-                container_lock.remove(self._lock_file())
+                # What became of the folder meanwhile is no matter of the run.
+                with contextlib.suppress(StoreUnavailable):
+                    container_lock.remove(self._lock_file())
 
     def _executor(
         self, name: ExecutorName, must_not_begin: Callable[[], bool]

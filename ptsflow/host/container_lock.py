@@ -168,8 +168,11 @@ def _holders(file: Path) -> list[int]:
 
 
 def remove(file: Path) -> None:
-    """Remove the file, unless processes of a runner that took over hold it."""
-    with contextlib.suppress(FileNotFoundError, BlockingIOError):
+    """Remove the file, unless processes of a runner that took over hold it.
+
+    A file that cannot be removed stays; nothing holds it.
+    """
+    with contextlib.suppress(OSError):
         descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -179,8 +182,8 @@ def remove(file: Path) -> None:
 
 
 def _unlink(file: Path, descriptor: int) -> None:
-    """Remove the locked file, but not another file that has replaced it."""
-    with contextlib.suppress(FileNotFoundError):
+    """Remove the locked file, if it can be, but not another that has replaced it."""
+    with contextlib.suppress(OSError):
         if os.path.samestat(os.fstat(descriptor), file.stat()):
             file.unlink()
 

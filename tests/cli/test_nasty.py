@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -247,6 +248,31 @@ def test_a_folder_whose_name_is_not_utf_8_is_no_bug(
     os.chdir(folder / os.fsdecode(ODD))
     for url in (None, b"sqlite:///" + os.fsencode(folder) + b"/x.db"):
         command.check(COMMANDS[name], url)
+
+
+@pytest.fixture
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    with monkeypatch.context() as patch:
+
+        def set_zone(name: str) -> None:
+            patch.setenv("TZ", name)
+            time.tzset()
+
+        yield set_zone
+    time.tzset()
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    "name", ["AAA-25:59BBB", "AAA24BBB", "AAA0BBB-24", ":::", "Nowhere/Land", "\x01"]
+)
+def test_any_time_zone_is_obeyed_or_refused_in_one_line(
+    command: Command, zone: Callable[[str], None], name: str
+) -> None:
+    command.check(COMMANDS["run"], b"sqlite:///pts.db")
+    zone(name)
+    for words in COMMANDS.values():
+        command.check(words, b"sqlite:///pts.db")
 
 
 @pytest.mark.usefixtures("folder")

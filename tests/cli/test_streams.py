@@ -126,6 +126,22 @@ def test_streams_that_take_nothing_change_no_outcome(loud: Place, streams: str) 
     assert "from a process" in loud.call("logs", "Loud").stdout
 
 
+@pytest.mark.parametrize("encoding", ["idna", "punycode", "utf-16", "utf-7"])
+def test_an_encoding_that_is_not_made_for_texts_changes_no_outcome(
+    loud: Place, encoding: str
+) -> None:
+    run = f"PYTHONIOENCODING={encoding} ptsflow run loud.py >out 2>&1; exit $?"
+    status = f"PYTHONIOENCODING={encoding} ptsflow status >out 2>&1; exit $?"
+
+    assert (call(loud, run).returncode, call(loud, status).returncode) == (0, 0)
+
+
+def test_warnings_that_are_errors_stand_in_no_log(loud: Place) -> None:
+    call(loud, "PYTHONWARNINGS=error ptsflow run loud.py")
+
+    assert "Warning" not in loud.call("logs", "Loud").stdout
+
+
 @pytest.mark.parametrize("streams", [">&-", ">/dev/full", "2>&-", "2>/dev/full"])
 @pytest.mark.parametrize(
     ("words", "code"),

@@ -126,6 +126,21 @@ def test_a_mark_takes_away_only_itself(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_that_the_folder_is_no_folder_any_more_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    lock = container_lock.file_of("memory: 1")
+    mark = container_lock.Mark(lock, b"who")
+    lock.parent.rename(tmp_path / "before")
+    lock.parent.touch()
+
+    container_lock.remove(lock)
+    mark.remove()
+
+    assert (tmp_path / "before" / lock.with_suffix(".run").name).exists()
+
+
 def test_a_mark_in_a_folder_of_somebody_else_is_nobodys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

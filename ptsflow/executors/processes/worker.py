@@ -92,6 +92,7 @@ def serve(workflow: type[Workflow], connection: int, output: int) -> None:
     os.dup2(output, 2)
     # New streams: those of the fork server may be buffered for a file.
     for number, wrapper in enumerate(_streams, 1):
+        wrapper.stream.close()
         wrapper.stream = TextIOWrapper(
             os.fdopen(number, "wb", closefd=False), **_STREAM
         )
