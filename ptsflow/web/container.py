@@ -18,6 +18,7 @@ from ptsflow.display import as_json, layout, next_command
 from ptsflow.display import format as fmt
 from ptsflow.display.layout import Waits
 from ptsflow.display.look import Look, unknown
+from ptsflow.display.step_board import StepBoard
 from ptsflow.errors import ContainerNotFound, StoreDamaged
 from ptsflow.stores.base import Store
 from ptsflow.web.live import Seen
@@ -120,8 +121,8 @@ class StepRow(Struct, frozen=True, kw_only=True):
     #: What the step is for, or waits for.
     says: str
     begun: int | None
-    ended: int | None
-    runs: bool
+    #: How long it took, or takes so far; None if that is not known.
+    took_ms: int | None
     #: The only task of a step that does not fan out.
     task: TaskRecord | None
 
@@ -145,12 +146,28 @@ def step_rows(look: Look) -> list[StepRow]:
                 is_fan_out=board.summary.each is not None or board.single is None,
                 says=says or board.summary.text,
                 begun=board.begun,
-                ended=None if board.is_active else board.ended,
-                runs=bool(board.running) and look.is_leased,
+                took_ms=_took(board, look.at if look.is_leased else None),
                 task=board.single,
             )
         )
     return rows
+
+
+def _took(board: StepBoard, now: int | None) -> int | None:
+    """Return how long a step took, as `status` says it; None if that is not known.
+
+    Args:
+        board: the step.
+        now: the time if a runner has the container.
+    """
+    if board.begun is None:
+        return None
+    if board.is_active:
+        return now - board.begun if board.running and now is not None else None
+    if board.ended is None:
+        return None
+    single = board.single
+    return board.ended - board.begun if single is None else single.task_duration_ms
 
 
 def first_failed(look: Look) -> tuple[TaskRecord | None, int]:

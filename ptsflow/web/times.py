@@ -40,7 +40,7 @@ def times_of(
 
 def _has_ledger(task: TaskRecord) -> bool:
     """Whether the record does not tell all attempts of a task."""
-    return task.invoke_count > 1 or task.status not in (Status.DONE, Status.PENDING)
+    return task.invoke_count > (task.status is Status.DONE)
 
 
 def _step(store: Store, look: Look, name: str, board: StepBoard) -> StepTimes:

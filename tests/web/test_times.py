@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+import ptsflow
+from ptsflow import TaskHandle, Workflow, step
 from ptsflow.client.looking import look_at
 from ptsflow.core.insight import Outlook, Spans
 from ptsflow.core.model import Status
+from ptsflow.display.format import duration
 from ptsflow.stores import open_store
+from ptsflow.web.container import step_rows
 from ptsflow.web.drawing import MOST_DRAWN, timeline
 from ptsflow.web.times import _without_running, times_of
 from tests.web.drawn import Drawn
@@ -73,6 +80,32 @@ def test_what_was_killed_lasted_until_its_runner_was_last_heard_of(
     assert ends["work"] == sign.at
     assert ends["last"] is None
     assert ends["first"] not in {None, sign.at}
+
+
+def test_a_stopped_attempt_is_told_as_show_tells_it(tmp_path: Path) -> None:
+    class Stopping(Workflow):
+        @step
+        def work(self, task: TaskHandle) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            while not task.cancelled:
+                threading.Event().wait(0.01)
+            raise OSError
+
+    url = f"sqlite:///{tmp_path}/pts.db"
+    with pytest.raises(SystemExit):
+        ptsflow.run(Stopping(), url)
+    with closing(open_store(url)) as store:
+        record = store.container("Stopping")
+        assert record is not None
+        look = look_at(store, record)
+        (attempt,) = store.attempts(record.uid, "work")
+    names = {"stopped": "Stopping"}
+    drawn = drawn_of(Shelf(url, names, names), "stopped")
+
+    (told,) = drawn.titles("is-waiting")
+    assert f"work: attempt 1 stopped after {duration(attempt.took_ms)}" in told
+    assert drawn.titles("is-killed") == []
+    assert [row.took_ms for row in step_rows(look)] == [attempt.took_ms]
 
 
 def test_items_of_a_killed_runner_do_not_reach_up_to_now() -> None:

@@ -87,7 +87,7 @@ def _open(task: TaskRecord, began: int, now: int) -> AttemptBar:
 
 
 def _wait(task: TaskRecord, began: int, ended: int, number: int) -> AttemptBar:
-    said = f"{fmt.duration(ended - began)} of waiting for attempt {number}"
+    said = f"{fmt.duration(ended - began)} until attempt {number}"
     return AttemptBar(task, began, ended, "wait", f"{task.name}: {said}")
 
 

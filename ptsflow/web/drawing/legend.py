@@ -22,7 +22,7 @@ def legend(drawn: str) -> Sequence[tuple[Markup, str]]:
     kinds = {
         **{f"is-{kind}": (_bar(kind), f"{SYMBOLS[kind]} {kind}") for kind in _STATUSES},
         f"is-{KILLED}": (_bar(KILLED), f"{KILLED} with its runner"),
-        "wait": (wait, "waits for another attempt"),
+        "wait": (wait, "until another attempt"),
         "shade": (shade, "many items: the darker, the more run"),
     }
     return [

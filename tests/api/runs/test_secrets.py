@@ -174,7 +174,16 @@ def test_a_run_that_is_resumed_needs_the_secret_again_and_takes_any_value(
 
 def test_the_file_of_a_secret_is_found_from_another_folder(place: Place) -> None:
     (place.folder / "token").write_text(VALUE)
-    run = ["run", "flow.py", "-p", "source=a", "--only", "used", "-p", "token=file:token"]
+    run = [
+        "run",
+        "flow.py",
+        "-p",
+        "source=a",
+        "--only",
+        "used",
+        "-p",
+        "token=file:token",
+    ]
     said = place.call(*run).stderr.splitlines()[-1]
     told = place.call("status", "Leaky").stderr.splitlines()[-1]
 
