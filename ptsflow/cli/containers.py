@@ -8,10 +8,7 @@ from ptsflow.core import counts
 from ptsflow.core.model import ContainerRecord, Status, Tally, TaskRecord
 from ptsflow.core.names import listed, similar
 from ptsflow.errors import WorkflowNotFound
-from ptsflow.stores.base import Store
-
-#: More tasks than a container has.
-_ALL = 10**9
+from ptsflow.stores.base import ALL, Store
 
 
 def unfinished(
@@ -75,6 +72,6 @@ def failed_tasks(
         if any(t.status is Status.FAILED for t in tallies.get(record.uid, ()))
     ]
     return [
-        (record, store.page(record.uid, status=Status.FAILED, limit=_ALL)[0])
+        (record, store.page(record.uid, status=Status.FAILED, limit=ALL)[0])
         for record in having
     ]

@@ -21,10 +21,9 @@ from ptsflow.display import format as fmt
 from ptsflow.display.failure_groups import failure_of, group_as_json
 from ptsflow.display.format import Line, Piece
 from ptsflow.host.garbage import uncollected
+from ptsflow.stores.base import ALL
 
 _FAILED = 1
-#: More tasks than a container has.
-_ALL = 10**9
 
 
 @click.command()
@@ -53,7 +52,7 @@ def errors(common: Common, workflow: str | None, *, since: str | None) -> int:
         sound = [record for record in records if record.uid not in of_tasks]
         failed = failed_tasks(store, sound, tallies)
         failed += [
-            (record, sound_failed(store, record, _ALL))
+            (record, sound_failed(store, record, ALL))
             for record in records
             if record.uid in of_tasks and record.status is not Status.DONE
         ]

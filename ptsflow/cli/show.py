@@ -37,7 +37,7 @@ from ptsflow.display.graph import edges, mermaid, tree
 from ptsflow.display.overview import overview
 from ptsflow.errors import UsageError
 from ptsflow.host.garbage import uncollected
-from ptsflow.stores.base import Store
+from ptsflow.stores.base import ALL, Store
 from ptsflow.workflow.compile import plan_of
 from ptsflow.workflow.loading import load
 from ptsflow.workflow.workflow import Workflow
@@ -47,7 +47,6 @@ _MOST_TASKS = 200
 #: How many of them are shown then that are active, that failed, and that were slowest.
 _LOOKED_AT = 20
 _SLOWEST = 10
-_NO_LIMIT = 10**9
 
 _values_option = click.option(
     "--values", is_flag=True, help="Also values over 64 KiB; else only their sizes."
@@ -126,9 +125,7 @@ def show(
             found = as_json.whole(record, tasks, shown, now=now, outlook=outlook)
             show_json(found | more)
         elif failed:
-            all_failed, _ = store.page(
-                record.uid, status=Status.FAILED, limit=_NO_LIMIT
-            )
+            all_failed, _ = store.page(record.uid, status=Status.FAILED, limit=ALL)
             show_lines(tables.tasks(all_failed, now))
         else:
             _show_container(common, store, record, whole=whole)

@@ -22,12 +22,10 @@ from ptsflow.errors import (
 from ptsflow.host.clock import Clock, system_clock
 from ptsflow.host.process_identity import is_dead, this_process
 from ptsflow.host.workdirs import Workdirs
-from ptsflow.stores.base import Store
+from ptsflow.stores.base import ALL, Store
 
 #: The lease of an operation on a container, in milliseconds.
 _LEASE_MS = 30_000
-#: More containers than there are.
-_ALL = 10**9
 #: How many changes are committed before the lease is renewed.
 _AT_ONCE = 10_000
 
@@ -321,7 +319,7 @@ def find(store: Store, name: str) -> ContainerRecord:
     exact = store.container(name)
     if exact is not None:
         return exact
-    found = store.recent(_ALL, part=name)
+    found = store.recent(ALL, part=name)
     return pick(name, found[::-1] or store.containers(), store.url)
 
 

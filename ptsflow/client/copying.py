@@ -37,7 +37,7 @@ from ptsflow.errors import (
 from ptsflow.host import workdirs
 from ptsflow.host.clock import since_boot
 from ptsflow.host.process_identity import this_process
-from ptsflow.stores.base import LogStore, Store
+from ptsflow.stores.base import ALL, LogStore, Store
 
 #: The leases of a copy, in milliseconds.
 _LEASE_MS = 60_000
@@ -48,8 +48,8 @@ _TASKS_AT_ONCE = 1_000
 #: How many characters of payloads are written at a time.
 _CHARS_AT_ONCE = 8_000_000
 _CHUNKS_AT_ONCE = 500
-#: All entries of a queue: their number, and a time after all others.
-_ALL, _EVER = 10**9, 10**15
+#: A time after all others.
+_EVER = 10**15
 #: What the uid of a container that is gone begins with, in another store.
 GONE = "gone:"
 
@@ -316,7 +316,7 @@ def _lost(held: ContainerRecord) -> LeaseLost:
 
 def _queued(store: Store, workflows: Collection[str]) -> list[QueueEntry]:
     """Return all entries of the queue, also those that are not to be taken yet."""
-    return store.queue.due(workflows, _EVER, _ALL)
+    return store.queue.due(workflows, _EVER, ALL)
 
 
 def _shown(record: ContainerRecord) -> ContainerRecord:

@@ -13,13 +13,10 @@ from ptsflow.core.insight import Glance, Spans
 from ptsflow.core.model import ContainerRecord, Status, Tally, TaskRecord
 from ptsflow.display.look import Look
 from ptsflow.errors import StoreDamaged
-from ptsflow.stores.base import Store
+from ptsflow.stores.base import ALL, Store
 from ptsflow.stores.looks import Order
 from ptsflow.stores.memory import looks
 from ptsflow.stores.memory.tasks import Shelf
-
-#: More containers than any store has.
-_ALL = 10**9
 
 
 class PartialLook(Look, frozen=True, kw_only=True, dict=True):
@@ -169,4 +166,4 @@ def sound_containers(store: Store, damaged: list[str]) -> Sequence[ContainerReco
     try:
         return store.containers()
     except StoreDamaged:
-        return store.recent(_ALL, damaged=damaged)[::-1]
+        return store.recent(ALL, damaged=damaged)[::-1]

@@ -25,6 +25,8 @@ class Job(Struct, frozen=True):
     words: list[str]
     #: None for what is due: that may be several containers.
     container: ContainerRecord | None = None
+    #: When it was taken, by the store's clock.
+    taken_at: int = 0
 
 
 class Children:

@@ -29,7 +29,7 @@ from ptsflow.host.clock import since_boot
 from ptsflow.host.process_identity import this_process
 from ptsflow.service.children import Children, Job, wait
 from ptsflow.service.due_work import DueWork
-from ptsflow.stores.base import Store
+from ptsflow.stores.base import ALL, Store
 
 #: How often an idle worker looks at the store, in seconds, and how much that varies.
 _LOOK_EVERY, _JITTER = 6.0, 1.0
@@ -144,7 +144,7 @@ class QueueWorker:
         """Start runners for what is to be done, as many as there is room for."""
         self._has_later = False
         taken = self._children.keys
-        for job in chain(self._containers(self._orphans()), self._due(), self._rest()):
+        for job in chain(self._orphans(), self._due(), self._queued()):
             if job.key in taken or not self._may_take(job):
                 continue
             taken.add(job.key)
@@ -158,12 +158,8 @@ class QueueWorker:
             if work.name not in self._children.keys and work.is_due(self._store):
                 yield Job(work.name, f"what is due of {work.name}", work.words)
 
-    def _rest(self) -> Iterator[Job]:
-        yield from self._containers(self._queued())
-
-    def _containers(self, records: Iterator[ContainerRecord]) -> Iterator[Job]:
-        for record in records:
-            yield Job(record.uid, record.name, self._duty.command(record), record)
+    def _job(self, record: ContainerRecord, now: int) -> Job:
+        return Job(record.uid, record.name, self._duty.command(record), record, now)
 
     def _may_take(self, job: Job) -> bool:
         until, is_soon = self._rests.get(job.key, (0.0, False))
@@ -177,7 +173,7 @@ class QueueWorker:
             return False
         return True
 
-    def _orphans(self) -> Iterator[ContainerRecord]:
+    def _orphans(self) -> Iterator[Job]:
         """Yield the containers whose runners died."""
         began = since_boot()
         if began < self._orphans_at and not self._duty.until_idle:
@@ -186,7 +182,7 @@ class QueueWorker:
         running = store.recent(_MOST_RUNNING, status=Status.RUNNING)
         now = store.now()
         found = [
-            shown
+            self._job(shown, now)
             for record in running
             if record.workflow in self._duty.workflows
             and is_orphaned(shown := seen(store, record, now), now)
@@ -195,7 +191,7 @@ class QueueWorker:
         self._orphans_at = since_boot() + max(_LOOK_EVERY, _TIMES_ITS_COST * cost)
         yield from found
 
-    def _queued(self) -> Iterator[ContainerRecord]:
+    def _queued(self) -> Iterator[Job]:
         """Yield the containers of the queue that nobody runs."""
         store = self._store
         now = store.now()
@@ -203,9 +199,9 @@ class QueueWorker:
         for entry in to_try(entries, random.random):
             record = store.container(entry.container)
             if record is None or is_over(entry, record):
-                store.queue.remove(entry.uid)
+                store.queue.remove(entry.uid, until=entry.at)
             elif not seen(store, record, now).is_leased(now):
-                yield record
+                yield self._job(record, now)
 
     # -- what becomes of them -------------------------------------------------------
 
@@ -232,7 +228,8 @@ class QueueWorker:
                 # Refused before its lease was claimed, a container is still orphaned.
                 self._rests[uid] = since_boot() + _LEFT_FOR, False
             if container is not None:
-                self._store.queue.remove(uid)
+                # While hooks were called, somebody may have submitted it again.
+                self._store.queue.remove(uid, until=job.taken_at)
 
     def _count(self, job: Job, code: int) -> None:
         """Count a run that broke off; after too many in a row leave the container alone."""
@@ -252,7 +249,8 @@ class QueueWorker:
 
     def _put_back(self, container: ContainerRecord) -> None:
         """Leave a container that was stopped to the next worker."""
-        entries = self._store.queue.due([container.workflow or ""], self._store.now())
+        now = self._store.now()
+        entries = self._store.queue.due([container.workflow or ""], now, ALL)
         if container.uid not in {entry.uid for entry in entries}:
             owner = this_process(self._store.now)
             entry = QueueEntry(

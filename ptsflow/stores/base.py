@@ -39,6 +39,9 @@ from ptsflow.stores.looks import RunLedger, Schedules, ScreenReads
 from ptsflow.stores.queues import WorkQueue
 from ptsflow.stores.store_wait import StoreWait
 
+#: As a limit: no limit.
+ALL = 10**9
+
 
 class Opener(Protocol):
     """How the stores of a scheme are opened; `stores/__init__.py` lists the openers."""

@@ -18,8 +18,13 @@ class WorkQueue(Protocol):
     def put(self, entry: QueueEntry) -> None:
         """Keep an entry, in place of an earlier one of its container."""
 
-    def remove(self, uid: str) -> bool:
-        """Remove the entry of a container; False if there is none."""
+    def remove(self, uid: str, until: int | None = None) -> bool:
+        """Remove the entry of a container; False if there is none.
+
+        Args:
+            uid: the container's.
+            until: leave an entry that was submitted after this time; None for any.
+        """
 
     def due(
         self, workflows: Collection[str], now: int, limit: int = 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import signal
+import subprocess
 from contextlib import closing
 from pathlib import Path
 from unittest import mock
@@ -23,11 +24,11 @@ from ptsflow.stores.base import Store
 from tests.cli.calling import Place, appears, flow
 from tests.stores.making import held
 from tests.support.databases import listening
-from tests.support.processes import left_of
+from tests.support.processes import PTSFLOW, left_of
 from tests.support.waiting import until
 
 FEED = """
-import os, signal, time
+import os, signal, sys, time
 from pathlib import Path
 from datetime import datetime
 from ptsflow import Cron, Secret, TaskHandle, Workflow, step
@@ -81,6 +82,15 @@ class Long(Workflow):
     @step
     def rest(self) -> None:
         pass
+
+class Mended(Workflow):
+    container = "mended"
+    on_failure = f"rm {HERE}/broken; {sys.executable} -m ptsflow submit {__file__}:Mended"
+
+    @step(retry=0)
+    def load(self) -> None:
+        if (HERE / "broken").exists():
+            raise OSError("it is broken")
 
 class Private(Workflow):
     container = "private"
@@ -173,6 +183,25 @@ def test_a_run_that_fails_is_done_with_until_it_is_submitted_again(
     )
     assert feed.call(*IDLE).returncode == 0
     assert stored_as(feed, "feed:1").status is Status.DONE
+
+
+def test_what_is_submitted_again_before_its_runner_ended_is_run_again(
+    feed: Place,
+) -> None:
+    (feed.folder / "broken").touch()
+    submitted("feed.py:Mended", feed)
+
+    ended = subprocess.run(
+        [*PTSFLOW, "worker", "feed.py:Mended", "--until-idle"],
+        cwd=feed.folder,
+        env=feed.env,
+        stderr=subprocess.DEVNULL,  # It names commands that are outdated when it ends.
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert stored_as(feed, "mended").status is Status.DONE
+    assert queued(feed, "Mended") == []
 
 
 def test_what_does_not_fit_or_is_run_by_somebody_is_not_submitted(feed: Place) -> None:

@@ -92,8 +92,8 @@ class _FaultyQueue:
     def put(self, entry: QueueEntry) -> None:
         self._write(lambda: self._queue.put(entry))
 
-    def remove(self, uid: str) -> bool:
-        return bool(self._write(lambda: self._queue.remove(uid)))
+    def remove(self, uid: str, until: int | None = None) -> bool:
+        return bool(self._write(lambda: self._queue.remove(uid, until)))
 
 
 class FaultyStore:

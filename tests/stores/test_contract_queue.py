@@ -43,6 +43,15 @@ def test_what_was_put_into_the_queue_is_there_until_it_is_removed(
     assert not store.queue.remove(entry.uid)
 
 
+def test_what_was_submitted_later_is_not_removed(store: Store) -> None:
+    entry = submitted(store, "a")
+
+    assert not store.queue.remove(entry.uid, until=NOW - 1)
+    assert store.queue.due(FEED, NOW) == [entry]
+    assert store.queue.remove(entry.uid, until=NOW)
+    assert store.queue.due(FEED, NOW) == []
+
+
 def test_a_container_is_in_the_queue_once_as_it_was_put_there_last(
     store: Store,
 ) -> None:

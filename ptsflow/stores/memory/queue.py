@@ -20,10 +20,14 @@ class MemoryQueue:
         with self._lock:
             self._entries[entry.uid] = entry
 
-    def remove(self, uid: str) -> bool:
-        """Remove the entry of a container; False if there is none."""
+    def remove(self, uid: str, until: int | None = None) -> bool:
+        """Remove the entry of a container; False if there is none; see `WorkQueue`."""
         with self._lock:
-            return self._entries.pop(uid, None) is not None
+            entry = self._entries.get(uid)
+            if entry is None or (until is not None and entry.at > until):
+                return False
+            del self._entries[uid]
+            return True
 
     def due(
         self, workflows: Collection[str], now: int, limit: int = 100

@@ -31,10 +31,13 @@ class MongoQueue:
         with self._link.call():
             self._entries.replace_one({"_id": document["_id"]}, document, upsert=True)
 
-    def remove(self, uid: str) -> bool:
-        """Remove the entry of a container; False if there is none."""
+    def remove(self, uid: str, until: int | None = None) -> bool:
+        """Remove the entry of a container; False if there is none; see `WorkQueue`."""
+        query: Raw = {"_id": object_id(uid)}
+        if until is not None:
+            query["at"] = {"$lte": DatetimeMS(until)}
         with self._link.call():
-            removed = self._entries.delete_one({"_id": object_id(uid)})
+            removed = self._entries.delete_one(query)
         return removed.deleted_count == 1
 
     def due(

@@ -20,7 +20,7 @@ _PUT = (
     "(container, workflow, not_before, priority, at, entry, checksum) "
     "VALUES (?, CAST(? AS TEXT), ?, ?, ?, CAST(? AS TEXT), ?)"
 )
-_REMOVE = "DELETE FROM queue WHERE container = ?"
+_REMOVE = "DELETE FROM queue WHERE container = ? AND at <= coalesce(?, at)"
 SELECT = (
     "SELECT container, CAST(workflow AS BLOB), not_before, priority, at, "
     "CAST(entry AS BLOB), checksum FROM queue"
@@ -47,16 +47,16 @@ class SqliteQueue:
         self._execute(_MAKE)
         self._execute(_PUT, queue_row(entry))
 
-    def remove(self, uid: str) -> bool:
-        """Remove the entry of a container; False if there is none."""
-        return self._database.write(self.forget, uid)
+    def remove(self, uid: str, until: int | None = None) -> bool:
+        """Remove the entry of a container; False if there is none; see `WorkQueue`."""
+        return self._database.write(self.forget, uid, until)
 
-    def forget(self, uid: str) -> bool:
+    def forget(self, uid: str, until: int | None = None) -> bool:
         """Remove the entry of a container, within the caller's transaction."""
         if not self._database.has_table("queue"):
             return False
         removed = f"{_REMOVE} RETURNING container"
-        return bool(self._execute(removed, (rows.number(uid),)).fetchall())
+        return bool(self._execute(removed, (rows.number(uid), until)).fetchall())
 
     def due(
         self, workflows: Collection[str], now: int, limit: int = 100
