@@ -15,6 +15,7 @@ from termios import TIOCSWINSZ
 import pyte
 
 from tests.cli.calling import Place
+from tests.support.waiting import PATIENCE
 
 
 class Terminal:
@@ -67,7 +68,7 @@ class Terminal:
 
     def until(self, pattern: str) -> str:
         """Read until the screen shows something; return the screen."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + PATIENCE
         while not re.search(pattern, self.text):
             assert time.monotonic() < end, self.text
             assert self.read(0.1), self.text

@@ -136,7 +136,7 @@ def test_a_silent_server_does_not_keep_a_runner_beyond_its_lease(
     server._mongod.thaw()
 
     assert code == LOST, errors(spec)
-    assert took < 60
+    assert took < 15
     run_again(nest, spec)
 
 
