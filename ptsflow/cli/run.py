@@ -275,6 +275,9 @@ def _dry_run(common: Common, planned: PlannedRun) -> int:
         again=planned.asked_again(tasks),
         only=options.only,
     )
+    is_done = shown.status is Status.DONE
+    if is_done and all(entry.action == "skip" for entry in foreseen):
+        planned.check_only(tasks)
     if common.json:
         head = {
             "schema": as_json.SCHEMA,

@@ -137,7 +137,7 @@ class PlannedRun(Struct, frozen=True, kw_only=True):
         has_former = next(former_names(self.workflow), None) is not None
         record = self.find(store) if has_former else None
         if self.options.from_step and store.container(self.container) is None:
-            self._check_item(())
+            self._check_item(self.options.from_step, "--from", ())
         if record is None:
             record, _ = store.create(self.container)
         self.check_fits(record)
@@ -161,21 +161,31 @@ class PlannedRun(Struct, frozen=True, kw_only=True):
         Raises:
             UsageError: an item is none that is stored.
         """
-        self._check_item(stored)
+        self._check_item(self.options.from_step, "--from", stored)
         again = [self.options.from_step] if self.options.from_step else []
         if self.options.changed:
             again += changed(self.plan.summary(), stored)
         return again
 
-    def _check_item(self, stored: Iterable[TaskRecord]) -> None:
-        name = self.options.from_step
+    def check_only(self, stored: Collection[TaskRecord]) -> None:
+        """Refuse to run items alone that there are not, where nothing makes new ones.
+
+        Raises:
+            UsageError: an item is none that is stored.
+        """
+        for name in self.options.only or ():
+            self._check_item(name, "--only", stored)
+
+    def _check_item(
+        self, name: str | None, option: str, stored: Iterable[TaskRecord]
+    ) -> None:
         step, key = self.plan.named(name or "") or ("", None)
         if name is None or key is None:
             return
         names = [task.name for task in stored if task.step == step]
         if name not in names:
             raise UsageError(
-                f"--from: container {self.container!r} has no item {name!r}"
+                f"{option}: container {self.container!r} has no item {name!r}"
                 f"{similar(name, names)}; {step} has {listed(names, name) or 'none yet'}"
             )
 

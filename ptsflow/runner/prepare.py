@@ -77,7 +77,9 @@ def prepare(  # noqa: PLR0913 - called in one place, most by keyword
     resumption = resume(plan, container, stored, now=now, again=again)
     has_work = resumption.has_work or container.status is not Status.DONE
     profile = Profile()
-    if has_work:
+    if not has_work:
+        planned.check_only(listing(stored) if options.only else ())
+    else:
         profile = patient(partial(learned_by_run, store, plan.workflow, bus))
     container, run = with_plan(planned, container, profile), None
     if has_work:

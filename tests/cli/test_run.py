@@ -306,6 +306,18 @@ def test_a_dry_run_of_some_steps_says_what_stands_in_their_way(place: Place) -> 
     ]
 
 
+@pytest.mark.parametrize("more", [[], ["-n"]])
+def test_only_an_item_of_a_complete_container_that_it_has_not_is_refused(
+    place: Place, more: list[str]
+) -> None:
+    run = ["run", flow("Steady")]
+    assert place.call(*run).returncode == 0
+    ended = place.call(*run, "--only", "square[99]", *more)
+
+    assert ended.returncode == 2
+    assert "has no item 'square[99]'" in ended.stderr
+
+
 def test_a_dry_run_says_once_what_is_the_same_of_many_items(place: Place) -> None:
     (place.folder / "wide.py").write_text(
         "from ptsflow import Workflow, step\n"

@@ -148,6 +148,20 @@ def test_only_an_item_that_there_is_not_says_which_there_are(client: Client) -> 
     assert said[0].endswith("; load has load[a], load[b]")
 
 
+def test_only_an_item_that_a_complete_container_has_not_is_refused(
+    client: Client,
+) -> None:
+    run(client)
+    for name in ("load[c]", "index[c]"):
+        with pytest.raises(UsageError) as refused:
+            run(client, only=["check", name])
+        assert str(refused.value).startswith(
+            f"--only: container 'Feed' has no item {name!r}"
+        )
+    # The refused run let go of the container.
+    assert run(client, only=["load[a]"])[0].ok
+
+
 def test_an_item_in_doubt_that_is_not_asked_for_is_left(client: Client) -> None:
     run(client)
     record = client.store.container("Feed")
