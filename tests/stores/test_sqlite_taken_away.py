@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 import ptsflow
@@ -132,6 +134,47 @@ def test_a_log_that_was_taken_away_is_not_written_into_the_file(path: Path) -> N
         store.commit(uid, wide, fence=None)
     store.close()
     assert path.read_bytes() == kept
+
+
+def write_back(path: Path, mode: int) -> None:
+    other = apsw.Connection(str(path))
+    other.pragma("journal_mode")  # SQLite looks for a log when it first reads.
+    pages, written = other.wal_checkpoint(mode=mode)
+    assert pages == written
+    other.close()
+
+
+def test_a_log_that_was_cut_takes_no_more_commits_and_does_no_harm_to_the_file(
+    path: Path,
+) -> None:
+    store = SqliteStore(f"sqlite:///{path}")
+    uid = filled(store)
+    write_back(path, apsw.SQLITE_CHECKPOINT_PASSIVE)
+    kept = path.read_bytes()
+    wide = [new(f"t{number}", result="x" * 3000) for number in range(100)]
+    store.commit(uid, wide, fence=None)
+    os.truncate(log_of(path), 0)
+
+    with pytest.raises(StoreDamaged) as caught:
+        store.commit(uid, [new("more")], fence=None)
+    store.close()
+    assert str(caught.value).startswith(
+        f"{path}: expected the -wal beside it as it was written, found it cut"
+    )
+    assert path.read_bytes() == kept
+
+
+def test_a_log_that_sqlite_itself_cut_takes_more_commits(
+    store: SqliteStore, path: Path
+) -> None:
+    uid = filled(store)
+    wide = [new(f"t{number}", result="x" * 3000) for number in range(100)]
+    store.commit(uid, wide, fence=None)
+    write_back(path, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    assert log_of(path).stat().st_size == 0
+
+    store.commit(uid, [new("more")], fence=None)
+    assert one(store, uid, "more").name == "more"
 
 
 def test_the_log_is_written_back_before_it_grows_long(

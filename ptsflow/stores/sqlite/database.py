@@ -23,6 +23,7 @@ from ptsflow.errors import (
 )
 from ptsflow.host.clock import since_boot
 from ptsflow.host.opened_files import OpenedFiles
+from ptsflow.stores.sqlite.log_length import LogLength
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -101,6 +102,7 @@ class Database:
         try:
             # SQLite keeps the log while a connection is open.
             self._files = OpenedFiles(str(path), f"{path}-wal")
+            self._log = LogLength(path, self.connection)
         except OSError:
             self.connection.close()
             raise self._moved() from None
@@ -131,11 +133,12 @@ class Database:
         if not is_free:
             return
         try:
-            if not self._files.are_in_place():
+            if not self._files.are_in_place() or self._log.is_cut():
                 # SQLite would write a log into a file to which the log does not belong.
                 self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self.connection.close()
             self._files.close()
+            self._log.close()
         finally:
             self._turn.release()
 
@@ -290,6 +293,11 @@ class Database:
         kwargs: dict[str, object],
     ) -> T:
         execute = self.execute
+        if self._log.is_cut():
+            raise StoreDamaged(
+                f"{self.path}: expected the -wal beside it as it was written, found it "
+                f"cut, and with it the last commits; stop what did that; {self._cure}"
+            )
         execute("BEGIN IMMEDIATE")
         try:
             self._check_layout()
@@ -304,6 +312,7 @@ class Database:
         # acknowledged, nor written from its log into another file.
         if not self._files.are_in_place_after_a_write():
             raise self._moved()
+        self._log.note()
         if self._pages[0] >= self._kind.longest_log:
             with contextlib.suppress(apsw.Error):
                 self.connection.wal_checkpoint()

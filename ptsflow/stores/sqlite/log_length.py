@@ -1,0 +1,60 @@
+"""Whether another program cut the log of a SQLite file, and with it the last commits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import apsw
+
+#: The lengths of the log's header and of that of each page in it.
+_HEADER = 32
+_PAGE_HEADER = 24
+
+
+class LogLength:
+    """The length that the log had after the last commit, to be compared with later ones.
+
+    SQLite keeps account of the log in memory that all processes share. It would go on to
+    write behind the end of a log that was cut, and later write zeros into the file.
+
+    Args:
+        path: the path of the file; the log lies beside it.
+        connection: a connection to the file.
+
+    Raises:
+        OSError: there is no log.
+    """
+
+    def __init__(self, path: Path, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._page = _PAGE_HEADER + int(connection.pragma("page_size"))
+        # SQLite has no locks on the log, which closing this would drop.
+        self._log = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        self._length = self._found()
+
+    def note(self) -> None:
+        """Note the length, right after a commit."""
+        self._length = self._found()
+
+    def is_cut(self) -> bool:
+        """Return whether the log is shorter than what SQLite wrote into it.
+
+        To be asked outside of a transaction.
+        """
+        if self._found() >= self._length:
+            return False
+        # Another process may have written all of the log back and begun it anew.
+        return self._lacks_pages() and self._lacks_pages()
+
+    def close(self) -> None:
+        """Close the log."""
+        os.close(self._log)
+
+    def _lacks_pages(self) -> bool:
+        pages, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+        return pages > 0 and self._found() < _HEADER + pages * self._page
+
+    def _found(self) -> int:
+        # `stat` would make the next durable write dearer, see `OpenedFiles`.
+        return os.lseek(self._log, 0, os.SEEK_END)
