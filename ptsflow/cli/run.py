@@ -262,11 +262,9 @@ def _dry_run(common: Common, planned: PlannedRun) -> int:
         record = planned.find(store) if store else None
         if record is not None:
             planned.check_fits(record)
-        tasks = []
-        if store is not None and record is not None and not options.fresh:
-            tasks = store.tasks(record.uid)
+        shown = record or ContainerRecord(uid="", name=planned.container)
+        tasks = store.tasks(shown.uid) if store and record and not options.fresh else []
         profile = learned(store, plan.workflow) if store else Profile()
-    shown = record or ContainerRecord(uid="", name=planned.container)
     foreseen = foresee(
         plan,
         shown,
@@ -275,8 +273,7 @@ def _dry_run(common: Common, planned: PlannedRun) -> int:
         again=planned.asked_again(tasks),
         only=options.only,
     )
-    is_done = shown.status is Status.DONE
-    if is_done and all(entry.action == "skip" for entry in foreseen):
+    if all(entry.action == "skip" for entry in foreseen):
         planned.check_only(tasks)
     if common.json:
         head = {

@@ -52,6 +52,14 @@ class StepBoard:
         return sum(self.counts.values())
 
     @property
+    def took_ms(self) -> int | None:
+        """How long it took, as far as it is known; of a single task, its body alone."""
+        if self.begun is None or self.ended is None:
+            return None
+        single = self.single
+        return self.ended - self.begun if single is None else single.task_duration_ms
+
+    @property
     def percentage(self) -> float:
         """The mean of its tasks' percentages."""
         total = self.total

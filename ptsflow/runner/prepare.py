@@ -76,11 +76,10 @@ def prepare(  # noqa: PLR0913 - called in one place, most by keyword
         stored = {}
     resumption = resume(plan, container, stored, now=now, again=again)
     has_work = resumption.has_work or container.status is not Status.DONE
-    profile = Profile()
     if not has_work:
         planned.check_only(listing(stored) if options.only else ())
-    else:
-        profile = patient(partial(learned_by_run, store, plan.workflow, bus))
+    learn = partial(learned_by_run, store, plan.workflow, bus)
+    profile = patient(learn) if has_work else Profile()
     container, run = with_plan(planned, container, profile), None
     if has_work:
         container = _begun(container, now, is_fresh=options.fresh)

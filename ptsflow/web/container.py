@@ -164,10 +164,7 @@ def _took(board: StepBoard, now: int | None) -> int | None:
         return None
     if board.is_active:
         return now - board.begun if board.running and now is not None else None
-    if board.ended is None:
-        return None
-    single = board.single
-    return board.ended - board.begun if single is None else single.task_duration_ms
+    return board.took_ms
 
 
 def first_failed(look: Look) -> tuple[TaskRecord | None, int]:

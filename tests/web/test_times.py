@@ -14,11 +14,12 @@ import ptsflow
 from ptsflow import TaskHandle, Workflow, step
 from ptsflow.client.looking import look_at
 from ptsflow.core.insight import Outlook, Spans
-from ptsflow.core.model import Status
+from ptsflow.core.model import Status, StepSummary, TaskRecord
 from ptsflow.display.format import duration
+from ptsflow.display.step_board import StepBoard
 from ptsflow.stores import open_store
 from ptsflow.web.container import step_rows
-from ptsflow.web.drawing import MOST_DRAWN, timeline
+from ptsflow.web.drawing import MOST_DRAWN, legend, timeline
 from ptsflow.web.times import _without_running, times_of
 from tests.web.drawn import Drawn
 from tests.web.serving import Shelf
@@ -99,13 +100,23 @@ def test_a_stopped_attempt_is_told_as_show_tells_it(tmp_path: Path) -> None:
         assert record is not None
         look = look_at(store, record)
         (attempt,) = store.attempts(record.uid, "work")
-    names = {"stopped": "Stopping"}
-    drawn = drawn_of(Shelf(url, names, names), "stopped")
+        steps, ledgers = times_of(store, look)
+    markup = timeline(steps, ledgers, now=look.at)
+    drawn = Drawn(markup)
 
     (told,) = drawn.titles("is-waiting")
     assert f"work: attempt 1 stopped after {duration(attempt.took_ms)}" in told
     assert drawn.titles("is-killed") == []
+    assert [word for _, word in legend(markup)] == ["stopped, or put off"]
     assert [row.took_ms for row in step_rows(look)] == [attempt.took_ms]
+
+
+def test_what_a_step_took_is_what_its_task_took() -> None:
+    board = StepBoard(StepSummary(name="work"))
+    board.begun, board.ended = 1_000, 9_000
+    assert board.took_ms == 8_000
+    board.single = TaskRecord(name="work", position=0, task_duration_ms=4_000)
+    assert board.took_ms == 4_000
 
 
 def test_items_of_a_killed_runner_do_not_reach_up_to_now() -> None:

@@ -209,8 +209,8 @@ def _stands(board: StepBoard) -> str:
     failed = board.counts[Status.FAILED]
     if board.summary.each is not None and failed:
         word = f"{word}, {failed} failed"
-    if board.begun is not None and board.ended is not None and board.is_settled:
-        word = f"{word}, {fmt.duration(board.ended - board.begun)}"
+    if board.took_ms is not None and board.is_settled:
+        word = f"{word}, {fmt.duration(board.took_ms)}"
     return word
 
 

@@ -21,6 +21,7 @@ def legend(drawn: str) -> Sequence[tuple[Markup, str]]:
     #: By how the class of a mark begins.
     kinds = {
         **{f"is-{kind}": (_bar(kind), f"{SYMBOLS[kind]} {kind}") for kind in _STATUSES},
+        f"is-{Status.WAITING}": (_bar(Status.WAITING), "stopped, or put off"),
         f"is-{KILLED}": (_bar(KILLED), f"{KILLED} with its runner"),
         "wait": (wait, "until another attempt"),
         "shade": (shade, "many items: the darker, the more run"),
