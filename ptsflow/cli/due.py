@@ -40,6 +40,8 @@ _TURN = 3.0
 _LOOK_EVERY = 0.05
 #: How often a container may be lost to others before this call leaves the rest to them.
 _MOST_LOST = 20
+#: Ticks are computed with days before them.
+_EARLIEST = to_millis(datetime(1, 2, 1, tzinfo=UTC))
 #: Of how many failed tasks the names are told.
 _MOST_NAMED = 3
 
@@ -99,7 +101,7 @@ def _since(text: str | None, cron: Cron) -> int | None:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=cron.zone)
-        return to_millis(moment.astimezone(UTC))
+        return max(_EARLIEST, to_millis(moment.astimezone(UTC)))
     raise UsageError(
         f"--since: expected a time such as 2026-11-01 or 2026-11-01T13:00+00:00, found "
         f"{text!r:.80}"
@@ -139,8 +141,7 @@ class _Series:
 
     def run(self) -> int:
         """Run all; return the exit code."""
-        if self._schedule.paused_at is not None:
-            self._say(paused_in_words(self._schedule, self._now()))
+        if self._is_paused():
             return 0
         found = self._look()
         self._tell(found)
@@ -161,10 +162,20 @@ class _Series:
             worst = max(worst, ended.code)
             if ended.code not in (0, 1):
                 return ended.code
+            if self._is_paused():
+                return worst
             found = self._look()
             if found.held is not None:
                 self._say(self._left(found.held))
         return worst
+
+    def _is_paused(self) -> bool:
+        """Whether the schedule is paused, which is said: also while a tick was run."""
+        for schedule in self._store.schedules():
+            if schedule.workflow == self._schedule.workflow and schedule.paused_at:
+                self._say(paused_in_words(schedule, self._now()))
+                return True
+        return False
 
     def _look(self, mine: str | None = None) -> DueTicks:
         now = self._now()

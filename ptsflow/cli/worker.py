@@ -16,6 +16,7 @@ from ptsflow.cli.targets import Target, check_parameters, is_foreign, loaded
 from ptsflow.client.schedules import ScheduledWorkflow
 from ptsflow.core.model import ContainerRecord
 from ptsflow.display.next_command import program
+from ptsflow.host.termination import Terminated
 from ptsflow.service import children
 from ptsflow.service.due_work import DueWork
 from ptsflow.service.worker import Duty, QueueWorker
@@ -63,7 +64,10 @@ def worker(
     workers can share a store. SIGTERM or Ctrl-C: nothing more is taken, and what runs is
     stopped gently; once more: at once. TARGET is as of run.
     """
-    workflows = loaded("worker", targets)
+    try:
+        workflows = loaded("worker", targets)
+    except (KeyboardInterrupt, Terminated):
+        return 0  # Nothing was taken yet.
     check_parameters("worker", workflows, param)
     url = absolute(common.url)
 

@@ -356,6 +356,27 @@ def test_while_a_schedule_is_paused_nothing_is_due(stored: Place) -> None:
     assert loaded(stored) == [YEAR]
 
 
+def test_a_schedule_that_is_paused_while_a_tick_runs_begins_no_other(
+    stored: Place,
+) -> None:
+    stored.env["SLOW"] = str(YEAR - 1)
+    process = stored.start("run", flow("Yearly"), "--due", *since(2))
+    appears(stored.folder / "go.begun")
+    stored.call("schedule", "--pause", "Yearly")
+    (stored.folder / "go").touch()
+    _, said = process.communicate(timeout=60)
+
+    assert (process.returncode, loaded(stored)) == (0, [YEAR - 1])
+    assert said.splitlines()[-1].startswith("Yearly is paused since ")
+
+
+def test_ticks_since_the_first_day_that_there_is_are_no_bug(place: Place) -> None:
+    ended = due(place, "--since", "0001-01-01", "-n")
+
+    assert ended.returncode == 0
+    assert ended.stdout.startswith("year:2 (new)\n")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [

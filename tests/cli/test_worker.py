@@ -308,6 +308,21 @@ def test_what_a_dead_runner_left_is_taken_over(place: Place) -> None:
         assert [r.status for r in store.recent()] == [Status.DONE]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_is_stopped_while_it_loads_its_targets_ends_well(
+    place: Place, number: signal.Signals
+) -> None:
+    (place.folder / "slow.py").write_text(
+        "import pathlib, time\npathlib.Path('loading').touch()\ntime.sleep(60)\n"
+    )
+    worker = place.start("worker", "slow.py")
+    appears(place.folder / "loading")
+    worker.send_signal(number)
+    _, said = worker.communicate(timeout=60)
+
+    assert (worker.returncode, said) == (0, "")
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_worker_that_is_stopped_stops_what_it_runs(feed: Place, times: int) -> None:
     for name in ("first", "next"):
