@@ -56,6 +56,8 @@ STORES: dict[str, bytes] = {
     "a loop": b"sqlite:///loop.db",
     "a loop above": b"sqlite:///loop.db/x.db",
     "a folder": b"sqlite:///folder",
+    "the root": b"sqlite:////",
+    "above the root": b"sqlite:////..",
     "below a file": b"sqlite:///flow.py/pts.db",
     "a text": b"sqlite:///flow.py",
     "a device": b"sqlite:////dev/null",

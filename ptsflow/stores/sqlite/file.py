@@ -81,9 +81,14 @@ def path_of(url: str) -> Path:
             "sqlite:///pts.db or sqlite:////srv/pts.db; write it so"
         )
     try:
-        return paths.resolved(name)
+        path = paths.resolved(name)
     except paths.PathError as error:
         raise StoreURLError(f"store URL {url!r}: {error}") from None
+    if not path.name:
+        raise StoreURLError(
+            f"{path}: expected a file, found a folder; name a file in the URL"
+        )
+    return path
 
 
 def network_file_system(path: Path, mountinfo: str) -> str | None:
