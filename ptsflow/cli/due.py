@@ -151,11 +151,12 @@ class _Series:
         while found.due and lost < _MOST_LOST:
             try:
                 ended = self._run_one(found.due[0])
-            except TurnLost:
-                lost += 1
-                found = self._look()
-                continue
-            except ContainerBusy as error:
+            except (TurnLost, ContainerBusy) as error:
+                is_free = self._schedule.overlap == "parallel"
+                if is_free or isinstance(error, TurnLost):
+                    lost += 1
+                    found = self._look()
+                    continue
                 self._say(f"left to its runner: {message_of(error, self._common)}")
                 return worst
             self._tried.add(found.due[0].name)

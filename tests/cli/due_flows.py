@@ -51,6 +51,13 @@ class Latest(Yearly):
     schedule = Cron("0 0 1 1 *", catch_up="2000d", overlap="latest")
 
 
+class Parallel(Yearly):
+    """As Yearly, but years run beside each other."""
+
+    container = "parallel:{day:%Y}"
+    schedule = Cron("0 0 1 1 *", catch_up="2000d", overlap="parallel")
+
+
 def _telling(what: str) -> str:
     return f'echo {what} $PTSFLOW_CONTAINER $PTSFLOW_TICK >> "$DUE_FOLDER/told"'
 

@@ -8,9 +8,13 @@ import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ptsflow.cli.main import call
+from ptsflow.cli.run import RunExit, run_request
+from ptsflow.errors import ContainerBusy
 from tests.cli.calling import Place, appears
 from tests.support.mongod import shifted
 
@@ -139,6 +143,23 @@ def test_callers_at_the_same_time_do_each_tick_once(stored: Place) -> None:
     assert [caller.returncode for caller in callers] == [0, 0, 0, 0]
     assert due(stored, "-q", *since(5)).returncode == 0
     assert loaded(stored) == list(range(YEAR - 4, YEAR + 1))
+
+
+def test_of_ticks_in_parallel_one_that_another_caller_takes_leaves_the_others(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = [ContainerBusy("another caller was quicker")]
+
+    def run(*given: Any) -> RunExit:
+        if taken:
+            raise taken.pop()
+        return run_request(*given)
+
+    monkeypatch.setattr("ptsflow.cli.due.run_request", run)
+    words = ["run", flow("Parallel"), "--due", "-q", *since(3), "--store", place.store]
+
+    assert call(words) == 0
+    assert loaded(place) == [YEAR - 2, YEAR - 1, YEAR]
 
 
 def test_the_latest_alone(place: Place) -> None:
