@@ -23,6 +23,8 @@ from ptsflow.stores import absolute, mask
 
 #: The words of a command behind the program's name.
 Words = list[str]
+#: The commands behind which names stand first, and then options.
+_OF_A_CONTAINER = frozenset({"cancel", "mark", "reset", "show", "watch"})
 
 
 def command(url: str, words: Iterable[str], *, folder: str | None = None) -> str:
@@ -33,11 +35,16 @@ def command(url: str, words: Iterable[str], *, folder: str | None = None) -> str
         words: the command's name and arguments.
         folder: where it has to be typed; None for anywhere.
     """
-    words = list(words)
-    if not {"--store", "--help", "help"} & set(words):
-        words += _store_words(url)
+    first, *more = words
+    # Names of a container and a task, which may look like options.
+    count = {"reset": 1}.get(first, len(more)) if first in _OF_A_CONTAINER else 0
+    names, options = more[:count], more[count:]
+    if first != "help" and not {"--store", "--help"} & set(options):
+        options += _store_words(url)
+    is_like_option = any(name.startswith("-") for name in names)
+    rest = [*options, "--", *names] if is_like_option else [*names, *options]
     there = "" if folder is None else f"cd {typed([folder])} && "
-    return f"{there}{typed([*program(), *words])}"
+    return f"{there}{typed([*program(), first, *rest])}"
 
 
 # -- the next thing to do -----------------------------------------------------

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ptsflow.display.next_command import command
 from tests.cli.calling import Place, flow
 from tests.cli.pasted import kept
 
@@ -50,11 +51,12 @@ def person(place: Place) -> Person:
     return Person(place)
 
 
-def test_after_a_failure_one_line_shows_where_and_one_goes_on(person: Person) -> None:
+@pytest.mark.parametrize("name", ["my box", "-my box", "help"])
+def test_after_a_failure_one_line_shows_where_and_one_goes_on(
+    person: Person, name: str
+) -> None:
     flag = person.place.folder / "a flag"
-    assert (
-        person.types("run", flow("Broken"), "-p", f"flag={flag}", "-c", "my box") == 1
-    )
+    assert person.types("run", flow("Broken"), "-p", f"flag={flag}", "-c", name) == 1
 
     again = person.line("next")
     shown = person.pastes("why").stdout
@@ -241,3 +243,23 @@ def test_a_parameter_that_has_a_default_is_named_too(person: Person) -> None:
     assert person.types("status") == 0
     assert person.pastes("next").returncode == 1
     assert "ZeroDivisionError" in person.said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("show", "-my box", "before"),
+        ("mark", "-my box", "fragile", "done"),
+        ("reset", "-my box", "--step", "before", "-y"),
+        ("cancel", "-my box"),
+    ],
+)
+def test_a_name_that_looks_like_an_option_is_taken_as_a_name(
+    person: Person, words: tuple[str, ...]
+) -> None:
+    person.types("run", flow("Broken"), "-p", "flag=no", "-c", "-my box")
+    store = f"sqlite:///{person.place.folder}/.ptsflow/ptsflow.db"
+    line = command(store, words)
+    begun = line.index(f" {words[0]} ")
+
+    assert person.place.call(*shlex.split(line[begun:])).returncode == 0
