@@ -84,7 +84,7 @@ def list_containers(
         ]
         if failed:
             found = _failed(store, found)
-        _show(common, store, found, limit, damaged)
+        _show(common, store, found, now, limit, damaged)
         refuse_damaged(damaged)
 
 
@@ -92,6 +92,7 @@ def _show(
     common: Common,
     store: Store,
     found: Sequence[ContainerRecord],
+    now: int,
     limit: int,
     damaged: list[str],
 ) -> None:
@@ -101,10 +102,10 @@ def _show(
         common: what all commands are told.
         store: where the containers are.
         found: the containers, the newest last.
+        now: the time.
         limit: so many are shown; 0 for all.
         damaged: what is said of each that has a damaged task is added to it.
     """
-    now = store.now()
     records = [seen(store, record, now) for record in found[-limit:]]
     tallies, of_tasks = sound_tallies(store, [record.uid for record in records])
     damaged += of_tasks.values()

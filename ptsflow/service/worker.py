@@ -90,7 +90,7 @@ class QueueWorker:
         self._is_away = False
         #: Whether the last look found something that is to be taken later.
         self._has_later = False
-        #: Whether every run that ended was good.
+        #: Whether every run that ended was good, and no container is left alone.
         self.is_ok = True
 
     def run(self) -> None:
@@ -243,6 +243,7 @@ class QueueWorker:
         else:
             self._rests[uid] = since_boot() + _LOOK_EVERY, True
         if times == _MOST_BROKEN:
+            self.is_ok = False
             self._rests[uid] = since_boot() + _LEFT_FOR, False
             how += f", {times} times in a row; it is left alone for 10 minutes"
         self._say(how)

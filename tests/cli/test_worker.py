@@ -289,7 +289,7 @@ def test_a_container_whose_runner_dies_three_times_running_is_left_alone(
     submitted("feed.py:Deadly", feed)
     ended = feed.call("worker", "feed.py:Deadly", "--until-idle")
 
-    assert ended.returncode == 0
+    assert ended.returncode == 1
     assert ended.stderr.count("deadly: its runner was killed by SIGKILL") == 3
     assert "3 times in a row; it is left alone for 10 minutes\n" in ended.stderr
     assert journal(feed) == "d d d "
