@@ -24,7 +24,13 @@ from ptsflow.core.model import (
     without_payloads,
 )
 from ptsflow.core.resume import Resumption
-from ptsflow.errors import Conflict, LeaseLost, StoreDamaged, StoreFull
+from ptsflow.errors import (
+    Conflict,
+    ContainerNotFound,
+    LeaseLost,
+    StoreDamaged,
+    StoreFull,
+)
 from ptsflow.events import Progressed
 from ptsflow.host.clock import Clock, since_boot
 from ptsflow.host.workdirs import Workdirs
@@ -102,9 +108,17 @@ class UnitOfWork:
         )
 
     def read(self, names: Iterable[str]) -> list[TaskRecord]:
-        """Return tasks as they are stored, with payloads."""
-        uid = self.container.uid
-        return self.patiently(lambda: self.store.tasks(uid, names, payloads=True))
+        """Return tasks of this run as they are stored, with payloads.
+
+        Raises:
+            StoreDamaged: one of them is not there any more.
+        """
+        uid, wanted = self.container.uid, dict.fromkeys(names)
+        found = self.patiently(lambda: self.store.tasks(uid, wanted, payloads=True))
+        if len(found) < len(wanted):
+            lost = min(wanted.keys() - {task.name for task in found})
+            raise _foreign(f"task {lost!r} is not there any more")
+        return found
 
     # -- changes --------------------------------------------------------------------
 
@@ -188,12 +202,8 @@ class UnitOfWork:
         uid, fence = self.container.uid, self.container.fence
         try:
             self.patiently(lambda: self.store.commit(uid, changes, fence=fence))
-        except Conflict as error:
-            # While the lease is held, nobody else can change a task by way of ptsflow.
-            raise StoreDamaged(
-                f"expected what this run recorded, found other records ({error}); if a copy "
-                "was put back, or another program wrote there, stop that, and run again"
-            ) from error
+        except (Conflict, ContainerNotFound) as error:
+            raise _foreign(str(error)) from error
 
     def _hold_percentage(self) -> None:
         """Before less of the container is complete, have the store keep how much was."""
@@ -263,6 +273,17 @@ class UnitOfWork:
 
 def _with(task: TaskRecord, entry: Progress) -> TaskRecord:
     return progressed(task, entry.percentage, entry.text)
+
+
+def _foreign(found: str) -> StoreDamaged:
+    """Return the error of records that this run did not make.
+
+    While the lease is held, nobody else can change a task by way of ptsflow.
+    """
+    return StoreDamaged(
+        f"expected what this run recorded, found other records ({found}); if a copy "
+        "was put back, or another program wrote there, stop that, and run again"
+    )
 
 
 def _is_large(task: TaskRecord) -> bool:

@@ -7,8 +7,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import apsw
 import pytest
 from msgspec.structs import replace
+from pymongo import MongoClient
 
 import ptsflow
 from ptsflow import Fail, PtsflowError, TaskHandle, Workflow, step
@@ -29,6 +31,7 @@ from ptsflow.runner.planned_run import plan_run
 from ptsflow.runner.report import Stopped
 from ptsflow.runner.run import run_planned
 from ptsflow.stores.memory.store import MemoryStore
+from ptsflow.stores.mongo.documents import TaskDocument
 from ptsflow.testing import run_inline
 from tests.api.conftest import main_stores
 
@@ -219,6 +222,54 @@ def test_a_store_in_which_an_older_copy_was_put_back_is_damaged() -> None:
         ptsflow.run(Works(), Client(store), listeners=[events.append])
 
     assert end_of(events).how is RunEnding.STORE
+
+
+class Robbed(Workflow):
+    """A step takes a large result, which another program may delete before."""
+
+    @step
+    def taken(self) -> str:
+        return "x" * 10_000
+
+    @step
+    def meanwhile(self) -> None:
+        ROBBERS.pop()()
+
+    @step
+    def last(self, taken: str) -> int:
+        return len(taken)
+
+
+ROBBERS: list[Callable[[], object]] = []
+
+
+def delete(url: str, what: str) -> None:
+    """Delete a row or a document behind the store's back, of the task or the container."""
+    if url.startswith("sqlite:"):
+        db = apsw.Connection(url.removeprefix("sqlite:///"))
+        table, name = ("tasks", "taken") if what == "task" else ("containers", "Robbed")
+        db.execute(f"DELETE FROM {table} WHERE name = ?", (name,))  # noqa: S608
+        db.close()
+        return
+    with MongoClient[dict[str, Any]](url) as client:
+        database = client.get_default_database()
+        documents = database[TaskDocument.collection_name()]
+        assert documents.delete_one({"name": "taken"}).deleted_count == 1
+
+
+@main_stores
+def test_a_result_that_another_program_deleted_is_damage(url: str) -> None:
+    ROBBERS.append(lambda: delete(url, "task"))
+    with pytest.raises(
+        StoreDamaged, match=r"'taken' is not there any|expected 3 tasks"
+    ):
+        ptsflow.run(Robbed(), url)
+
+
+def test_a_container_that_another_program_deleted_is_damage(url: str) -> None:
+    ROBBERS.append(lambda: delete(url, "container"))
+    with pytest.raises(StoreDamaged, match="expected what this run recorded"):
+        ptsflow.run(Robbed(), url)
 
 
 def test_a_run_that_is_refused_after_the_claim_tells_it_without_having_started() -> (
