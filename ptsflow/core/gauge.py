@@ -35,7 +35,7 @@ class Gauge:
     @property
     def value(self) -> float:
         """The percentage, 0 to 100."""
-        return min(100.0, self._done / self._total) if self._total else 100.0
+        return _percentage(self._done, self._total)
 
     def put(self, task: TaskRecord) -> None:
         """Take in that a task is made."""
@@ -56,9 +56,12 @@ class Gauge:
             self._done += percent
 
     def _count_noting(self, step: str, count: int, percent: float) -> None:
-        before = self.value
+        done, total = self._done, self._total
         self._count(step, count, percent)
-        if self.peak is None and self.value < before - _ROUNDING:
+        if self.peak is not None or (self._done >= done and self._total == total):
+            return
+        before = _percentage(done, total)
+        if self.value < before - _ROUNDING:
             self.peak = before
 
     def _count(self, step: str, count: int, percent: float) -> None:
@@ -75,3 +78,7 @@ class Gauge:
             self._done -= weight * before / all_before
         if after and all_after:
             self._done += weight * after / all_after
+
+
+def _percentage(done: float, total: float) -> float:
+    return min(100.0, done / total) if total else 100.0

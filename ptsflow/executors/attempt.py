@@ -71,6 +71,8 @@ _TRACE_LIMIT = 6_000
 _LEAVES = 3
 
 _RETURNED_NONE = returned(codec.encode(None))
+#: Stands for a stream that there is not.
+_GONE = object()
 
 
 def run(call: Call) -> Outcome:
@@ -99,17 +101,21 @@ def run(call: Call) -> Outcome:
     return failed(call, TimedOut(overdue)) if overdue else outcome
 
 
-def _streams() -> dict[str, Any]:
-    return {n: vars(sys)[n] for n in ("stdout", "stderr") if n in vars(sys)}
+def _streams() -> tuple[Any, Any]:
+    found = vars(sys)
+    return found.get("stdout", _GONE), found.get("stderr", _GONE)
 
 
-def _put_back(streams: Mapping[str, Any]) -> None:
+def _put_back(streams: tuple[Any, Any]) -> None:
     """Put back what no thread can begin without, if the body took it away."""
-    for name in streams.keys() - _streams():
-        setattr(sys, name, streams[name])
-    for module in (sys, threading):
-        if getattr(module, "excepthook", None) is None:
-            vars(module)["excepthook"] = vars(module)["__excepthook__"]
+    found = vars(sys)
+    for name, stream in zip(("stdout", "stderr"), streams, strict=True):
+        if name not in found and stream is not _GONE:
+            found[name] = stream
+    if found.get("excepthook") is None:
+        found["excepthook"] = sys.__excepthook__
+    if vars(threading).get("excepthook") is None:
+        threading.excepthook = threading.__excepthook__
 
 
 def _own_context() -> Context:

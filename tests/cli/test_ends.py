@@ -303,4 +303,6 @@ def test_a_signal_while_a_module_is_imported_is_no_fault_of_the_module(
         place.env["PTSFLOW_LISTENERS"] = "slow:make"
     ended = place.call(*words)
 
-    assert (ended.returncode, ended.stderr.strip()) == (code, "ptsflow: stopped")
+    # A worker that is stopped ends well: it has taken nothing yet.
+    told = (0, "") if words[0] == "worker" else (code, "ptsflow: stopped")
+    assert (ended.returncode, ended.stderr.strip()) == told
