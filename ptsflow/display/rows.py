@@ -120,7 +120,7 @@ def _time_of(step: StepBoard, now: int, since: int | None) -> int | None:
     if step.begun is None:
         return None
     if step.is_settled or since is None:
-        return max(0, step.ended - step.begun) if step.ended else None
+        return step.took_ms
     return now - max(step.begun, since)
 
 

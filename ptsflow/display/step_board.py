@@ -56,8 +56,9 @@ class StepBoard:
         """How long it took, as far as it is known; of a single task, its body alone."""
         if self.begun is None or self.ended is None:
             return None
-        single = self.single
-        return self.ended - self.begun if single is None else single.task_duration_ms
+        if self.single is not None:
+            return self.single.task_duration_ms
+        return max(0, self.ended - self.begun)
 
     @property
     def percentage(self) -> float:
