@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ptsflow import codec
-from ptsflow.client.lease import still_working
-from ptsflow.client.looking import runs_back
+from ptsflow.client.looking import run_again, runs_back, seen
 from ptsflow.core.insight import RunRecord, RunStatus
 from ptsflow.core.model import PAYLOADS, ContainerRecord, Status, TaskRecord
 from ptsflow.core.names import listed
 from ptsflow.errors import PtsflowError, StoreDamaged, StoredValueError
-from ptsflow.host.process_identity import is_dead
 from ptsflow.stores.base import Store
 from ptsflow.stores.care import Fault, Grade
 
@@ -41,7 +39,7 @@ def faults_of_records(store: Store, *, deep: bool) -> Iterator[Fault]:
             yield from _tasks_in(store, record, now, deep=deep)
         except StoreDamaged as error:
             yield Fault("damage", str(error), Grade.DAMAGE)
-    yield from of_runs(runs, {each.uid: each for each in containers})
+    yield from of_runs(store, runs, {each.uid: each for each in containers})
 
 
 def of_container(record: ContainerRecord, now: int) -> Iterator[Fault]:
@@ -85,13 +83,13 @@ def _of_lease(where: str, record: ContainerRecord, now: int) -> Iterator[Fault]:
 def _tasks_in(
     store: Store, record: ContainerRecord, now: int, *, deep: bool
 ) -> Iterator[Fault]:
-    tasks = store.tasks(record.uid)
+    found = _at_once(store, record, now)
+    if found is None:
+        return
+    record, tasks = found
     for task in tasks:
         yield from of_task(record, task)
-    is_held = record.is_leased(now) and not (
-        record.owner is not None and is_dead(record.owner)
-    )
-    if not is_held and still_working(store, record) is None:
+    if not record.is_leased(now):
         yield from left_open(record, tasks)
     if deep:
         names = [task.name for task in tasks]
@@ -99,6 +97,26 @@ def _tasks_in(
             some = names[start : start + _TASKS_AT_ONCE]
             for task in store.tasks(record.uid, some, payloads=True):
                 yield from of_payloads(record, task)
+
+
+def _at_once(
+    store: Store, record: ContainerRecord, now: int
+) -> tuple[ContainerRecord, list[TaskRecord]] | None:
+    """Return a container, with the owner that it really has, and the tasks that it had.
+
+    None if it was deleted meanwhile. If a run begins or ends between the two reads, both
+    are read again.
+    """
+    uid = record.uid
+    while True:
+        shown = seen(store, record, now)
+        tasks = store.tasks(uid)
+        again = store.container(record.name)
+        if again is None or again.uid != uid:
+            return None
+        if (again.fence, again.status) == (shown.fence, shown.status):
+            return shown, tasks
+        record = again
 
 
 def of_task(record: ContainerRecord, task: TaskRecord) -> Iterator[Fault]:
@@ -151,9 +169,15 @@ def of_payloads(record: ContainerRecord, task: TaskRecord) -> Iterator[Fault]:
 
 
 def of_runs(
-    runs: list[RunRecord], containers: dict[str, ContainerRecord]
+    store: Store, runs: list[RunRecord], containers: dict[str, ContainerRecord]
 ) -> Iterator[Fault]:
-    """Yield what is wrong with the history; a run without an end may have died."""
+    """Yield what is wrong with the history; a run without an end may have died.
+
+    Args:
+        store: tells how a run stands that ended since.
+        runs: all.
+        containers: all, by uid, read after the runs.
+    """
     for run in runs:
         where = f"the run under fence {run.fence} of container {run.container!r}"
         record = containers.get(run.uid)
@@ -164,7 +188,10 @@ def of_runs(
             continue
         if record is None:
             text = f"{where}: has no end, and its container is gone"
-            yield Fault("run without end", text)
         elif run.fence == record.fence and record.owner is None:
             text = f"{where}: has no end, and its lease was given back"
+        else:
+            continue
+        again = run_again(store, run)
+        if again is not None and again.status is RunStatus.RUNNING:
             yield Fault("run without end", text)

@@ -42,11 +42,16 @@ def pause_after(took: float, interval: float) -> float:
 def seen(store: Store, record: ContainerRecord, now: int) -> ContainerRecord:
     """Return a container with the owner that it really has.
 
-    A runner of this host that died holds nothing. A runner of this host that still runs
-    bodies holds its container although its lease may have ended.
+    A runner of this host that died holds nothing; one that ended since the record was
+    read has recorded more, which is read. A runner of this host that still runs bodies
+    holds its container although its lease may have ended.
     """
-    if record.owner is not None and is_dead(record.owner):
-        record = replace(record, owner=None)
+    while record.owner is not None and is_dead(record.owner):
+        again = store.container(record.name)
+        if again is None or (again.uid, again.owner) == (record.uid, record.owner):
+            record = replace(record if again is None else again, owner=None)
+        else:
+            record = again
     worker = None if record.is_leased(now) else still_working(store, record)
     if worker is None:
         return record
@@ -141,11 +146,25 @@ def look_at_all(store: Store, before: LookAtAll | None) -> LookAtAll:
 
 
 def run_as_it_stands(store: Store, row: RunRecord, now: int) -> RunRecord:
-    """Return a run; one that is said to last is lost if its process is gone."""
+    """Return a run; one that is said to last is lost if its process is gone.
+
+    One that ended since the row was read is read again.
+    """
     if row.status is not RunStatus.RUNNING:
         return row
     record = store.container(row.container)
     is_its = record is not None and (record.uid, record.fence) == (row.uid, row.fence)
     if record is not None and is_its and seen(store, record, now).is_leased(now):
         return row
+    ended = run_again(store, row)
+    if ended is not None and ended.status is not RunStatus.RUNNING:
+        return ended
     return replace(row, status=RunStatus.LOST)
+
+
+def run_again(store: Store, row: RunRecord) -> RunRecord | None:
+    """Return a run as it is recorded now; None if it is not there any more."""
+    for found in runs_back(store, row.workflow, row.container):
+        if (found.uid, found.fence) == (row.uid, row.fence):
+            return found
+    return None

@@ -198,10 +198,11 @@ class QueueWorker:
         entries = store.queue.due(self._duty.workflows, now)
         for entry in to_try(entries, random.random):
             record = store.container(entry.container)
-            if record is None or is_over(entry, record):
+            shown = None if record is None else seen(store, record, now)
+            if shown is None or is_over(entry, shown):
                 store.queue.remove(entry.uid, until=entry.at)
-            elif not seen(store, record, now).is_leased(now):
-                yield self._job(record, now)
+            elif not shown.is_leased(now):
+                yield self._job(shown, now)
 
     # -- what becomes of them -------------------------------------------------------
 

@@ -263,3 +263,16 @@ def test_the_draft_of_a_maker_that_was_killed_is_removed(path: Path) -> None:
     SqliteStore(f"sqlite:///{path}").close()
     assert not draft.exists()
     assert foreign.exists()
+
+
+def test_a_draft_that_its_maker_removes_meanwhile_is_no_fault(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SqliteStore(f"sqlite:///{path}").close()
+    draft = path.with_name(f".pts.db.{'0a' * 16}")
+    draft.hardlink_to(path)
+    others = [path.with_name(f".pts.db.{digit * 32}") for digit in "bc"]
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter([others[0], draft, others[1]]))
+
+    SqliteStore(f"sqlite:///{path}").close()
+    assert not draft.exists()

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
@@ -220,8 +221,10 @@ def _refuse_links(path: Path, found: os.stat_result) -> None:
     """
     drafts = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{32}}")
     for each in path.parent.iterdir():
-        if drafts.fullmatch(each.name) and os.path.samestat(each.lstat(), found):
-            each.unlink(missing_ok=True)
+        # Other processes that make the file at this moment remove their own drafts.
+        with suppress(FileNotFoundError):
+            if drafts.fullmatch(each.name) and os.path.samestat(each.lstat(), found):
+                each.unlink()
     count = path.stat().st_nlink
     if count > 1:
         raise StoreDamaged(
