@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
+from pathlib import Path
 
 #: Where Linux has a link for each file that this process opened. A link that is asked for
 #: by a handle of this folder is found in two thirds of the time.
 _LINKS = "/proc/self/fd"
+#: A name in a folder may change again within so many nanoseconds, and the folder's time
+#: stay what it is: the clock of a file system ticks.
+_TICK = 100_000_000
+#: A file system that counts smaller parts of a second than this has ticks that short.
+_COARSE = 1_000
 
 
 class OpenedFiles:
@@ -19,6 +26,10 @@ class OpenedFiles:
 
     def __init__(self, *paths: str) -> None:
         self._paths = list(paths)
+        self._folders = list({str(Path(path).parent) for path in paths})
+        #: What the folders were when each file was in place, and no name may have changed
+        #: since; None where that cannot be known.
+        self._quiet: list[tuple[int, int, int]] | None = None
         #: Device and inode of each file.
         self.identities = self._found()
         #: The names of links in a folder of Linux that tell the path of each file; none
@@ -46,16 +57,23 @@ class OpenedFiles:
 
         Whoever asks Linux 6.13 or later for the times of a file, as each `stat` does,
         has the next write note a time of its own, which took a third of a small durable
-        write on ext4. So the files are asked for their paths, and only if those differ
-        for all else. That misses a file system that was mounted over a path.
+        write on ext4. So their folder is asked whether a name in it changed; if one may
+        have, the files are asked for their paths, and only if those differ for all else.
+        That misses a file system that was mounted over a file.
         """
         if self._links:
             with contextlib.suppress(OSError):
-                folder = self._handles[-1]
-                paths = [os.readlink(each, dir_fd=folder) for each in self._links]
-                if paths == self._paths:
+                folders = [_state(found) for found in map(os.stat, self._folders)]
+                if folders == self._quiet:
+                    return True
+                if self._have_their_paths():
+                    self._quiet = folders if all(map(_is_settled, folders)) else None
                     return True
         return self.are_in_place()
+
+    def _have_their_paths(self) -> bool:
+        folder = self._handles[-1]
+        return [os.readlink(each, dir_fd=folder) for each in self._links] == self._paths
 
     def close(self) -> None:
         """Let the system forget the files; the paths can still be looked at."""
@@ -69,3 +87,13 @@ class OpenedFiles:
 
 def _identity(found: os.stat_result) -> tuple[int, int]:
     return found.st_dev, found.st_ino
+
+
+def _state(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_dev, found.st_ino, found.st_mtime_ns
+
+
+def _is_settled(state: tuple[int, int, int]) -> bool:
+    """Whether any later change of a name gives the folder another time."""
+    changed_at = state[2]
+    return changed_at % _COARSE != 0 and time.time_ns() - changed_at > _TICK

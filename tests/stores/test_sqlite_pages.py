@@ -201,7 +201,7 @@ def test_others_write_between_the_parts_of_a_large_commit(
     store.commit(uid, many, fence=1)
     other.close()
 
-    assert renewed == 4
+    assert renewed == 3
     assert len(store.tasks(uid)) == 38
 
 

@@ -6,6 +6,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -52,15 +53,75 @@ TAKEN: list[Callable[[Path], object]] = [
 ]
 
 
+def made_long_ago(folder: Path) -> None:
+    """Let the last change of a name in the folder be an hour past."""
+    past = time.time_ns() - 3_600_000_000_000 | 1
+    os.utime(folder, ns=(past, past))
+
+
+@pytest.mark.parametrize("prepare", [lambda _folder: None, made_long_ago])
 @pytest.mark.parametrize("take", TAKEN)
 def test_what_is_taken_away_is_seen(
-    folder: Path, files: OpenedFiles, take: Callable[[Path], object]
+    folder: Path,
+    files: OpenedFiles,
+    take: Callable[[Path], object],
+    prepare: Callable[[Path], object],
 ) -> None:
+    prepare(folder)
     assert (files.are_in_place(), files.are_in_place_after_a_write()) == (True, True)
 
     take(folder)
 
     assert (files.are_in_place(), files.are_in_place_after_a_write()) == (False, False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these handles")
+@pytest.mark.parametrize(
+    ("age", "asked"), [(3_600_000_000_001, [True, False, False]), (0, [True] * 3)]
+)
+def test_files_are_asked_only_where_a_name_in_their_folder_may_have_changed(
+    folder: Path,
+    files: OpenedFiles,
+    monkeypatch: pytest.MonkeyPatch,
+    age: int,
+    asked: list[bool],
+) -> None:
+    now = time.time_ns()
+    os.utime(folder, ns=(now - age, now - age))
+    calls: list[str] = []
+    ask = os.readlink
+
+    def asking(path: str, *, dir_fd: int) -> str:
+        calls.append(path)
+        return ask(path, dir_fd=dir_fd)
+
+    found = []
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time_ns", lambda: now)
+        patch.setattr(os, "readlink", asking)
+        for _ in asked:
+            calls.clear()
+            assert files.are_in_place_after_a_write()
+            found.append(bool(calls))
+        (folder / "another file").touch()
+        calls.clear()
+        assert files.are_in_place_after_a_write()
+
+    assert found == asked
+    assert calls
+
+
+def test_a_file_system_that_counts_whole_seconds_is_never_taken_for_quiet(
+    folder: Path, files: OpenedFiles
+) -> None:
+    past = (time.time_ns() // 1_000_000_000 - 3_600) * 1_000_000_000
+    os.utime(folder, ns=(past, past))
+    assert files.are_in_place_after_a_write()
+
+    (folder / "store.db").unlink()
+    os.utime(folder, ns=(past, past))
+
+    assert not files.are_in_place_after_a_write()
 
 
 def test_a_folder_that_a_link_leads_to_in_its_old_place_is_in_place(
@@ -91,8 +152,9 @@ def test_a_link_that_leads_elsewhere_is_seen(folder: Path) -> None:
 def test_no_file_is_asked_for_its_times_after_a_write(
     files: OpenedFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def asked(path: object) -> os.stat_result:
-        raise AssertionError(path)
+    def asked(path: str) -> os.stat_result:
+        assert Path(path).name == "data"
+        return os.lstat(path)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "stat", asked)

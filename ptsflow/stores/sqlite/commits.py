@@ -20,7 +20,7 @@ from ptsflow.stores.sqlite.outlooks import SqliteOutlooks
 from ptsflow.stores.sqlite.tasks import SqliteTasks
 
 #: How many changes of a runner are one transaction; others may write between two.
-_LONGEST_PART = 1_000
+_LONGEST_PART = 2_000
 #: For how long other processes may take the file between two parts, in seconds.
 _PAUSE = 0.005
 
@@ -50,9 +50,10 @@ class SqliteCommits:
             self._write(self._commit, uid, changes, fence)
             return
         for start in range(0, len(changes), _LONGEST_PART):
+            if start:
+                time.sleep(_PAUSE)
             part = changes[start : start + _LONGEST_PART]
             self._write(self._commit, uid, part, fence)
-            time.sleep(_PAUSE)
 
     def _commit(self, uid: str, changes: Sequence[Change], fence: int | None) -> None:
         number = rows.number(uid)

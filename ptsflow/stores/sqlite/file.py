@@ -50,7 +50,7 @@ _WHAT = "a ptsflow store"
 
 #: A log that starts over early is written in place: a sync that need not record a longer
 #: file takes about half the time.
-_LONGEST_LOG = 250
+_LONGEST_LOG = 150
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _SMALLEST_PAGE = 512
