@@ -19,10 +19,13 @@ _PATIENT = "timeoutMS=60000"
 def pytest_configure() -> None:
     """Let the tests be begun in any way.
 
-    Ctrl-C reaches what they start, though pytest may be a job in the background; and what
-    is to be typed next names Python by its place, whatever word pytest was begun with.
+    Ctrl-C reaches what they start, though pytest may be a job in the background; what is
+    to be typed next names Python by its place, whatever word pytest was begun with; and
+    what they start keeps its bytecode.
     """
     sys.orig_argv[0] = sys.executable
+    # Each of some thousand processes would compile the whole package.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
