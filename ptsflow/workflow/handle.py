@@ -223,6 +223,12 @@ class TaskHandle:
             raise PermissionError(
                 error.errno, f"{error.strerror}; {advice}", error.filename
             ) from None
+        except (FileExistsError, NotADirectoryError) as error:
+            above = (
+                each for each in (folder, *folder.parents) if os.path.lexists(each)
+            )
+            advice = "expected a folder, found a file; move it away"
+            raise NotADirectoryError(error.errno, advice, str(next(above))) from None
         return folder
 
     def output(self, path: str | os.PathLike[str]) -> AbstractContextManager[Path]:

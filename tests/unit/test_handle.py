@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -184,3 +185,26 @@ def test_log_lines_carry_the_task(caplog: pytest.LogCaptureFixture) -> None:
     (record,) = caplog.records
     assert (record.name, record.getMessage()) == ("ptsflow.task", "5 rows")
     assert vars(record)["task"] == "nightly/download[songs]"
+
+
+@pytest.mark.parametrize("place", ["pts.db.work", "pts.db.work/box/load-1"])
+def test_a_file_where_a_folder_is_to_be_is_named_with_its_cure(
+    tmp_path: Path, place: str
+) -> None:
+    wanted = tmp_path / "pts.db.work" / "box" / "load-1"
+    file = tmp_path / place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("a person's")
+    task = TaskHandle(
+        "box",
+        TASK,
+        saved=None,
+        reporter=Reports(),
+        cancelled=bool,
+        folder=lambda: str(wanted),
+    )
+
+    with pytest.raises(NotADirectoryError) as caught:
+        _ = task.workdir
+    assert caught.value.filename == str(file)
+    assert caught.value.strerror == "expected a folder, found a file; move it away"
