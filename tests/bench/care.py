@@ -61,10 +61,12 @@ from pathlib import Path
 from ptsflow import Workflow, step
 
 TIMES = []
-COUNT = 3_000
+COUNT = 10_000
 
 
 def body(self):
+    if not TIMES:
+        Path("begun").touch()
     TIMES.append(time.monotonic())
 
 
@@ -139,6 +141,8 @@ def _gaps(place: Place, url: str, *, is_pruned: bool) -> list[float]:
     Beside a prune, those while it goes on.
     """
     store = ("--store", url)
+    begun = place.folder / "begun"
+    begun.unlink(missing_ok=True)
     words = ("run", "flow.py:Chain", "-q", "--fresh", *store)
     run = subprocess.Popen(
         [*PTSFLOW, *words],
@@ -148,7 +152,9 @@ def _gaps(place: Place, url: str, *, is_pruned: bool) -> list[float]:
     )
     began, ended = 0.0, float("inf")
     if is_pruned:
-        time.sleep(1.5)
+        while not begun.exists():
+            assert run.poll() is None
+            time.sleep(0.01)
         began = time.monotonic()
         place.ptsflow("prune", "--older", "1d", "--workflow", "Old", "-y", *store)
         ended = time.monotonic()
