@@ -87,6 +87,27 @@ def make_folder(folder: Path) -> None:
             return
 
 
+def make_task_folder(folder: Path) -> Path:
+    """Make the folder of a task as `make_folder` does, and return it.
+
+    Raises:
+        OSError: it cannot be made; what is to be done stands in `strerror`, which is shown
+            in the one line of the failure.
+    """
+    try:
+        make_folder(folder)
+    except PermissionError as error:
+        advice = "give the folders to this user, such as with sudo chown -R"
+        raise PermissionError(
+            error.errno, f"{error.strerror}; {advice}", error.filename
+        ) from None
+    except (FileExistsError, NotADirectoryError) as error:
+        above = (each for each in (folder, *folder.parents) if os.path.lexists(each))
+        advice = "expected a folder, found a file; move it away"
+        raise NotADirectoryError(error.errno, advice, str(next(above))) from None
+    return folder
+
+
 def remove(path: Path) -> None:
     """Remove a file, a folder with its contents, or a link without its target."""
     if path.is_symlink() or not path.is_dir():

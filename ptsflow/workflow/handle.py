@@ -208,28 +208,14 @@ class TaskHandle:
 
         Raises:
             RuntimeError: the body was called without a run.
+            OSError: the folder cannot be made; the error says what to do.
         """
         if not self.folder:
             raise RuntimeError(
                 f"task.workdir of {self.name}: expected a task of a run, found one that "
                 "was made by itself; give TaskHandle a folder="
             )
-        folder = Path(self.folder)
-        try:
-            atomic_files.make_folder(folder)
-        except PermissionError as error:
-            # `strerror` is shown in the one line of the failure.
-            advice = "give the folders to this user, such as with sudo chown -R"
-            raise PermissionError(
-                error.errno, f"{error.strerror}; {advice}", error.filename
-            ) from None
-        except (FileExistsError, NotADirectoryError) as error:
-            above = (
-                each for each in (folder, *folder.parents) if os.path.lexists(each)
-            )
-            advice = "expected a folder, found a file; move it away"
-            raise NotADirectoryError(error.errno, advice, str(next(above))) from None
-        return folder
+        return atomic_files.make_task_folder(Path(self.folder))
 
     def output(self, path: str | os.PathLike[str]) -> AbstractContextManager[Path]:
         """Write a file or a folder whole or not at all: `with task.output(path) as part:`.
