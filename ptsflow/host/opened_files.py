@@ -90,7 +90,8 @@ def _identity(found: os.stat_result) -> tuple[int, int]:
 
 
 def _state(found: os.stat_result) -> tuple[int, int, int]:
-    return found.st_dev, found.st_ino, found.st_mtime_ns
+    # The time of change: unlike that of the last write, no program can set it back.
+    return found.st_dev, found.st_ino, found.st_ctime_ns
 
 
 def _is_settled(state: tuple[int, int, int]) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ptsflow.host import opened_files
 from ptsflow.host.opened_files import OpenedFiles
 
 
@@ -53,75 +54,84 @@ TAKEN: list[Callable[[Path], object]] = [
 ]
 
 
-def made_long_ago(folder: Path) -> None:
-    """Let the last change of a name in the folder be an hour past."""
-    past = time.time_ns() - 3_600_000_000_000 | 1
-    os.utime(folder, ns=(past, past))
+@pytest.fixture(params=[False, True])
+def is_quiet(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Let the last change of a name in the folder seem to be long past, or not."""
+    if request.param:
+        monkeypatch.setattr(opened_files, "_TICK", -1_000_000_000_000)
+    return bool(request.param)
 
 
-@pytest.mark.parametrize("prepare", [lambda _folder: None, made_long_ago])
-@pytest.mark.parametrize("take", TAKEN)
+def put_back_its_times(folder: Path) -> None:
+    """Replace a file as a program does that restores a copy of the whole folder."""
+    before = folder.stat()
+    replace(folder)
+    os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.usefixtures("is_quiet")
+@pytest.mark.parametrize("take", [*TAKEN, put_back_its_times])
 def test_what_is_taken_away_is_seen(
-    folder: Path,
-    files: OpenedFiles,
-    take: Callable[[Path], object],
-    prepare: Callable[[Path], object],
+    folder: Path, files: OpenedFiles, take: Callable[[Path], object]
 ) -> None:
-    prepare(folder)
     assert (files.are_in_place(), files.are_in_place_after_a_write()) == (True, True)
 
+    time.sleep(0.02)  # longer than a tick of the file system's clock
     take(folder)
 
     assert (files.are_in_place(), files.are_in_place_after_a_write()) == (False, False)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these handles")
-@pytest.mark.parametrize(
-    ("age", "asked"), [(3_600_000_000_001, [True, False, False]), (0, [True] * 3)]
-)
-def test_files_are_asked_only_where_a_name_in_their_folder_may_have_changed(
-    folder: Path,
-    files: OpenedFiles,
-    monkeypatch: pytest.MonkeyPatch,
-    age: int,
-    asked: list[bool],
-) -> None:
-    now = time.time_ns()
-    os.utime(folder, ns=(now - age, now - age))
-    calls: list[str] = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The links that are read."""
+    asked: list[str] = []
     ask = os.readlink
 
     def asking(path: str, *, dir_fd: int) -> str:
-        calls.append(path)
+        asked.append(path)
         return ask(path, dir_fd=dir_fd)
 
-    found = []
-    with monkeypatch.context() as patch:
-        patch.setattr(time, "time_ns", lambda: now)
-        patch.setattr(os, "readlink", asking)
-        for _ in asked:
-            calls.clear()
-            assert files.are_in_place_after_a_write()
-            found.append(bool(calls))
-        (folder / "another file").touch()
-        calls.clear()
-        assert files.are_in_place_after_a_write()
-
-    assert found == asked
-    assert calls
+    monkeypatch.setattr(os, "readlink", asking)
+    return asked
 
 
-def test_a_file_system_that_counts_whole_seconds_is_never_taken_for_quiet(
-    folder: Path, files: OpenedFiles
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these handles")
+def test_files_are_asked_only_where_a_name_in_their_folder_may_have_changed(
+    folder: Path, files: OpenedFiles, asked: list[str], *, is_quiet: bool
 ) -> None:
-    past = (time.time_ns() // 1_000_000_000 - 3_600) * 1_000_000_000
-    os.utime(folder, ns=(past, past))
     assert files.are_in_place_after_a_write()
+    assert len(asked) == 2
+    asked.clear()
 
-    (folder / "store.db").unlink()
-    os.utime(folder, ns=(past, past))
+    assert files.are_in_place_after_a_write()
+    assert len(asked) == (0 if is_quiet else 2)
+    asked.clear()
 
-    assert not files.are_in_place_after_a_write()
+    time.sleep(0.02)
+    (folder / "another file").touch()
+    assert files.are_in_place_after_a_write()
+    assert len(asked) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these handles")
+@pytest.mark.parametrize(
+    ("changed_at", "now", "is_settled"),
+    [
+        (5_000_000_001, 5_100_000_001, False),
+        (5_000_000_001, 5_100_000_002, True),
+        (5_000_000_001, 4_000_000_000, False),
+        # A file system that counts whole seconds, or microseconds.
+        (5_000_000_000, 9_000_000_000, False),
+        (5_000_001_000, 9_000_000_000, False),
+    ],
+)
+def test_a_folder_is_quiet_only_if_a_later_change_must_show(
+    monkeypatch: pytest.MonkeyPatch, changed_at: int, now: int, *, is_settled: bool
+) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: now)
+
+    assert opened_files._is_settled((1, 1, changed_at)) is is_settled
 
 
 def test_a_folder_that_a_link_leads_to_in_its_old_place_is_in_place(
