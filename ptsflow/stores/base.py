@@ -308,6 +308,7 @@ class LogStore(Protocol):
         task: str | None = None,
         attempt: int | None = None,
         after: str | None = None,
+        newest: int | None = None,
     ) -> tuple[list[LogChunk], str | None]:
         """Return chunks in the order in which they were put, and a mark of the last.
 
@@ -316,6 +317,7 @@ class LogStore(Protocol):
             task: return the chunks of this task only.
             attempt: return the chunks of this attempt only.
             after: a mark from an earlier call: return the chunks put since then only.
+            newest: return so many chunks at the most: those that were put last.
         """
 
     def forget(self, uid: str) -> None:

@@ -37,8 +37,9 @@ from ptsflow.web.times import times_of
 ITEMS = 100
 #: How many failed tasks are shown with where they failed, and how many are grouped.
 _FAILED, _GROUPED = 50, 1_000
-#: Of how many tasks the log is shown, and how many lines of it.
-_LOGGED, _LINES = 20, 500
+#: How many lines of the log are shown, in how many chunks they are looked for, and for
+#: how many tasks there are links to their own lines.
+_LINES, _CHUNKS, _LOGGED = 500, 200, 20
 #: How many results are shown.
 _RESULTS = 50
 
@@ -216,27 +217,30 @@ async def _errors(seen: Seen[Look], _asked: Asked) -> Mapping[str, Any]:
 
 
 class LogExcerpt(Struct, frozen=True, kw_only=True):
-    """The last lines of some tasks."""
+    """The last lines of a container or of a task."""
 
-    #: The tasks, whose logs are read.
-    names: Sequence[str]
     #: Task, attempt and line, in the order of time.
     lines: Sequence[tuple[str, int, LogLine]]
-    #: How many earlier lines are not shown.
-    left_out: int
+    #: Whether there are earlier lines.
+    has_more: bool
 
 
-def logged_of(store: Store, uid: str, names: Sequence[str]) -> LogExcerpt:
-    """Return the last lines of tasks, in the order of time."""
+def logged_of(store: Store, uid: str, task: str | None) -> LogExcerpt:
+    """Return the last lines of a task, or of all tasks, in the order of time."""
     with closing(store.logs()) as kept:
-        chunks = [chunk for name in names for chunk in kept.read(uid, task=name)[0]]
-    lines = list(merged(chunks))
-    left_out = max(0, len(lines) - _LINES)
-    return LogExcerpt(names=names, lines=lines[left_out:], left_out=left_out)
+        chunks, _ = kept.read(uid, task=task, newest=_CHUNKS)
+    known: dict[tuple[str, int], int] = {}
+    has_more = len(chunks) == _CHUNKS
+    if has_more:  # Lines that were not read are none that were left out.
+        for chunk in chunks:
+            known.setdefault((chunk.task, chunk.attempt), chunk.number)
+    lines = list(merged(chunks, known))
+    has_more = has_more or len(lines) > _LINES
+    return LogExcerpt(lines=lines[-_LINES:], has_more=has_more)
 
 
 def _worth_reading(look: Look) -> list[str]:
-    """Return the names of the tasks whose lines are shown: active, failed, last ended."""
+    """Return the names of tasks with links to their lines: active, failed, last begun."""
     glance = look.glance
     begun = [task for task in glance.plain if task.invoke_count]
     begun.sort(key=lambda task: task.last_invoked_at or 0, reverse=True)
@@ -247,9 +251,9 @@ def _worth_reading(look: Look) -> list[str]:
 
 async def _logs(seen: Seen[Look], asked: Asked) -> Mapping[str, Any]:
     look = seen.look
-    names = [asked.part] if asked.part else _worth_reading(look)
-    question = partial(logged_of, uid=look.record.uid, names=names)
-    return {"logged": await seen.ask(("logs", asked.part), question)}
+    question = partial(logged_of, uid=look.record.uid, task=asked.part)
+    logged = await seen.ask(("logs", asked.part), question)
+    return {"logged": logged, "logged_tasks": _worth_reading(look)}
 
 
 # -- values -------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def look_at_task(store: Store, look: Look, name: str) -> TaskLook:
         task=tables.seen_tasks(look.record, found, look.at)[0],
         attempts=list(reversed(made)),
         data={field: value_of(getattr(found[0], field)) for field in PAYLOADS},
-        logged=logged_of(store, uid, [name]),
+        logged=logged_of(store, uid, name),
     )
 
 
@@ -80,6 +80,7 @@ async def task_page(
         "attempts": found.attempts,
         "data": found.data,
         "logged": found.logged,
+        "logged_tasks": None,
         "asked": Asked(tab="logs"),
         "usual": usual_ms(found.task, usual),
         "form": form,

@@ -97,6 +97,22 @@ def test_a_mark_leads_on_to_what_was_put_since(store: Store, logs: LogStore) -> 
     assert logs.read(uid, after=last) == ([], last)
 
 
+def test_of_many_chunks_those_that_were_put_last_are_returned(
+    store: Store, logs: LogStore
+) -> None:
+    uid = filled(store)
+    logs.put(uid, [chunk("one"), chunk("two", number=1)])
+    _, mark = logs.read(uid, newest=1)
+    logs.put(uid, [chunk("three", number=2), chunk("four", task="unpack")])
+
+    assert texts(logs, uid, newest=0) == []
+    assert texts(logs, uid, newest=3) == ["two", "three", "four"]
+    assert texts(logs, uid, newest=9) == ["one", "two", "three", "four"]
+    assert texts(logs, uid, task="load", newest=2) == ["two", "three"]
+    assert texts(logs, uid, after=mark, newest=1) == ["four"]
+    assert texts(logs, uid, after=mark) == ["three", "four"]
+
+
 def test_a_mark_survives_the_connection_that_gave_it(
     store: Store, other: Store, logs: LogStore
 ) -> None:

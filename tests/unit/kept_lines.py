@@ -48,13 +48,15 @@ class Kept:
         task: str | None = None,
         attempt: int | None = None,
         after: str | None = None,
+        newest: int | None = None,
     ) -> tuple[list[LogChunk], str | None]:
         found = [
             chunk
             for chunk in self.chunks
             if task in (None, chunk.task) and attempt in (None, chunk.attempt)
         ]
-        return found[int(after or 0) :], str(len(found))
+        end, found = str(len(found)), found[int(after or 0) :]
+        return found if newest is None else found[max(0, len(found) - newest) :], end
 
     def forget(self, uid: str) -> None:
         raise NotImplementedError

@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote
 import pytest
 from starlette.testclient import TestClient
 
+from ptsflow.web import tabs
 from ptsflow.web.tabs import TABS
 from tests.web.conftest import MakeClient
 from tests.web.filling import fill_many
@@ -75,6 +76,35 @@ def test_an_attempt_that_was_killed_is_called_so(
     row = looking.get("/").text.partition(f'id="listed-{uid}"')[2].partition("</tr>")[0]
     assert 'class="count is-pending" title="2 pending"' in row
     assert "is-running" not in row
+
+
+def test_the_log_has_the_lines_of_items_that_are_done(
+    looking: TestClient, stored: Shelf
+) -> None:
+    address = f"/c/{stored.uids['done']}?tab=logs"
+
+    whole = shown(looking.get(address)).text
+    one = shown(looking.get(f"{address}&part=load[artists]")).text
+
+    assert "fetched the feed of" in whole
+    assert "load[albums] albums: attempt 1" in whole
+    assert "load[artists] (2) artists: attempt 2" in whole
+    assert "artists: attempt 2" in one
+    assert "albums" not in one.partition("Of load[artists]")[2]
+
+
+def test_of_a_long_log_the_last_lines_are_shown(
+    looking: TestClient, stored: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"/c/{stored.uids['done']}?tab=logs"
+    before = shown(looking.get(address)).text
+    monkeypatch.setattr(tabs, "_CHUNKS", 2)
+    after = shown(looking.get(address)).text
+
+    assert "Earlier lines are not shown." not in before
+    assert "Earlier lines are not shown." in after
+    assert "fetched the feed of" not in after
+    assert after.count(": attempt ") == 2
 
 
 def test_a_long_value_is_sent_whole_and_not_shown(

@@ -58,6 +58,7 @@ class MemoryLogs:
         task: str | None = None,
         attempt: int | None = None,
         after: str | None = None,
+        newest: int | None = None,
     ) -> tuple[list[LogChunk], str | None]:
         """Return chunks in the order in which they were put, and a mark of the last."""
         since = int(after) if after and after.isdecimal() else 0
@@ -69,6 +70,8 @@ class MemoryLogs:
                 and task in (None, chunk.task)
                 and attempt in (None, chunk.attempt)
             ]
+        if newest is not None:
+            found = found[max(0, len(found) - newest) :]
         chunks = [chunk for _, chunk in found]
         return chunks, str(found[-1][0]) if found else after
 

@@ -81,6 +81,7 @@ class MongoLogs:
         task: str | None = None,
         attempt: int | None = None,
         after: str | None = None,
+        newest: int | None = None,
     ) -> tuple[list[LogChunk], str | None]:
         """Return chunks in the order in which they were put, and a mark of the last."""
         query: Raw = {"container": object_id(uid), "mark": {"$gt": _mark(after)}}
@@ -88,11 +89,22 @@ class MongoLogs:
             query["task"] = task
         if attempt is not None:
             query["attempt"] = attempt
-        raws = self._link.find_all(self._chunks, query, sort="mark")
+        if newest is None:
+            raws = self._link.find_all(self._chunks, query, sort="mark")
+        else:
+            raws = self._last(query, newest)
         if not raws:
             return [], after
         last: Timestamp = raws[-1]["mark"]
         return [log_chunk(raw) for raw in raws], f"{last.time}.{last.inc}"
+
+    def _last(self, query: Raw, count: int) -> list[Raw]:
+        if not count:
+            return []  # To MongoDB that is all.
+        with self._link.call():
+            found = list(self._chunks.find(query).sort("mark", -1).limit(count))
+        found.reverse()
+        return found
 
     def forget(self, uid: str) -> None:
         """Drop all chunks of a container."""

@@ -113,6 +113,7 @@ class SqliteLogs:
         task: str | None = None,
         attempt: int | None = None,
         after: str | None = None,
+        newest: int | None = None,
     ) -> tuple[list[LogChunk], str | None]:
         """Return chunks in the order in which they were put, and a mark of the last."""
         database = self._database_in_place()
@@ -124,7 +125,10 @@ class SqliteLogs:
             if value is not None:
                 query += f" AND {column} = ?"
                 args.append(value)
-        found = database.read(_fetch, database, f"{query} ORDER BY mark", tuple(args))
+        query += " ORDER BY mark DESC LIMIT ?"
+        args.append(-1 if newest is None else newest)
+        found = database.read(_fetch, database, query, tuple(args))
+        found.reverse()
         try:
             chunks = [_chunk(row) for row in found]
         except DecodeError as error:
