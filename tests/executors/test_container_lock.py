@@ -16,6 +16,7 @@ from ptsflow.executors.processes.pool import Processes
 from ptsflow.host import container_lock
 from ptsflow.workflow.loading import refer
 from tests.executors.flows import Whose
+from tests.support.processes import opened_in
 
 #: What holds the file that is its argument as a body's process does.
 HOLDS = """
@@ -178,10 +179,9 @@ def test_a_mark_that_cannot_be_written_leaves_nothing(
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    before = sorted(Path("/proc/self/fd").iterdir())
     with pytest.raises(StoreUnavailable, match="; set TMPDIR to a") as caught:
         container_lock.Mark(tmp_path / "x.lock", b"who")
 
     assert f"found: {os.strerror(errno.ENOLCK)}; " in str(caught.value)
-    assert sorted(Path("/proc/self/fd").iterdir()) == before
+    assert opened_in(tmp_path.resolve()) == []
     assert list(tmp_path.iterdir()) == []

@@ -14,6 +14,7 @@ import pytest
 
 from ptsflow.host import opened_files
 from ptsflow.host.opened_files import OpenedFiles
+from tests.support.processes import opened_in
 
 
 @pytest.fixture
@@ -206,11 +207,15 @@ def test_the_locks_of_the_process_stay(folder: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these handles")
 def test_no_handle_is_left(folder: Path) -> None:
-    before = sorted(Path("/proc/self/fd").iterdir())
+    files = OpenedFiles(str(folder / "store.db"))
+    links = [str(Path(f"/proc/self/fd/{each}").resolve()) for each in files._handles]
+    open_ones = opened_in(folder)
+    files.close()
 
-    OpenedFiles(str(folder / "store.db")).close()
-
-    assert sorted(Path("/proc/self/fd").iterdir()) == before
+    assert links[-1].endswith("/fd")
+    assert open_ones == links[:-1] == [str(folder / "store.db")]
+    assert opened_in(folder) == []
+    assert files._handles == []
 
 
 def test_a_path_that_leads_to_no_file_is_refused(folder: Path) -> None:
