@@ -37,9 +37,9 @@ from ptsflow.web.times import times_of
 ITEMS = 100
 #: How many failed tasks are shown with where they failed, and how many are grouped.
 _FAILED, _GROUPED = 50, 1_000
-#: How many lines of the log are shown, in how many chunks they are looked for, and for
-#: how many tasks there are links to their own lines.
-_LINES, _CHUNKS, _LOGGED = 500, 200, 20
+#: How many lines of the log are shown, and for how many tasks there are links to their
+#: own lines.
+_LINES, _LOGGED = 500, 20
 #: How many results are shown.
 _RESULTS = 50
 
@@ -228,15 +228,14 @@ class LogExcerpt(Struct, frozen=True, kw_only=True):
 def logged_of(store: Store, uid: str, task: str | None) -> LogExcerpt:
     """Return the last lines of a task, or of all tasks, in the order of time."""
     with closing(store.logs()) as kept:
-        chunks, _ = kept.read(uid, task=task, newest=_CHUNKS)
+        # A chunk has a line at least.
+        chunks, _ = kept.read(uid, task=task, newest=_LINES + 1)
     known: dict[tuple[str, int], int] = {}
-    has_more = len(chunks) == _CHUNKS
-    if has_more:  # Lines that were not read are none that were left out.
+    if len(chunks) > _LINES:  # Lines that were not read are none that were left out.
         for chunk in chunks:
             known.setdefault((chunk.task, chunk.attempt), chunk.number)
     lines = list(merged(chunks, known))
-    has_more = has_more or len(lines) > _LINES
-    return LogExcerpt(lines=lines[-_LINES:], has_more=has_more)
+    return LogExcerpt(lines=lines[-_LINES:], has_more=len(lines) > _LINES)
 
 
 def _worth_reading(look: Look) -> list[str]:

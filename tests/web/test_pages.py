@@ -98,10 +98,13 @@ def test_of_a_long_log_the_last_lines_are_shown(
 ) -> None:
     address = f"/c/{stored.uids['done']}?tab=logs"
     before = shown(looking.get(address)).text
-    monkeypatch.setattr(tabs, "_CHUNKS", 2)
+    monkeypatch.setattr(tabs, "_LINES", before.count(": attempt ") + 1)
+    whole = shown(looking.get(address)).text
+    monkeypatch.setattr(tabs, "_LINES", 2)
     after = shown(looking.get(address)).text
 
     assert "Earlier lines are not shown." not in before
+    assert whole == before
     assert "Earlier lines are not shown." in after
     assert "fetched the feed of" not in after
     assert after.count(": attempt ") == 2
