@@ -47,18 +47,6 @@ def python(
     )
 
 
-def opened_in(folder: Path) -> list[str]:
-    """Return the files in a folder that this process has open.
-
-    Other tests' threads may open and close files meanwhile: those do not count.
-    """
-    found = []
-    for link in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            found.append(str(link.readlink()))
-    return [each for each in found if each.startswith(f"{folder}/")]
-
-
 def state_of(pid: int) -> str:
     """Return the letter of a process's state, "" where there is no such process."""
     return _stat(pid)[0]

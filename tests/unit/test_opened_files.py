@@ -14,7 +14,6 @@ import pytest
 
 from ptsflow.host import opened_files
 from ptsflow.host.opened_files import OpenedFiles
-from tests.support.processes import opened_in
 
 
 @pytest.fixture
@@ -207,15 +206,12 @@ def test_the_locks_of_the_process_stay(folder: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these handles")
 def test_no_handle_is_left(folder: Path) -> None:
-    files = OpenedFiles(str(folder / "store.db"))
-    links = [str(Path(f"/proc/self/fd/{each}").resolve()) for each in files._handles]
-    open_ones = opened_in(folder)
-    files.close()
+    before = set(Path("/proc/self/fd").iterdir())
 
-    assert links[-1].endswith("/fd")
-    assert open_ones == links[:-1] == [str(folder / "store.db")]
-    assert opened_in(folder) == []
-    assert files._handles == []
+    OpenedFiles(str(folder / "store.db")).close()
+
+    # Threads of other tests may close files meanwhile.
+    assert set(Path("/proc/self/fd").iterdir()) <= before
 
 
 def test_a_path_that_leads_to_no_file_is_refused(folder: Path) -> None:
