@@ -110,6 +110,8 @@ class PlanStep(StepOptions, frozen=True, kw_only=True):
     @property
     def sources(self) -> list[Binding]:
         """The bindings of the parameters that are made from other steps, by their names."""
+        if not self.bindings:
+            return []
         given = [binding for binding in self.bindings if binding.kind != "task"]
         return sorted(given, key=self.source_of)
 
@@ -119,7 +121,7 @@ class PlanStep(StepOptions, frozen=True, kw_only=True):
 
     def summary(self, weight: float | None) -> StepSummary:
         """Return what screens need to know of it, with a weight if it has any."""
-        sources = self.sources if self.bindings else ()
+        sources = self.sources
         return StepSummary(
             name=self.name,
             needs=self.needs,
@@ -133,7 +135,7 @@ class PlanStep(StepOptions, frozen=True, kw_only=True):
             text=(self.function.__doc__ or "").strip().split("\n")[0],
             code_hash=self.code_hash,
             takes=tuple(map(self.source_of, sources)),
-            takes_item=any(binding.kind == "item" for binding in sources),
+            takes_item=bool(sources) and any(b.kind == "item" for b in sources),
         )
 
 

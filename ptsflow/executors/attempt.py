@@ -47,7 +47,7 @@ from ptsflow.errors import (
 )
 from ptsflow.executors.values import Argument, Value
 from ptsflow.host.clock import Clock
-from ptsflow.workflow.handle import TaskHandle
+from ptsflow.workflow.handle import UNWATCHED, TaskHandle
 from ptsflow.workflow.workflow import Workflow, concealer_of
 
 
@@ -71,8 +71,7 @@ _TRACE_LIMIT = 6_000
 _LEAVES = 3
 
 _RETURNED_NONE = returned(codec.encode(None))
-#: Stands for a stream that there is not.
-_GONE = object()
+_SYS, _THREADING = vars(sys), vars(threading)
 
 
 def run(call: Call) -> Outcome:
@@ -84,9 +83,10 @@ def run(call: Call) -> Outcome:
     must not reach the next body, as a resumed run would not see it.
     """
     outcome: Outcome
-    call.handle.concealer = concealer_of(call.workflow)
+    if call.workflow.has_secrets:
+        call.handle.concealer = concealer_of(call.workflow)
     began = call.clock()
-    streams = _streams()
+    streams = _SYS.get("stdout"), _SYS.get("stderr")
     try:
         outcome = _own_context().run(_ran, call)
     except BaseException as error:  # noqa: BLE001 - whatever a body raises ends its attempt
@@ -96,25 +96,29 @@ def run(call: Call) -> Outcome:
         except BaseException as problem:  # noqa: BLE001 - its class is a user's code
             outcome = failed(call, problem)
     call.handle.took_ms = max(0, call.clock() - began)
-    _put_back(streams)
-    overdue = call.handle.watch.overdue()
+    if _lacks_something():
+        _put_back(*streams)
+    watch = call.handle.watch
+    overdue = "" if watch is UNWATCHED else watch.overdue()
     return failed(call, TimedOut(overdue)) if overdue else outcome
 
 
-def _streams() -> tuple[Any, Any]:
-    found = vars(sys)
-    return found.get("stdout", _GONE), found.get("stderr", _GONE)
+def _lacks_something() -> bool:
+    """Whether the body took away what no thread can begin without."""
+    return (
+        "stdout" not in _SYS
+        or "stderr" not in _SYS
+        or _SYS.get("excepthook") is None
+        or _THREADING.get("excepthook") is None
+    )
 
 
-def _put_back(streams: tuple[Any, Any]) -> None:
-    """Put back what no thread can begin without, if the body took it away."""
-    found = vars(sys)
-    for name, stream in zip(("stdout", "stderr"), streams, strict=True):
-        if name not in found and stream is not _GONE:
-            found[name] = stream
-    if found.get("excepthook") is None:
-        found["excepthook"] = sys.__excepthook__
-    if vars(threading).get("excepthook") is None:
+def _put_back(stdout: Any, stderr: Any) -> None:
+    _SYS.setdefault("stdout", stdout)
+    _SYS.setdefault("stderr", stderr)
+    if _SYS.get("excepthook") is None:
+        sys.excepthook = sys.__excepthook__
+    if _THREADING.get("excepthook") is None:
         threading.excepthook = threading.__excepthook__
 
 
@@ -130,8 +134,11 @@ def _own_context() -> Context:
 def _ran(call: Call) -> Returned:
     """Return what the body returned; raise what it raised."""
     step = call.step
-    arguments = {name: _read(call, name) for name in call.arguments}
-    value = step.function(call.workflow, **arguments)
+    if call.arguments:
+        arguments = {name: _read(call, name) for name in call.arguments}
+        value = step.function(call.workflow, **arguments)
+    else:
+        value = step.function(call.workflow)
     if value is None:
         return _RETURNED_NONE
     if hasattr(value, "__await__"):

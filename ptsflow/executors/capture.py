@@ -1,6 +1,6 @@
 """Keeps what bodies in this process print and log, and passes it on.
 
-`installed` wraps `sys.stdout` and `sys.stderr` and hooks into all loggers; `around` names
+`installed` wraps `sys.stdout` and `sys.stderr` and hooks into all loggers; `Capture` names
 the attempt whose body runs. The attempt is known in `asyncio` tasks and in
 `asyncio.to_thread`, but not in threads that a body starts by itself.
 """
@@ -26,6 +26,8 @@ from ptsflow.workflow.handle import Reporter, TaskHandle
 if TYPE_CHECKING:
     import logging
 
+#: `threading.RLock` is a function of Python, and this is called for each attempt.
+_Lock = type(threading.RLock())
 _current: ContextVar[Capture | None] = ContextVar("ptsflow_current", default=None)
 # A process that a body forks has no reporter, and may have inherited a held lock.
 os.register_at_fork(after_in_child=lambda: _current.set(None))
@@ -71,7 +73,7 @@ class Capture:
         self._handle = handle
         self._is_over = False
         # Reentrant: a finalizer may print while its thread holds the lock.
-        self._lock = threading.RLock()
+        self._lock = _Lock()
         #: By stream and thread: the line that the thread has begun in the stream. Threads
         #: are kept apart, so that their lines do not mix.
         self._splitters: dict[tuple[StreamWrapper, int], Splitter[str]] = {}
@@ -145,11 +147,6 @@ def tell_bar(handle: TaskHandle, bar: Bar | None) -> None:
     if bar.percentage is not None:
         handle.bar_percentage = bar.percentage
     handle.reporter.progressed(handle.name, handle.bar_percentage, bar.text)
-
-
-def around(handle: TaskHandle) -> Capture:
-    """Return a context in which what is printed and logged is kept for an attempt."""
-    return Capture(handle)
 
 
 @contextlib.contextmanager

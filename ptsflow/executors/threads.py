@@ -50,9 +50,10 @@ class ThreadExecutor:
         try:
             if must_not_begin():
                 return Interrupted()
-            with capture.around(call.handle):
+            with capture.Capture(call.handle):
                 outcome = attempt.run(call)
-                fork_guard.exit_if_forked(self._pid, outcome)
+                if os.getpid() != self._pid:
+                    fork_guard.exit_fork(outcome)
                 return outcome
         finally:
             self._running.pop(name, None)

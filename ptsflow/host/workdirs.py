@@ -126,7 +126,7 @@ class Workdirs:
         self.folder = root / container_folder(container)
         self._place = str(self.folder)
         #: False if no earlier run left the folder and no body has asked for one in it.
-        self._may_be_there = True
+        self.may_be_there = True
         self._short_lived = short_lived
         self._queue: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -134,7 +134,7 @@ class Workdirs:
 
     def path_of(self, task: TaskRecord) -> str:
         """Return the path of a task's folder, whether it exists or not."""
-        self._may_be_there = True
+        self.may_be_there = True
         return f"{self._place}/{task_folder(task)}"
 
     def settle(self, changes: Sequence[Change]) -> None:
@@ -154,7 +154,7 @@ class Workdirs:
             names = [path.name for path in self.folder.iterdir()]
             self._set_aside(leftovers(names, kept))
         else:
-            self._may_be_there = False
+            self.may_be_there = False
 
     def close(self) -> list[str]:
         """Wait for all removals; return one line for each folder that remains."""
@@ -172,8 +172,6 @@ class Workdirs:
     # -- inside -----------------------------------------------------------------
 
     def _is_there(self) -> bool:
-        if not self._may_be_there:
-            return False  # The usual answer; the question comes after every commit.
         try:
             return stat.S_ISDIR(os.lstat(self._place).st_mode)
         except OSError:

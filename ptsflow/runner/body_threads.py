@@ -101,13 +101,10 @@ class BodyThreads:
                     kept = calls.pop(0)
                 if calls:
                     self.launch(calls)
-                if self._driver_is_needed():
+                if loop.schedule.next_due() is not None or loop.is_over:
                     self._mailbox.wake()
             except BaseException as error:  # noqa: BLE001 - the driver raises it
                 loop.fail(error)
             finally:
                 loop.lock.release()
         return kept
-
-    def _driver_is_needed(self) -> bool:
-        return self._loop.is_over or self._loop.schedule.next_due() is not None

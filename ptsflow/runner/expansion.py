@@ -70,14 +70,9 @@ class Expansion:
         self._room = _BITE
 
     @property
-    def is_full(self) -> bool:
-        """Whether further items must wait for the next turn."""
-        return self._room <= 0 and bool(self._schedule.to_expand)
-
-    @property
-    def has_more(self) -> bool:
-        """Whether this turn may insert further items."""
-        return self._room > 0 and bool(self._schedule.to_expand)
+    def has_room(self) -> bool:
+        """Whether this turn may insert further items; else they wait for the next."""
+        return self._room > 0
 
     def expand(self) -> None:
         """Make the items of all fan-out steps whose lists are stored now, up to a bite."""

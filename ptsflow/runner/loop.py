@@ -16,7 +16,7 @@ from ptsflow.core import attempt_ledger, transitions
 from ptsflow.core.model import Cause, ContainerRecord, Ending, Status, TaskRecord
 from ptsflow.core.outcome import interrupted, settled
 from ptsflow.core.packed import parts_of
-from ptsflow.core.plan import Plan, PlanStep
+from ptsflow.core.plan import Plan
 from ptsflow.core.resume import finisher
 from ptsflow.core.scheduler import Schedule
 from ptsflow.core.sources import confirmed, is_current
@@ -127,17 +127,19 @@ class Loop:
         now = self.clock()
         self._drain(now)
         started, expansion = list[str](), self._expansion
-        expansion.begin_turn()
+        to_skip, to_expand = self.schedule.to_skip, self.schedule.to_expand
+        if to_expand:
+            expansion.begin_turn()
         while not self.is_over:
             # A skipped task may be the last one that another fan-out waits for.
-            while self.schedule.to_skip or expansion.has_more:
+            while to_skip or (to_expand and expansion.has_room):
                 expansion.expand()
                 self._skip(now)
             started += self._start(now)
-            if expansion.is_full and not self.schedule.is_stopping:
+            if to_expand and not expansion.has_room and not self.schedule.is_stopping:
                 self.mailbox.wake()
                 break
-            if self.schedule.to_skip or expansion.has_more:
+            if to_skip or (to_expand and expansion.has_room):
                 continue
             if not self.schedule.is_idle():
                 break
@@ -215,13 +217,14 @@ class Loop:
     def _call(self, name: str) -> Call:
         task = self.tasks[name]
         step = self.plan.by_name[task.step]
+        is_limited = step.timeout is not None or step.stall is not None
         handle = TaskHandle(
-            self.container.name,
+            self.work.container.name,
             task,
             saved=self._arguments.saved(name),
             reporter=self.mailbox,
             cancelled=self.is_stopping,
-            watch=_watch(step),
+            watch=Watch(step.timeout, step.stall) if is_limited else None,
             folder=lambda: self.work.workdirs.path_of(task),
         )
         if step.retry.renew_on_checkpoint:
@@ -307,7 +310,7 @@ class Loop:
 
     def _start(self, now: int) -> list[str]:
         started, has_settled = list[str](), True
-        tasks, arguments, fence = self.tasks, self._arguments, self.container.fence
+        tasks, arguments, fence = self.tasks, self._arguments, self.work.container.fence
         while has_settled:
             has_settled = False
             free = self.placement.jobs - len(self.schedule.running)
@@ -342,9 +345,3 @@ class Loop:
         after = transitions.reset(task, fence=self.container.fence)
         self.work.stage(task, after, attempt_ledger.last(task))
         return after
-
-
-def _watch(step: PlanStep) -> Watch | None:
-    if step.timeout is None and step.stall is None:
-        return None
-    return Watch(step.timeout, step.stall)

@@ -82,7 +82,8 @@ def execute(planned: PlannedRun, store: Store, bus: Bus, reopen: Reopen) -> Repo
                 mailbox.has_news or since_boot() >= min(heartbeat.deadline, stop_at)
             ),
         )
-        loop = held.prepare(mailbox, lambda: heartbeat.deadline)
+        # It is asked for each step, and this calls no function of Python.
+        loop = held.prepare(mailbox, partial(getattr, heartbeat, "deadline"))
         try:
             ended = _drive(Driver(loop, stop_at=stop_at), loop)
         finally:

@@ -30,6 +30,7 @@ from ptsflow.errors import (
     LeaseLost,
     StoreDamaged,
     StoreFull,
+    StoreUnavailable,
 )
 from ptsflow.events import Progressed
 from ptsflow.host.clock import Clock, since_boot
@@ -176,14 +177,9 @@ class UnitOfWork:
                 f"container {self.container.name!r}: the lease was lost, it could not be "
                 "renewed in time; what was recorded is safe, run again"
             )
-        try:
-            if self.gauge.peak is not None:
-                self._hold_percentage()
-            self._write(changes)
-        except StoreFull:
-            self._take_back(changes)
-            raise
-        self.workdirs.settle(changes)
+        self._write(changes)
+        if self.workdirs.may_be_there:
+            self.workdirs.settle(changes)
         checkpoints, self._checkpoints = self._checkpoints, []
         for request in checkpoints:
             request.is_saved = True
@@ -201,7 +197,15 @@ class UnitOfWork:
     def _write(self, changes: Sequence[Change]) -> None:
         uid, fence = self.container.uid, self.container.fence
         try:
-            self.patiently(lambda: self.store.commit(uid, changes, fence=fence))
+            if self.gauge.peak is not None:
+                self._hold_percentage()
+            try:
+                self.store.commit(uid, changes, fence=fence)
+            except StoreUnavailable:
+                self.patiently(lambda: self.store.commit(uid, changes, fence=fence))
+        except StoreFull:
+            self._take_back(changes)
+            raise
         except (Conflict, ContainerNotFound) as error:
             raise _foreign(str(error)) from error
 

@@ -63,10 +63,7 @@ def fingerprint(function: Callable[..., Any]) -> str:
     kind = "ast"
     if None in shape:
         kind, shape = _COMPILER, [_code(part.__code__) for part in parts]
-    defaults = [
-        (_value(part.__defaults__), _value(tuple((part.__kwdefaults__ or {}).items())))
-        for part in parts
-    ]
+    defaults = list(map(_defaults, parts))
     return f"{kind}:{checksum((shape, defaults)):08x}"
 
 
@@ -75,6 +72,13 @@ def _parts(function: Any) -> Iterator[Any]:
     while isinstance(getattr(function, "__code__", None), CodeType):
         yield function
         function = getattr(function, "__wrapped__", None)
+
+
+def _defaults(function: Any) -> tuple[object, object]:
+    given, named = function.__defaults__, function.__kwdefaults__
+    if given is None and not named:
+        return None, ()
+    return _value(given), _value(tuple((named or {}).items()))
 
 
 # -- source -----------------------------------------------------------------

@@ -293,12 +293,14 @@ def test_a_runner_of_the_version_before_is_asked_to_stop_in_its_own_layout(
 
 def test_whoever_had_opened_a_file_before_its_upgrade_writes_no_more(url: str) -> None:
     old = stores.open_store(url)
+    old.create("before")  # It looks at the layout again only if others wrote.
     with later_version():
         stores.upgrade_store(url)
-    with pytest.raises(
-        StoreDamaged, match="found layout 5; run again with the version"
-    ):
-        old.create("new")
+    for _ in range(2):
+        with pytest.raises(
+            StoreDamaged, match="found layout 5; run again with the version"
+        ):
+            old.create("new")
     old.close()
 
 

@@ -86,7 +86,9 @@ def test_large_results_are_written_once_and_not_read(store: SqliteStore) -> None
     ]
     starts = [swap(one(store, uid, f"item{n}"), fence=1) for n in range(10, 16)]
     mixed = [change for pair in zip(ends, starts, strict=True) for change in pair]
-    store._database._pages = [0]  # No checkpoint, which would read the log.
+    database = store._database
+    # No checkpoint, which would read the log.
+    database._kind = replace(database._kind, longest_log=1_000_000)
     before = bytes_read(), bytes_written()
     store.commit(uid, mixed, fence=1)
     size = sum(map(len, texts))
@@ -114,12 +116,12 @@ def test_the_end_of_a_step_and_the_start_of_the_next_write_one_page(
 ) -> None:
     uid = planned(store, 3)
     first, second, _ = store.tasks(uid)
-    before = store._database._pages[0]
+    before = store._database._log.pages
     ends = swap(first, status=Status.DONE, fence=1)
     starts = swap(second, status=Status.RUNNING, fence=1)
     store.commit(uid, [ends, starts], fence=1)
 
-    assert store._database._pages[0] - before == 1
+    assert store._database._log.pages - before == 1
 
 
 def test_the_next_open_task_may_be_of_a_step(store: SqliteStore) -> None:

@@ -48,7 +48,7 @@ def kept() -> Reports:
 @contextlib.contextmanager
 def body(kept: Reports, name: str = "task") -> Iterator[None]:
     """Be a body whose prints and records are kept."""
-    with capture.installed(), capture.around(handle_of(kept, TaskRecord(name=name))):
+    with capture.installed(), capture.Capture(handle_of(kept, TaskRecord(name=name))):
         yield
 
 
@@ -278,9 +278,9 @@ def test_what_the_reporter_shows_is_not_passed_on_as_well(
 ) -> None:
     other = Reports()
     with capture.installed(kept):
-        with capture.around(handle_of(kept)):
+        with capture.Capture(handle_of(kept)):
             show("by the reporter")
-        with capture.around(handle_of(other)):
+        with capture.Capture(handle_of(other)):
             show("by the stream")
 
     assert (kept.of(), other.of()) == (
@@ -305,7 +305,7 @@ def test_all_but_writing_is_the_streams_own(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_stream_may_be_used_as_if_a_body_had_opened_it(kept: Reports) -> None:
-    with capture.installed(), capture.around(handle_of(kept)):
+    with capture.installed(), capture.Capture(handle_of(kept)):
         with sys.stdout as stream:
             stream.write("within\n")
         sys.stdout.write("after\n")
@@ -466,7 +466,7 @@ def test_a_filter_of_a_quiet_logger_is_asked(kept: Reports) -> None:
 def test_outside_of_bodies_loggers_are_as_quiet_as_ever(kept: Reports) -> None:
     with bare_logging(), capture.installed():
         outside = logging.getLogger("feed").isEnabledFor(logging.INFO)
-        with capture.around(handle_of(kept)):
+        with capture.Capture(handle_of(kept)):
             inside = logging.getLogger("feed").isEnabledFor(logging.INFO)
             with capture.aside():
                 aside = logging.getLogger("feed").isEnabledFor(logging.INFO)
@@ -492,7 +492,7 @@ task = TaskHandle(
     "c", TaskRecord(name="t"), saved=None, reporter=Kept(), cancelled=lambda: False
 )
 path = list(sys.meta_path)
-with capture.installed(), capture.around(task):
+with capture.installed(), capture.Capture(task):
     assert "logging" not in sys.modules
     task.log.info("first")
     import logging

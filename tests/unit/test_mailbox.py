@@ -141,7 +141,7 @@ def test_what_the_runner_logs_while_it_saves_is_not_the_bodys() -> None:
         request.is_settled.set()
 
     mailbox.open({}, turn)
-    with capture.installed(), capture.around(handle_of(reports)):
+    with capture.installed(), capture.Capture(handle_of(reports)):
         mailbox.save("task", "1")
 
     assert reports.lines == []

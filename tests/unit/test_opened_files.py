@@ -131,7 +131,7 @@ def test_a_folder_is_quiet_only_if_a_later_change_must_show(
 ) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: now)
 
-    assert opened_files._is_settled((1, 1, changed_at)) is is_settled
+    assert opened_files._is_settled(changed_at) is is_settled
 
 
 def test_a_folder_that_a_link_leads_to_in_its_old_place_is_in_place(

@@ -243,7 +243,8 @@ class Worker:
         )
         with self._memory_limited(given.memory), self._folder_restored():
             outcome = attempt.run(call)
-            fork_guard.exit_if_forked(self._pid, outcome)
+            if os.getpid() != self._pid:
+                fork_guard.exit_fork(outcome)
             return outcome, handle.took_ms
 
     @contextlib.contextmanager

@@ -74,8 +74,10 @@ class SqliteCommits:
                 self._recognise(uid, change, fence)
             elif after is not None and change.ended is not None:
                 self._put_attempt(number, after.name, change.ended)
-        self._put_payloads(number, late)
-        places.keep()
+        if late:
+            self._put_payloads(number, late)
+        if places.stored is not None:
+            places.keep()
 
     def _check_writer(self, number: int, fence: int | None) -> None:
         for row in self._execute(statements.WRITER, (number,)):

@@ -13,7 +13,6 @@ from typing import Never
 from msgspec.json import encode as to_json
 
 from ptsflow.core.model import ContainerRecord, Status
-from ptsflow.core.stored_plan import misfit
 from ptsflow.errors import StoreDamaged
 from ptsflow.host.clock import since_boot
 from ptsflow.stores.leasing import Decide
@@ -26,8 +25,8 @@ _LAST_UID = 10**18 - 1
 #: they may then. Whoever waits looks again after some hundredths of a second.
 _LONGEST_TURN = 0.02
 PAUSE = 0.03
-_NAME, _WORKFLOW, _STATUS = map(
-    statements.CONTAINER.index, ("name", "workflow", "status")
+_NAME, _WORKFLOW, _STATUS, _PLAN = map(
+    statements.CONTAINER.index, ("name", "workflow", "status", "plan")
 )
 _NOTHING_KEPT = rows.Kept(next_position=0, task_count=0)
 
@@ -189,7 +188,7 @@ class SqliteContainers:
     def _container(self, row: rows.Row) -> ContainerRecord:
         """Return the container of an intact row; whoever mended its check value erred."""
         record = rows.container_of(row)
-        if (found := misfit(record.plan)) is not None:
+        if (found := rows.plan_misfit(row[_PLAN])) is not None:
             expected = f"the plan of container {record.name!r} as a run writes it"
             self._database.raise_misfit(expected, found)
         return record

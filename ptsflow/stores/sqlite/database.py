@@ -106,7 +106,9 @@ class Database:
         except OSError:
             self.connection.close()
             raise self._moved() from None
-        self._pages = _follow_log(self.connection)
+        self._data_version = self.connection.data_version
+        #: The version of the data after the last transaction; -1 before the first one.
+        self._known_version = -1
         self.execute = self.connection.cursor().execute
         self.changes = self.connection.changes
         self._instances.add(self)
@@ -200,7 +202,8 @@ class Database:
 
         With many writers SQLite's own waiting starves some; random pauses do not.
         """
-        self.check_use()
+        if self.pid != os.getpid():
+            self.check_use()
         end = 0.0
         while True:
             try:
@@ -300,7 +303,8 @@ class Database:
             )
         execute("BEGIN IMMEDIATE")
         try:
-            self._check_layout()
+            if self._data_version() != self._known_version:
+                self._check_layout()
             answer = action(*args, **kwargs)
             execute("COMMIT")
         except BaseException:
@@ -312,23 +316,8 @@ class Database:
         # acknowledged, nor written from its log into another file.
         if not self._files.are_in_place_after_a_write():
             raise self._moved()
-        self._log.note()
-        if self._pages[0] >= self._kind.longest_log:
+        self._known_version = self._data_version()
+        if self._log.pages >= self._kind.longest_log:
             with contextlib.suppress(apsw.Error):
                 self.connection.wal_checkpoint()
         return answer
-
-
-def _follow_log(connection: apsw.Connection) -> list[int]:
-    """Return a list whose one item is the length of the log, in pages, as of now.
-
-    No checkpoint is made at a commit any more.
-    """
-    pages = [0]
-
-    def note(_connection: apsw.Connection, _database: str, count: int) -> int:
-        pages[0] = count
-        return apsw.SQLITE_OK
-
-    connection.set_wal_hook(note)
-    return pages

@@ -13,7 +13,7 @@ _PAGE_HEADER = 24
 
 
 class LogLength:
-    """The length that the log had after the last commit, to be compared with later ones.
+    """How long the log must be after the last commit; no checkpoint is made at one any more.
 
     SQLite keeps account of the log in memory that all processes share. It would go on to
     write behind the end of a log that was cut, and later write zeros into the file.
@@ -31,18 +31,18 @@ class LogLength:
         self._page = _PAGE_HEADER + int(connection.pragma("page_size"))
         # SQLite has no locks on the log, which closing this would drop.
         self._log = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        #: The length of the log in pages, as of the last commit of this connection.
+        self.pages = 0
         self._length = self._found()
-
-    def note(self) -> None:
-        """Note the length, right after a commit."""
-        self._length = self._found()
+        connection.set_wal_hook(self._note)
 
     def is_cut(self) -> bool:
         """Return whether the log is shorter than what SQLite wrote into it.
 
         To be asked outside of a transaction.
         """
-        if self._found() >= self._length:
+        # `stat` would make the next durable write dearer, see `OpenedFiles`.
+        if os.lseek(self._log, 0, os.SEEK_END) >= self._length:
             return False
         # Another process may have written all of the log back and begun it anew.
         return self._lacks_pages() and self._lacks_pages()
@@ -51,10 +51,14 @@ class LogLength:
         """Close the log."""
         os.close(self._log)
 
+    def _note(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        self.pages = pages
+        self._length = _HEADER + pages * self._page
+        return apsw.SQLITE_OK
+
     def _lacks_pages(self) -> bool:
         pages, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
         return pages > 0 and self._found() < _HEADER + pages * self._page
 
     def _found(self) -> int:
-        # `stat` would make the next durable write dearer, see `OpenedFiles`.
         return os.lseek(self._log, 0, os.SEEK_END)

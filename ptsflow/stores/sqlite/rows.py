@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -36,12 +37,14 @@ from ptsflow.core.model import (
     TaskRecord,
 )
 from ptsflow.core.pack import IDENTITY, Pack, divided, packed
+from ptsflow.core.stored_plan import misfit
 from ptsflow.stores.sqlite.statements import FIGURES, PERCENTAGE, PLAIN, TASK, TEXT
 
 #: A row as SQLite returns it; the STRICT tables guarantee the types of its cells.
 Row = tuple[Any, ...]
 
 
+@lru_cache
 def number(uid: str) -> int:
     """Return the uid as an integer; for a uid of another kind of store 0, which none has."""
     return int(uid) if uid.isdecimal() and len(uid) < 19 else 0  # noqa: PLR2004 - 64 bits.
@@ -79,7 +82,21 @@ def kept_of(row: Row) -> Kept:
 def container_of(row: Row) -> ContainerRecord:
     """Return the container of an intact row."""
     columns = dict(zip(ContainerRecord.__struct_fields__, row, strict=False))
-    return _record_of(columns, from_json(columns["plan"], type=tuple[StepSummary, ...]))
+    return _record_of(columns, _plan_of(columns["plan"]))
+
+
+# A run reads its own plan several times, and many containers have the same one.
+
+
+@lru_cache(maxsize=2)
+def _plan_of(text: str) -> tuple[StepSummary, ...]:
+    return from_json(text, type=tuple[StepSummary, ...])
+
+
+@lru_cache(maxsize=2)
+def plan_misfit(text: str) -> str | None:
+    """Return what in a plan's JSON text no run can have written; None if there is nothing."""
+    return misfit(_plan_of(text))
 
 
 def planless(row: Row) -> ContainerRecord:

@@ -39,18 +39,20 @@ CHECKS = tuple(f"{name}_check" for name in PAYLOADS)
 
 
 def _list(columns: Sequence[str]) -> str:
-    return ", ".join(columns)
+    return ",".join(columns)
 
 
 def _assign(columns: Sequence[str]) -> str:
-    return ", ".join(f"{column} = ?" for column in columns)
+    return ",".join(f"{column}=?" for column in columns)
 
 
 def _marks(columns: Sequence[str]) -> str:
-    return ", ".join("?" for _ in columns)
+    return ",".join("?" for _ in columns)
 
 
 # -- statements: assembled from the constants above alone -----------------------
+
+# They have no needless blanks: a statement is looked up by its text each time.
 
 CONTAINERS = f"SELECT {_list(CONTAINER)} FROM containers"  # noqa: S608
 LAST_UID = "SELECT seq FROM sqlite_sequence WHERE name = 'containers'"

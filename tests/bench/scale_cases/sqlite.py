@@ -126,10 +126,9 @@ def _pages_of_commits(place: Place) -> float:
     lengths = [0]
     connection = store._database.connection
 
-    def note(_connection: apsw.Connection, _name: str, pages: int) -> int:
+    def note(connection: apsw.Connection, name: str, pages: int) -> int:
         lengths.append(pages)
-        store._database._pages[0] = pages
-        return apsw.SQLITE_OK
+        return store._database._log._note(connection, name, pages)
 
     connection.set_wal_hook(note)
     ptsflow.run(chain_of(1_000)(), store=ptsflow.Client(store))
