@@ -32,6 +32,7 @@ from ptsflow.display import as_json
 from ptsflow.display import format as fmt
 from ptsflow.errors import Conflict
 from ptsflow.host.clock import since_boot
+from ptsflow.runner import signals
 from ptsflow.runner.planned_run import PlannedRun
 from ptsflow.stores import absolute
 from ptsflow.stores.base import Store
@@ -56,6 +57,14 @@ def call_hooks(
         notice: told in a line if a hook fails.
         run: the run as the ledger has it.
     """
+    what = f"somebody is told of the run's end, which takes up to {_SECONDS:g} s,"
+    with signals.postponed(notice, what):
+        _call_hooks(planned, store, notice, run)
+
+
+def _call_hooks(
+    planned: PlannedRun, store: Store, notice: Callable[[str], None], run: RunRecord
+) -> None:
     until = since_boot() + _SECONDS
     try:
         found = list(_to_call(planned, store, run))

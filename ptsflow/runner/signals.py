@@ -43,6 +43,45 @@ def handled(note: Callable[[int], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def postponed(notice: Callable[[str], None], what: str) -> Iterator[None]:
+    """Have a SIGTERM or SIGHUP take effect when this is over; a second one does at once.
+
+    In another thread than the main one nothing changes.
+
+    Args:
+        notice: told in one line that a signal came.
+        what: what is still to be done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        restore()
+        name = signal.Signals(number).name
+        notice(f"{name}: {what} first; a second one ends this at once")
+
+    before = {
+        number: signal.signal(number, handle)
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        # What is ignored stays so; a handler that is no Python's cannot be put back.
+        if signal.getsignal(number) not in (signal.SIG_IGN, None)
+    }
+    try:
+        yield
+    finally:
+        restore()
+        for number in came:
+            signal.raise_signal(number)
+
+
 def _let_signals_end_the_child() -> None:
     """Restore SIGTERM and SIGHUP in a process that a body forked.
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.cli.calling import Place
+from tests.cli.calling import Place, appears
 
 FLOW = """
 import time
@@ -53,3 +56,47 @@ def test_a_run_out_of_its_time_is_told(place: Place, told: Path) -> None:
 
     assert ended.returncode == 124
     assert told.read_text() == "timeout: Flow:seconds=60.0 took too long\n"
+
+
+SLOW = """
+from ptsflow import Workflow, step
+
+class Slow(Workflow):
+    on_done = "echo begun > begun; sleep 2; echo told > told"
+
+    @step
+    def work(self) -> None:
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_told"),
+    [
+        pytest.param([signal.SIGTERM], True, id="SIGTERM"),
+        pytest.param([signal.SIGHUP], True, id="SIGHUP"),
+        pytest.param([signal.SIGTERM, signal.SIGTERM], False, id="SIGTERM twice"),
+        pytest.param([signal.SIGTERM, signal.SIGHUP], False, id="then SIGHUP"),
+    ],
+)
+def test_a_first_signal_while_somebody_is_told_takes_effect_after_that(
+    place: Place, sent: Sequence[signal.Signals], *, is_told: bool
+) -> None:
+    (place.folder / "slow.py").write_text(SLOW)
+    run = place.start("run", "slow.py")
+    appears(place.folder / "begun")
+    began = time.monotonic()
+    for number in sent:
+        run.send_signal(number)
+        time.sleep(0.3)
+    _, said = run.communicate(timeout=30)
+
+    assert run.returncode in (-sent[-1], 128 + sent[-1])
+    assert (place.folder / "told").exists() is is_told
+    assert (time.monotonic() - began > 1.5) is is_told
+    assert said.count(f"{sent[0].name}: somebody is told of the run's end") == 1
+    again = place.call("run", "slow.py")
+    assert (again.returncode, "done already" in again.stdout + again.stderr) == (
+        0,
+        True,
+    )
