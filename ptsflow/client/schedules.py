@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import timedelta
+from operator import attrgetter
 
 from ptsflow.client.looking import runs_back, seen
 from ptsflow.core.due import DueTicks, Tick, completed, due, first_in
@@ -16,9 +17,9 @@ from ptsflow.workflow.cron import Cron
 from ptsflow.workflow.schedule import at, declared, kept
 from ptsflow.workflow.workflow import Workflow
 
-_MILLISECOND = timedelta(milliseconds=1)
-#: How many names are looked for in the history one by one.
-_FEW = 20
+#: How many names are looked for in the history one by one, and how many among the
+#: containers.
+_FEW, _MANY = 20, 1_000
 
 
 def swapped(
@@ -58,7 +59,9 @@ class ScheduledWorkflow:
         self.kind = kind
         self.cron = cron
         self._since = since
-        self._names: dict[int, str] = {}
+        #: The ticks from one moment to another that were asked for last.
+        self._window: list[Tick] = []
+        self._first, self._last = 0, -1
 
     def keep(self, store: Store, now: int) -> ScheduleRecord:
         """Keep the schedule in the store, as the class declares it now; return it."""
@@ -68,17 +71,19 @@ class ScheduledWorkflow:
 
     def ticks(self, first: int, last: int) -> list[Tick]:
         """Return the ticks from one moment to another, and the containers they name."""
-        begin, end = to_datetime(first), to_datetime(last)
-        found = []
-        for moment in ticks(
-            self.cron.expression, self.cron.zone, begin - _MILLISECOND, end
-        ):
-            millis = to_millis(moment)
-            if millis not in self._names:
-                name = at(self.kind, self.cron, moment).container_name
-                self._names[millis] = name
-            found.append(Tick(millis, self._names[millis]))
-        return found
+        if first < self._first or not first <= self._last <= last:
+            self._window, self._last = [], first - 1
+        passed = bisect_left(self._window, first, key=attrgetter("at"))
+        self._window = self._window[passed:] + self._between(self._last, last)
+        self._first, self._last = first, last
+        return self._window
+
+    def _between(self, after: int, last: int) -> list[Tick]:
+        expression, zone = self.cron.expression, self.cron.zone
+        return [
+            Tick(to_millis(moment), at(self.kind, self.cron, moment).container_name)
+            for moment in ticks(expression, zone, to_datetime(after), to_datetime(last))
+        ]
 
     def next_tick(self, now: int) -> int | None:
         """Return the first tick after a moment; None if none will come."""
@@ -130,14 +135,17 @@ class ScheduledWorkflow:
     def _containers(
         self, store: Store, window: Sequence[Tick]
     ) -> dict[str, ContainerRecord]:
-        """Return the containers that ticks name: the newest at once, others one by one."""
+        """Return the containers that ticks name: the newest at once, a few one by one."""
         newest = store.recent(2 * len(window) + _FEW, workflow=self.kind.__name__)
         found = {record.name: record for record in newest}
-        for tick in window:
-            if tick.name not in found:
-                record = store.container(tick.name)
-                found |= {} if record is None else {tick.name: record}
         names = {tick.name for tick in window}
+        # A container that no run has begun yet has no workflow.
+        others = names - found.keys()
+        if len(others) > _MANY:
+            found |= {each.name: each for each in store.containers(plans=False)}
+        else:
+            each_one = map(store.container, others)
+            found |= {record.name: record for record in each_one if record is not None}
         return {name: record for name, record in found.items() if name in names}
 
     def _elsewhere(self, store: Store, known: Collection[str]) -> list[Tick]:
