@@ -18,7 +18,7 @@ _COARSE = 1_000
 
 
 class OpenedFiles:
-    """The files in one folder that absolute paths lead to now, to be compared with later.
+    """The files in one folder that absolute paths lead to now, to be compared later.
 
     Raises:
         OSError: A path leads to no file.

@@ -30,7 +30,6 @@ from ptsflow.errors import (
     LeaseLost,
     StoreDamaged,
     StoreFull,
-    StoreUnavailable,
 )
 from ptsflow.events import Progressed
 from ptsflow.host.clock import Clock, since_boot
@@ -199,10 +198,7 @@ class UnitOfWork:
         try:
             if self.gauge.peak is not None:
                 self._hold_percentage()
-            try:
-                self.store.commit(uid, changes, fence=fence)
-            except StoreUnavailable:
-                self.patiently(lambda: self.store.commit(uid, changes, fence=fence))
+            self.patiently(lambda: self.store.commit(uid, changes, fence=fence))
         except StoreFull:
             self._take_back(changes)
             raise

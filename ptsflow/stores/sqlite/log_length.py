@@ -13,7 +13,7 @@ _PAGE_HEADER = 24
 
 
 class LogLength:
-    """How long the log must be after the last commit; no checkpoint is made at one any more.
+    """How long the log must be after the last commit. No commit makes a checkpoint any more.
 
     SQLite keeps account of the log in memory that all processes share. It would go on to
     write behind the end of a log that was cut, and later write zeros into the file.
