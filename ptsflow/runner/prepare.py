@@ -45,7 +45,7 @@ def prepare(  # noqa: PLR0913 - called in one place, most by keyword
     bus: Bus,
     mailbox: Mailbox,
     deadline: Callable[[], float],
-    begin: Callable[[ContainerRecord, int], RunRecord],
+    begin: Callable[[ContainerRecord, int, int], RunRecord],
     telling: Telling,
 ) -> Loop:
     """Make the loop of a run, and record in its container that the run has begun.
@@ -57,16 +57,16 @@ def prepare(  # noqa: PLR0913 - called in one place, most by keyword
         bus: the listeners.
         mailbox: the door to the loop for other threads.
         deadline: says when the lease must be taken as lost, in seconds since boot.
-        begin: returns the run's entry in the ledger, for the container as it is then and
-            the time; called if there is work to do.
+        begin: returns the run's entry in the ledger, for the container as it is then, the
+            time, and how many bodies may run; called if there is work to do.
         telling: keeps the percentage that was shown, and tells what the run expects.
     """
-    plan, options = planned.plan, planned.options
-    now = options.clock()
+    plan, options, now = planned.plan, planned.options, planned.options.clock()
 
     def patient(ask: Callable[[], T]) -> T:
         return patiently(ask, container.name, deadline=deadline, notice=bus.notice)
 
+    placement = _placement(planned, store, container, mailbox)
     stored = patient(lambda: store.table(container.uid))
     again = planned.asked_again(listing({} if options.fresh else stored))
     is_anew = options.fresh or bool(again) or container.status is Status.DONE
@@ -83,7 +83,7 @@ def prepare(  # noqa: PLR0913 - called in one place, most by keyword
     container, run = with_plan(planned, container, profile), None
     if has_work:
         container = _begun(container, now, is_fresh=options.fresh)
-        run = patient(partial(begin, container, now))
+        run = patient(partial(begin, container, now, placement.jobs))
     tallies = tallies_of(resumption.tasks)
     patient(partial(telling.hold_above, store, shown, container, tallies))
     patient(partial(store.save, container, run))
@@ -114,7 +114,7 @@ def prepare(  # noqa: PLR0913 - called in one place, most by keyword
         plan=plan,
         work=work,
         mailbox=mailbox,
-        placement=_placement(planned, store, container, mailbox),
+        placement=placement,
         foresight=foresight,
         only=options.only,
     )

@@ -17,7 +17,6 @@ from ptsflow.core.packed import Tasks, parts_of
 from ptsflow.core.texts import one_line
 from ptsflow.errors import LeaseLost, PtsflowError, StoreDamaged, StoreError
 from ptsflow.events import RunEnding
-from ptsflow.executors.placement import default_jobs
 from ptsflow.host.clock import to_datetime
 from ptsflow.runner.options import RunOptions
 from ptsflow.runner.report import Halt, Stopped
@@ -59,7 +58,7 @@ class RunEntry:
         store: has the earlier runs of the container.
         container: the container as the run holds it when it begins.
         workflow: the workflow object of the run.
-        options: those of the run.
+        options: those of the run, with the number of jobs also if none was given.
         now: the time.
     """
 
@@ -72,7 +71,7 @@ class RunEntry:
         now: int,
     ) -> None:
         #: The record of the run as it began.
-        jobs, tick = options.jobs or default_jobs(), options.tick
+        jobs, tick = options.jobs or 0, options.tick
         if tick is None:
             tick = _tick(store, workflow, container, now)
         self.begun = begun(container, now=now, jobs=jobs, tick=tick)

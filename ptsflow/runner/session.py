@@ -208,9 +208,9 @@ class HeldRun:
         )
         return self._loop
 
-    def _begin(self, container: ContainerRecord, now: int) -> RunRecord:
+    def _begin(self, container: ContainerRecord, now: int, jobs: int) -> RunRecord:
         planned = self._planned
-        options = planned.options
+        options = replace(planned.options, jobs=jobs)
         self._entry = RunEntry(self._store, container, planned.workflow, options, now)
         return self._entry.begun
 
