@@ -17,7 +17,7 @@ import opcode
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
@@ -56,10 +56,10 @@ _reading = threading.Lock()
 
 def fingerprint(function: Callable[..., Any]) -> str:
     """Return e.g. "ast:1a2b3c4d", the same in every process; "" where there is no code."""
-    parts = list(_parts(function))
+    parts = _parts(function)
     if not parts:
         return ""
-    shape: list[object] = [_source(part) for part in parts]
+    shape: list[object] = list(map(_source, parts))
     kind = "ast"
     if None in shape:
         kind, shape = _COMPILER, [_code(part.__code__) for part in parts]
@@ -67,11 +67,13 @@ def fingerprint(function: Callable[..., Any]) -> str:
     return f"{kind}:{checksum((shape, defaults)):08x}"
 
 
-def _parts(function: Any) -> Iterator[Any]:
-    """Yield the function and what it wraps: the code of a decorator counts as well."""
+def _parts(function: Any) -> list[Any]:
+    """Return the function and what it wraps: the code of a decorator counts as well."""
+    found = []
     while isinstance(getattr(function, "__code__", None), CodeType):
-        yield function
+        found.append(function)
         function = getattr(function, "__wrapped__", None)
+    return found
 
 
 def _defaults(function: Any) -> tuple[object, object]:

@@ -107,9 +107,12 @@ def _planned(
     options = step.options
     bindings = workflow.declared_bindings[step.name]
     source = workflow.declared_steps.get(options.each or "")
+    needs: list[str] = list(step.after or ())
     # An item-wise chain waits item by item, not for the step before as a whole.
-    each = [] if source is None or source.options.each else [source.name]
-    named = [binding.step for binding in bindings if binding.kind == "result"]
+    if source is not None and not source.options.each:
+        needs.append(source.name)
+    if bindings:
+        needs += [binding.step for binding in bindings if binding.kind == "result"]
     waits_for_above = step.after is None and options.each is None
     return PlanStep(
         **asdict(options),
@@ -118,7 +121,7 @@ def _planned(
         function=step.function,
         name_size=name_size,
         bindings=bindings,
-        needs=tuple(dict.fromkeys([*(step.after or ()), *each, *named])),
+        needs=tuple(dict.fromkeys(needs)),
         above=start if waits_for_above else None,
         code_hashes=hashes,
     )
@@ -150,11 +153,10 @@ def _name_sizes(steps: Iterable[Step[..., Any]]) -> dict[str, int]:
     sizes: dict[str, int] = {}
     roots: dict[str, str] = {}
     for step in steps:
-        each = step.options.each
-        # Of a source that does not fan out, an item is no item of the source's chain.
-        root = roots[step.name] = roots.get(each or "", step.name)
-        if each is None:
-            del roots[step.name]
-        sizes[step.name] = len(step.name.encode())
-        sizes[root] = max(sizes[root], sizes[step.name])
+        name, each = step.name, step.options.each
+        sizes[name] = len(name.encode())
+        if each is not None:
+            # Of a source that does not fan out, an item is no item of the source's chain.
+            root = roots[name] = roots.get(each, name)
+            sizes[root] = max(sizes[root], sizes[name])
     return sizes
