@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.calling import Place, appears
+from tests.support.processes import ended_by_hangups
 
 FLOW = """
 import time
@@ -83,7 +84,8 @@ def test_a_first_signal_while_somebody_is_told_takes_effect_after_that(
     place: Place, sent: Sequence[signal.Signals], *, is_told: bool
 ) -> None:
     (place.folder / "slow.py").write_text(SLOW)
-    run = place.start("run", "slow.py")
+    with ended_by_hangups():
+        run = place.start("run", "slow.py")
     appears(place.folder / "begun")
     began = time.monotonic()
     for number in sent:

@@ -82,10 +82,10 @@ def _shortened(text: str) -> str:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return an environment in which `python` and `ptsflow` are those under test."""
+    """Return an environment in which `python`, `pip` and `ptsflow` are those under test."""
     tools = folder / ".venv" / "bin"
     tools.mkdir(exist_ok=True, parents=True)
-    for name, words in (("ptsflow", "-m ptsflow "), ("python", "")):
+    for name, words in (("ptsflow", "-m ptsflow "), ("pip", "-m pip "), ("python", "")):
         launcher = tools / name
         launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" {words}"$@"\n')
         launcher.chmod(0o755)

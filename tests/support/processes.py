@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 #: The folder of the checkout.
@@ -30,6 +31,16 @@ def environment(**more: object) -> dict[str, str]:
     kept = {name: text for name, text in os.environ.items() if name not in _THEIR_OWN}
     given = {name: str(value) for name, value in more.items()}
     return kept | {"PYTHONPATH": str(ROOT)} | given
+
+
+@contextlib.contextmanager
+def ended_by_hangups() -> Iterator[None]:
+    """Have SIGHUP end this process and those that it starts, also under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def python(

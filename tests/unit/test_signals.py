@@ -11,16 +11,15 @@ import pytest
 
 from ptsflow.executors import fork_guard
 from ptsflow.runner import signals
+from tests.support.processes import ended_by_hangups
 
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @pytest.fixture(autouse=True)
 def _hang_up() -> Iterator[None]:
-    """Have SIGHUP end this process: whoever runs the tests may ignore it by `nohup`."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
+    with ended_by_hangups():
+        yield
 
 
 @pytest.mark.parametrize("number", HANDLED)
