@@ -78,7 +78,7 @@ def with_entries(
 ) -> Iterator[TaskRecord]:
     """Yield the tasks whose ledgers may not be empty: tried more than once, or failed."""
     for task in records:
-        if task.invoke_count > 1 or task.status is Status.FAILED:
+        if task.invoke_count > 1 or task.has_failed:
             yield task
     for pack in packs:
         if max(pack.different("invoke_count")) > 1:

@@ -18,20 +18,18 @@ def tallies_of(
 ) -> list[Tally]:
     """Count tasks by step and status."""
     records, packs = parts_of(tasks)
-    sums: dict[tuple[str, Status], list[float]] = {}
+    sums: dict[tuple[str, Status], list[float]] = defaultdict(lambda: [0, 0.0])
     step = status = None
     entry: list[float] = []
     for task in records:
         # Neighbours are mostly alike, and to hash a status takes longer than all else.
         if task.status is not status or task.step != step:
             step, status = task.step, task.status
-            entry = sums.get((step, status)) or sums.setdefault(
-                (step, status), [0, 0.0]
-            )
+            entry = sums[step, status]
         entry[0] += 1
         entry[1] += task.percentage_complete
     for pack in packs:
-        entry = sums.setdefault((pack.step, Status.DONE), [0, 0.0])
+        entry = sums[pack.step, Status.DONE]
         entry[0] += len(pack)
         entry[1] += sum(pack.each("percentage_complete"))
     return [

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from operator import attrgetter
 
 import msgspec
 from msgspec import Struct
@@ -21,9 +20,9 @@ from ptsflow.core.model import (
     Ending,
     Status,
     StepSummary,
+    Tally,
     TaskRecord,
 )
-from ptsflow.core.pack import Pack
 from ptsflow.core.packed import parts_of
 from ptsflow.core.plan import PlanStep
 from ptsflow.core.step_stats import stats_of
@@ -91,6 +90,7 @@ def record_of(
         status: how the run ended.
     """
     records, packs = parts_of(tasks)
+    tallies = counts.tallies_of(tasks)
     is_done = container.status is Status.DONE
     row = replace(
         run,
@@ -98,8 +98,8 @@ def record_of(
         workflow=container.workflow or "",
         ended_at=max(now, run.began_at),
         status=status,
-        percentage=100.0 if is_done else _percentage(container, tasks),
-        counts=_by_status(records, packs),
+        percentage=100.0 if is_done else _percentage(container, tallies),
+        counts=_by_status(tallies),
         retries=_retries(with_entries(records, packs), ledgers, run.began_at),
         failed=_failed(records, ledgers),
     )
@@ -115,16 +115,13 @@ def record_of(
     return replace(row, steps=stats)
 
 
-def _percentage(
-    container: ContainerRecord, tasks: Mapping[str, TaskRecord] | Collection[TaskRecord]
-) -> float:
-    return round(counts.percentage(container.plan, counts.tallies_of(tasks)), 2)
+def _percentage(container: ContainerRecord, tallies: Iterable[Tally]) -> float:
+    return round(counts.percentage(container.plan, tallies), 2)
 
 
-def _by_status(records: Iterable[TaskRecord], packs: Iterable[Pack]) -> dict[str, int]:
-    numbers = Counter(map(attrgetter("status"), records))
-    numbers[Status.DONE] += sum(map(len, packs))
-    return {status.value: numbers[status] for status in Status if numbers[status]}
+def _by_status(tallies: Iterable[Tally]) -> dict[str, int]:
+    numbers = counts.count_by_status(tallies)
+    return {status.value: number for status, number in numbers.items() if number}
 
 
 def _did_a_part(tasks: Iterable[TaskRecord], since: int) -> bool:

@@ -135,7 +135,7 @@ class PlanStep(StepOptions, frozen=True, kw_only=True):
             text=(self.function.__doc__ or "").strip().split("\n")[0],
             code_hash=self.code_hash,
             takes=tuple(map(self.source_of, sources)),
-            takes_item=bool(sources) and any(b.kind == "item" for b in sources),
+            takes_item=any(binding.kind == "item" for binding in sources),
         )
 
 

@@ -78,8 +78,7 @@ class ReadyQueue:
         """Return the lane in which the tasks of a step stand."""
         own = None if step.limit is None else step.name
         rank = self._ranks[step.name]
-        uses = frozenset(step.uses.items()) if step.uses else None
-        alike = (rank.own, rank.begun, own, uses)
+        alike = (rank.own, rank.begun, own, frozenset(step.uses.items()))
         lane = self._lanes.get(alike)
         if lane is None:
             # The step's own limit comes first: a head that it holds blocks no other step.

@@ -316,7 +316,7 @@ class Schedule:
 
     def _settle_step(self, state: StepState) -> None:
         step = state.step
-        state.satisfied = not state.failed or state.accepts_failures()
+        state.satisfied = state.accepts_failures()
         if state.satisfied and state.failed and not step.optional:
             self._skip_behind(state)
         self._open(self._barriers.settle(step, is_satisfied=state.satisfied))

@@ -47,6 +47,12 @@ class _Work:
         self.lost: list[Span] = []
         self.failed_attempts = 0
 
+    def add(self, key: str | None, began: int, ended: int) -> None:
+        """Take in a task that is done."""
+        self.durations.append(ended - began if ended > began else 0)
+        self.began.append(began)
+        self.keys.append(key)
+
     def lose(self, ledger: Iterable[Attempt]) -> None:
         """Take in the attempts of a task that ended otherwise than well."""
         for attempt in ledger:
@@ -58,8 +64,8 @@ class _Work:
     def spans(self) -> list[Span]:
         """Return when it worked: spans that do not touch each other."""
         if len(self.began) == 1 and not self.lost:
-            took = self.durations[0]
-            return [(self.began[0], self.began[0] + took)] if took else []
+            (began,), (took,) = self.began, self.durations
+            return [(began, began + took)] if took else []
         ends = map(int.__add__, self.began, self.durations)
         return merged(chain(zip(self.began, ends, strict=True), self.lost))
 
@@ -143,19 +149,15 @@ def _gather(
             step, work = task.step, works[task.step]
         began, ended = task.last_invoked_at, task.task_ended_at
         if task.status is Status.DONE and began is not None and ended is not None:
-            work.durations.append(ended - began if ended > began else 0)
-            work.began.append(began)
-            work.keys.append(task.key)
-        if ledgers and task.name in ledgers:
+            work.add(task.key, began, ended)
+        if task.name in ledgers:
             work.lose(ledgers[task.name])
     for pack in packs:
         work = works[pack.step]
         every_began, every_ended = map(pack.each, ("last_invoked_at", "task_ended_at"))
         for key, began, ended in zip(pack.keys, every_began, every_ended, strict=True):
             if began is not None and ended is not None:
-                work.durations.append(ended - began if ended > began else 0)
-                work.began.append(began)
-                work.keys.append(key)
+                work.add(key, began, ended)
         for task in with_entries((), (pack,)):
             work.lose(ledgers.get(task.name, ()))
     works.pop("", None)  # A client's own tasks are no step's.

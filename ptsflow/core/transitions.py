@@ -43,8 +43,7 @@ def start(
     task: TaskRecord, *, now: int, fence: int, ran_by: str = "", made_from: int = 0
 ) -> TaskRecord:
     """A new attempt begins, in the process `ran_by`: `host:pid`."""
-    if task.status not in _STARTABLE:
-        _expect(task, "start", *_STARTABLE)
+    _expect(task, "start", *_STARTABLE)
     return replace(
         task,
         status=Status.RUNNING,
@@ -76,10 +75,11 @@ def succeed(  # noqa: PLR0913 - all by keyword
 ) -> TaskRecord:
     """The attempt returned; `result` is what the codec made of the value.
 
-    `result_hash` is its hash, if known. Of None nothing is kept, so no row is written.
+    `result_hash` is the hash of `result`, if it is known.
+
+    Of None nothing is kept: most steps return it, and its row need not be written.
     """
-    if task.status is not Status.RUNNING:
-        _expect(task, "succeed", Status.RUNNING)
+    _expect(task, "succeed", Status.RUNNING)
     return replace(
         task,
         status=Status.DONE,

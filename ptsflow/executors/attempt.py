@@ -47,7 +47,7 @@ from ptsflow.errors import (
 )
 from ptsflow.executors.values import Argument, Value
 from ptsflow.host.clock import Clock
-from ptsflow.workflow.handle import UNWATCHED, TaskHandle
+from ptsflow.workflow.handle import TaskHandle
 from ptsflow.workflow.workflow import Workflow, concealer_of
 
 
@@ -83,8 +83,7 @@ def run(call: Call) -> Outcome:
     must not reach the next body, as a resumed run would not see it.
     """
     outcome: Outcome
-    if call.workflow.has_secrets:
-        call.handle.concealer = concealer_of(call.workflow)
+    call.handle.concealer = concealer_of(call.workflow)
     began = call.clock()
     streams = _SYS.get("stdout"), _SYS.get("stderr")
     try:
@@ -96,24 +95,13 @@ def run(call: Call) -> Outcome:
         except BaseException as problem:  # noqa: BLE001 - its class is a user's code
             outcome = failed(call, problem)
     call.handle.took_ms = max(0, call.clock() - began)
-    if _lacks_something():
-        _put_back(*streams)
-    watch = call.handle.watch
-    overdue = "" if watch is UNWATCHED else watch.overdue()
+    _put_back(*streams)
+    overdue = call.handle.watch.overdue()
     return failed(call, TimedOut(overdue)) if overdue else outcome
 
 
-def _lacks_something() -> bool:
-    """Whether the body took away what no thread can begin without."""
-    return (
-        "stdout" not in _SYS
-        or "stderr" not in _SYS
-        or _SYS.get("excepthook") is None
-        or _THREADING.get("excepthook") is None
-    )
-
-
 def _put_back(stdout: Any, stderr: Any) -> None:
+    """Put back what no thread can begin without, if the body took it away."""
     _SYS.setdefault("stdout", stdout)
     _SYS.setdefault("stderr", stderr)
     if _SYS.get("excepthook") is None:
@@ -134,11 +122,8 @@ def _own_context() -> Context:
 def _ran(call: Call) -> Returned:
     """Return what the body returned; raise what it raised."""
     step = call.step
-    if call.arguments:
-        arguments = {name: _read(call, name) for name in call.arguments}
-        value = step.function(call.workflow, **arguments)
-    else:
-        value = step.function(call.workflow)
+    arguments = {name: _read(call, name) for name in call.arguments}
+    value = step.function(call.workflow, **arguments)
     if value is None:
         return _RETURNED_NONE
     if hasattr(value, "__await__"):

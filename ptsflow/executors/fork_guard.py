@@ -14,7 +14,6 @@ import re
 import sys
 import threading
 from collections.abc import Iterator
-from typing import NoReturn
 
 from ptsflow.core.outcome import Outcome, Raised
 
@@ -39,12 +38,15 @@ def is_forking_workers() -> bool:
     return getattr(_forking_workers, "is_here", False)
 
 
-def exit_fork(outcome: Outcome) -> NoReturn:
-    """Exit, as this process is a fork of the one in which the body began.
+def exit_if_forked(original: int, outcome: Outcome) -> None:
+    """Exit if this process is a fork of the one in which the body began.
 
     Args:
+        original: the pid of the process in which the body began.
         outcome: how the body ended in this process.
     """
+    if os.getpid() == original:
+        return
     try:
         status = 0
         if isinstance(outcome, Raised):

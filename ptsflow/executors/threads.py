@@ -52,8 +52,7 @@ class ThreadExecutor:
                 return Interrupted()
             with capture.Capture(call.handle):
                 outcome = attempt.run(call)
-                if os.getpid() != self._pid:
-                    fork_guard.exit_fork(outcome)
+                fork_guard.exit_if_forked(self._pid, outcome)
                 return outcome
         finally:
             self._running.pop(name, None)

@@ -53,14 +53,10 @@ class Arguments:
         #: By fan-out step, the elements of the list that it fans out over, as parsed JSON,
         #: and what each of them is read as.
         self._elements: dict[str, tuple[Sequence[Any], Any]] = {}
-        self._without_sources = {
-            s.name for s in plan.steps if not s.bindings or not s.sources
-        }
+        self._without_sources = {s.name for s in plan.steps if not s.sources}
         #: The steps that are given an element of a stored list alone. Their tasks have its
         #: hash from the beginning.
-        self.of_elements = {
-            s.name for s in plan.steps if s.each and _is_of_elements(plan, s)
-        }
+        self.of_elements = {s.name for s in plan.steps if _is_of_elements(plan, s)}
         #: By step, its parameters that are made from other steps, with those.
         self._sources_of: dict[str, list[tuple[Binding, PlanStep]]] = {}
         #: By fan-out step whose results are joined, the hash of all of them.
@@ -144,8 +140,7 @@ class Arguments:
 
     def load(self, names: Sequence[str]) -> None:
         """Read all payloads that the tasks `names` need and that are not in memory."""
-        if self._kept_chars > _KEPT_CHARS:
-            self._forget_kept()
+        self._forget_kept()
         wanted: list[str] = []
         for name in names:
             task = self._tasks[name]
@@ -153,8 +148,7 @@ class Arguments:
                 wanted.append(name)
             if task.step not in self._without_sources:
                 wanted += self._missing(self._sources(name))
-        if wanted:
-            self._fetch(wanted)
+        self._fetch(wanted)
 
     def release(self) -> None:
         """Forget what `load` read: from now on it belongs to the bodies."""

@@ -18,7 +18,6 @@ from ptsflow.core.texts import one_line
 from ptsflow.errors import LeaseLost, PtsflowError, StoreDamaged, StoreError
 from ptsflow.events import RunEnding
 from ptsflow.host.clock import to_datetime
-from ptsflow.runner.options import RunOptions
 from ptsflow.runner.report import Halt, Stopped
 from ptsflow.stores.base import Store
 from ptsflow.workflow.workflow import Workflow
@@ -58,8 +57,9 @@ class RunEntry:
         store: has the earlier runs of the container.
         container: the container as the run holds it when it begins.
         workflow: the workflow object of the run.
-        options: those of the run, with the number of jobs also if none was given.
         now: the time.
+        jobs: how many bodies may run at a time.
+        tick: the tick that the run does, if it was begun for one.
     """
 
     def __init__(
@@ -67,11 +67,12 @@ class RunEntry:
         store: Store,
         container: ContainerRecord,
         workflow: Workflow,
-        options: RunOptions,
         now: int,
+        *,
+        jobs: int,
+        tick: int | None,
     ) -> None:
         #: The record of the run as it began.
-        jobs, tick = options.jobs or 0, options.tick
         if tick is None:
             tick = _tick(store, workflow, container, now)
         self.begun = begun(container, now=now, jobs=jobs, tick=tick)

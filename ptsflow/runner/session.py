@@ -82,8 +82,7 @@ def execute(planned: PlannedRun, store: Store, bus: Bus, reopen: Reopen) -> Repo
                 mailbox.has_news or since_boot() >= min(heartbeat.deadline, stop_at)
             ),
         )
-        # It is asked for each step, and this calls no function of Python.
-        loop = held.prepare(mailbox, partial(getattr, heartbeat, "deadline"))
+        loop = held.prepare(mailbox, lambda: heartbeat.deadline)
         try:
             ended = _drive(Driver(loop, stop_at=stop_at), loop)
         finally:
@@ -209,9 +208,10 @@ class HeldRun:
         return self._loop
 
     def _begin(self, container: ContainerRecord, now: int, jobs: int) -> RunRecord:
-        planned = self._planned
-        options = replace(planned.options, jobs=jobs)
-        self._entry = RunEntry(self._store, container, planned.workflow, options, now)
+        workflow, tick = self._planned.workflow, self._planned.options.tick
+        self._entry = RunEntry(
+            self._store, container, workflow, now, jobs=jobs, tick=tick
+        )
         return self._entry.begun
 
     def _ended(self, container: ContainerRecord, status: RunStatus) -> RunRecord | None:

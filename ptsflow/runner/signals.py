@@ -6,8 +6,9 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
+from typing import Any
 
 from ptsflow.executors import fork_guard
 
@@ -39,8 +40,7 @@ def handled(note: Callable[[int], None]) -> Iterator[None]:
         yield
     finally:
         _is_handled.clear()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _restore(before)
 
 
 @contextlib.contextmanager
@@ -58,13 +58,9 @@ def postponed(notice: Callable[[str], None], what: str) -> Iterator[None]:
         return
     came: list[int] = []
 
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
     def handle(number: int, _frame: FrameType | None) -> None:
         came.append(number)
-        restore()
+        _restore(before)
         name = signal.Signals(number).name
         notice(f"{name}: {what} first; a second one ends this at once")
 
@@ -77,9 +73,14 @@ def postponed(notice: Callable[[str], None], what: str) -> Iterator[None]:
     try:
         yield
     finally:
-        restore()
+        _restore(before)
         for number in came:
             signal.raise_signal(number)
+
+
+def _restore(before: Mapping[signal.Signals, Any]) -> None:
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def _let_signals_end_the_child() -> None:

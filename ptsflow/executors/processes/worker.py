@@ -243,8 +243,7 @@ class Worker:
         )
         with self._memory_limited(given.memory), self._folder_restored():
             outcome = attempt.run(call)
-            if os.getpid() != self._pid:
-                fork_guard.exit_fork(outcome)
+            fork_guard.exit_if_forked(self._pid, outcome)
             return outcome, handle.took_ms
 
     @contextlib.contextmanager

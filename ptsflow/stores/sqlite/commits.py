@@ -76,8 +76,7 @@ class SqliteCommits:
                 self._put_attempt(number, after.name, change.ended)
         if late:
             self._put_payloads(number, late)
-        if places.stored is not None:
-            places.keep()
+        places.keep()
 
     def _check_writer(self, number: int, fence: int | None) -> None:
         for row in self._execute(statements.WRITER, (number,)):

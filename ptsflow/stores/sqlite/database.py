@@ -202,8 +202,7 @@ class Database:
 
         With many writers SQLite's own waiting starves some; random pauses do not.
         """
-        if self.pid != os.getpid():
-            self.check_use()
+        self.check_use()
         end = 0.0
         while True:
             try:

@@ -41,8 +41,7 @@ class LogLength:
 
         To be asked outside of a transaction.
         """
-        # `stat` would make the next durable write dearer, see `OpenedFiles`.
-        if os.lseek(self._log, 0, os.SEEK_END) >= self._length:
+        if self._found() >= self._length:
             return False
         # Another process may have written all of the log back and begun it anew.
         return self._lacks_pages() and self._lacks_pages()
@@ -61,4 +60,5 @@ class LogLength:
         return pages > 0 and self._found() < _HEADER + pages * self._page
 
     def _found(self) -> int:
+        # `stat` would make the next durable write dearer, see `OpenedFiles`.
         return os.lseek(self._log, 0, os.SEEK_END)

@@ -85,11 +85,9 @@ def container_of(row: Row) -> ContainerRecord:
     return _record_of(columns, _plan_of(columns["plan"]))
 
 
-# A run reads its own plan several times, and many containers have the same one.
-
-
 @lru_cache(maxsize=2)
 def _plan_of(text: str) -> tuple[StepSummary, ...]:
+    # A run reads its own plan several times, and many containers have the same one.
     return from_json(text, type=tuple[StepSummary, ...])
 
 
