@@ -52,9 +52,9 @@ def _project(folder: Path) -> Path | None:
 def _names(file: Path) -> list[str]:
     try:
         text = file.read_text(encoding="utf-8")
-        if "ptsflow" not in text:
+        if "ptsflow" not in text or "listeners" not in text:
             return []
-        import tomllib  # noqa: PLC0415 - 3 ms, only for a project that mentions ptsflow
+        import tomllib  # noqa: PLC0415 - 3 ms, only for a project that may name some
 
         found: Any = tomllib.loads(text)
     except (OSError, ValueError) as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import os
 import signal
 import sys
@@ -34,6 +33,7 @@ from ptsflow.cli.streams import open_standard_streams
 from ptsflow.core.names import similar
 from ptsflow.display.next_command import program, typed
 from ptsflow.errors import NoThread, PtsflowError, UsageError
+from ptsflow.host import garbage
 from ptsflow.host.termination import Terminated
 
 _USAGE = 2
@@ -87,7 +87,7 @@ def commands() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and end the process."""
-    gc.freeze()  # What is loaded stays: no collection needs to look through it.
+    garbage.freeze()
     open_standard_streams()
     if not complete.prepare():
         streams.restore_terminal()

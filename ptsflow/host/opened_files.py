@@ -10,9 +10,11 @@ from pathlib import Path
 #: Where Linux has a link for each file that this process opened. A link that is asked for
 #: by a handle of this folder is found in two thirds of the time.
 _LINKS = "/proc/self/fd"
-#: A name in a folder may change again within so many nanoseconds, and the folder's time
-#: stay what it is: the clock of a file system ticks.
-_TICK = 100_000_000
+#: CLOCK_REALTIME_COARSE of clock_gettime(2), from which Linux takes the times of files.
+_FILES_CLOCK = 5
+#: For how long that clock stands still between two ticks at most, in nanoseconds. A name
+#: in a folder may change twice meanwhile, and the folder's time once.
+_TICK = 10_000_000
 #: A file system that counts smaller parts of a second than this has ticks that short.
 _COARSE = 1_000
 
@@ -95,4 +97,5 @@ def _identity(found: os.stat_result) -> tuple[int, int]:
 
 def _is_settled(changed_at: int) -> bool:
     """Whether any later change of a name gives the folder another time."""
-    return changed_at % _COARSE != 0 and time.time_ns() - changed_at > _TICK
+    now = time.clock_gettime_ns(_FILES_CLOCK)
+    return changed_at % _COARSE != 0 and now - changed_at > _TICK

@@ -84,6 +84,7 @@ def test_an_empty_variable_means_no_listeners(place: Place, heard: Path) -> None
         pytest.param("neither TOML\nnor = = of any concern", id="what is no TOML"),
         pytest.param('[project]\nname = "ptsflow-user"', id="no table"),
         pytest.param("[tool.ptsflow]\nother = 1", id="no listeners"),
+        pytest.param("[project\nname = 'ptsflow'", id="what is no TOML and names none"),
     ],
 )
 def test_a_project_without_listeners_has_none(
@@ -139,8 +140,8 @@ def test_a_listener_that_cannot_be_loaded_is_refused_in_one_line(
     [
         pytest.param('[tool.ptsflow]\nlisteners = "listening:make"', id="a text"),
         pytest.param("[tool.ptsflow]\nlisteners = [1]", id="a number"),
-        pytest.param("[tool]\nptsflow = 3", id="no table"),
-        pytest.param("[tool.ptsflow\n", id="what is no TOML"),
+        pytest.param("[tool]\nptsflow = 3 # listeners", id="no table"),
+        pytest.param("[tool.ptsflow\nlisteners = []", id="what is no TOML"),
     ],
 )
 def test_a_setting_that_is_no_list_of_names_is_refused(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ptsflow.host import garbage
 from ptsflow.host.garbage import modules_stay
 
 
@@ -55,6 +56,32 @@ def test_what_somebody_froze_stays_frozen() -> None:
 
         assert gc.get_freeze_count() == frozen
         assert made
+    finally:
+        gc.unfreeze()
+
+
+def test_a_process_that_froze_what_it_loaded_does_not_count_it_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(garbage, "_is_frozen", False)
+    counts: list[int] = []
+    count = gc.get_freeze_count
+
+    def counted() -> int:
+        counts.append(count())
+        return counts[-1]
+
+    monkeypatch.setattr(gc, "get_freeze_count", counted)
+    try:
+        with modules_stay():
+            pass
+        assert len(counts) == 1
+
+        garbage.freeze()
+        frozen = count()
+        with modules_stay():
+            pass
+        assert (len(counts), count()) == (1, frozen)
     finally:
         gc.unfreeze()
 

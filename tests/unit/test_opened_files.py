@@ -118,8 +118,8 @@ def test_files_are_asked_only_where_a_name_in_their_folder_may_have_changed(
 @pytest.mark.parametrize(
     ("changed_at", "now", "is_settled"),
     [
-        (5_000_000_001, 5_100_000_001, False),
-        (5_000_000_001, 5_100_000_002, True),
+        (5_000_000_001, 5_010_000_001, False),
+        (5_000_000_001, 5_010_000_002, True),
         (5_000_000_001, 4_000_000_000, False),
         # A file system that counts whole seconds, or microseconds.
         (5_000_000_000, 9_000_000_000, False),
@@ -129,9 +129,20 @@ def test_files_are_asked_only_where_a_name_in_their_folder_may_have_changed(
 def test_a_folder_is_quiet_only_if_a_later_change_must_show(
     monkeypatch: pytest.MonkeyPatch, changed_at: int, now: int, *, is_settled: bool
 ) -> None:
-    monkeypatch.setattr(time, "time_ns", lambda: now)
+    monkeypatch.setattr(time, "clock_gettime_ns", lambda _clock: now)
 
     assert opened_files._is_settled(changed_at) is is_settled
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has this clock")
+def test_no_file_is_changed_later_than_the_clock_of_files_tells(tmp_path: Path) -> None:
+    for number in range(300):
+        before = time.clock_gettime_ns(opened_files._FILES_CLOCK)
+        (tmp_path / str(number)).touch()
+        changed_at = tmp_path.stat().st_ctime_ns
+        after = time.clock_gettime_ns(opened_files._FILES_CLOCK)
+
+        assert before <= changed_at <= after + opened_files._TICK
 
 
 def test_a_folder_that_a_link_leads_to_in_its_old_place_is_in_place(
