@@ -39,33 +39,37 @@ class Leftovers:
             for name in ("status", "limits", "oom_score_adj")
         ]
         status = self._status()
-        caught = int(status[b"SigCgt"], 16)
+        names = [line.partition(b":")[0] for line in status]
+        #: The places in that file of the lines that are compared, and of the memory's.
+        self._places = [names.index(name) for name in _STATUS if name in names]
+        self._data_place = names.index(b"VmData")
+        caught = int(status[names.index(b"SigCgt")].split()[1], 16)
         self._caught = [n for n in signal.valid_signals() if caught >> (n - 1) & 1]
         self._before = self._now(status)
-        self._data = _bytes_of(status)
+        self._data = self._bytes_of(status)
 
-    def is_clean(self) -> bool:
-        """Return whether nothing was left, apart from memory."""
+    def look(self) -> tuple[bool, int]:
+        """Return whether nothing was left apart from memory; and `held`."""
         try:
-            return self._now(self._status()) == self._before
+            status = self._status()
+            held = max(0, self._bytes_of(status) - self._data)
+            return self._now(status) == self._before, held
         except Exception:  # noqa: BLE001 - a body closed or replaced what is read here
-            return False
+            return False, 0
 
     def held(self) -> int:
         """Return how much more memory the process has asked for, in bytes."""
-        try:
-            return max(0, _bytes_of(self._status()) - self._data)
-        except Exception:  # noqa: BLE001 - see `is_clean`
-            return 0
+        return self.look()[1]
 
-    def _status(self) -> dict[bytes, bytes]:
-        lines = os.pread(self._files[0], _MOST, 0).split(b"\n")
-        parts = (line.partition(b":\t") for line in lines)
-        return {name: text for name, _, text in parts}
+    def _status(self) -> list[bytes]:
+        return os.pread(self._files[0], _MOST, 0).split(b"\n")
 
-    def _now(self, status: dict[bytes, bytes]) -> list[Any]:
+    def _bytes_of(self, status: list[bytes]) -> int:
+        return int(status[self._data_place].split()[1]) * 1024
+
+    def _now(self, status: list[bytes]) -> list[Any]:
         return [
-            *(status.get(name) for name in _STATUS),
+            *(status[place] for place in self._places),
             *(os.pread(file, _MOST, 0) for file in self._files[1:]),
             [signal.getsignal(number) for number in self._caught],
             [signal.getitimer(which) for which in _TIMERS],
@@ -118,7 +122,3 @@ def _of_modules() -> list[Any]:
         else _ROOT_LOGGER,
         socket and socket.getdefaulttimeout(),
     ]
-
-
-def _bytes_of(status: dict[bytes, bytes]) -> int:
-    return int(status[b"VmData"].split()[0]) * 1024

@@ -31,6 +31,7 @@ from ptsflow.workflow.handle import TaskHandle
 #: How often a supervisor looks at the limits and whether the run is being stopped, in
 #: seconds.
 _LOOK_EVERY = 0.25
+_HOST = os.uname().nodename
 
 
 def not_imported(why: str) -> Lost:
@@ -77,6 +78,8 @@ class Supervisor:
             self._begin()
             # `multiprocessing.connection.wait` would make a new selector at every call.
             watched = select.poll()
+            # It looks at the connection first: when the end of the body is there, so is
+            # all that the body printed.
             watched.register(connection, select.POLLIN)
             if not worker.is_output_closed:
                 watched.register(worker.output, select.POLLIN)
@@ -91,7 +94,7 @@ class Supervisor:
                 if connection.fileno() in ready:
                     message = read_report(connection.recv_bytes())
                     if isinstance(message, BodyEnded):
-                        self._drain(is_last=True)
+                        self._end_output()
                         worker.is_clean, worker.held = message.is_clean, message.held
                         self._handle.took_ms = message.took_ms
                         return self._judged(message.outcome)
@@ -118,7 +121,8 @@ class Supervisor:
         """Return what is known of a dead process beside how it ended."""
         worker = self._worker
         worker.has_exited.wait()  # the next attempt must not begin before
-        self._drain(is_last=True)
+        self._drain()
+        self._end_output()
         worker.close()
         text = ""
         if worker.exited is not None:
@@ -131,15 +135,16 @@ class Supervisor:
         self._handle.watch.begin()
         self._began_at = since_boot()
         if self._worker.pid is not None:
-            self._handle.ran_by = f"{os.uname().nodename}:{self._worker.pid}"
+            self._handle.ran_by = f"{_HOST}:{self._worker.pid}"
 
-    def _drain(self, *, is_last: bool = False) -> None:
+    def _drain(self) -> None:
         """Pass on what the body printed."""
-        at = system_clock()
-        self._pass_on(self._output.feed(self._worker.drain(), at))
+        self._pass_on(self._output.feed(self._worker.drain(), system_clock()))
         capture.tell_bar(self._handle, self._output.bar)
-        if is_last:
-            self._pass_on(self._output.end(at))
+
+    def _end_output(self) -> None:
+        """Pass on the last line of the body if no newline ended it."""
+        self._pass_on(self._output.end(system_clock()))
 
     def _pass_on(self, lines: OutputLines) -> None:
         if lines:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import select
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 _STREAM: dict[str, Any] = {"errors": "backslashreplace", "line_buffering": True}
 #: The shortest time between two reports of progress, in seconds.
 _REPORT_EVERY = 0.25
+#: The longest time until progress that was not reported at once is, in milliseconds.
+_FLUSH_EVERY = 1_000
 
 
 def find(reference: str) -> type[Workflow]:
@@ -153,15 +156,17 @@ class Worker:
             for stream in (sys.stdout, sys.stderr):
                 with contextlib.suppress(Exception):  # bodies may replace or close it
                     stream.flush()
-            is_clean, held = leftovers.is_clean(), leftovers.held()
-            self._send(BodyEnded(outcome, is_clean, held, took_ms))
+            self._send(BodyEnded(outcome, *leftovers.look(), took_ms))
             forget_unseen()  # while the runner records the end
 
     def _listen(self) -> None:
         """Receive the runner's messages; end this process when the runner ends."""
+        # `Connection.poll` would make a new selector at every call.
+        watched = select.poll()
+        watched.register(self._connection, select.POLLIN)
         try:
             while True:
-                if not self._connection.poll(1.0):
+                if not watched.poll(_FLUSH_EVERY):
                     self._flush()
                     continue
                 message = read_task(self._connection.recv_bytes())
