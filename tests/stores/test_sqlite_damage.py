@@ -16,6 +16,8 @@ from msgspec.structs import replace
 from ptsflow.core.insight import Outlook
 from ptsflow.core.model import Progress, Status, StepSummary
 from ptsflow.errors import StoreDamaged
+from ptsflow.stores import open_care
+from ptsflow.stores.care import Grade
 from ptsflow.stores.sqlite.store import SqliteStore
 from tests.stores.making import (
     CURE,
@@ -504,6 +506,49 @@ def test_the_log_of_another_state_of_the_file_is_not_played_in(
     left.with_name("pts.db-shm").unlink()
     with closing(SqliteStore(f"sqlite:///{left}")) as restored:
         assert names(restored, feed.uid) == ["one"]
+
+
+def test_a_log_of_pages_behind_the_end_of_a_restored_file_is_told(
+    store: SqliteStore, path: Path
+) -> None:
+    uid = filled(store, "one")
+    store.close()
+    copy = path.with_name("copy.db")
+    shutil.copy(path, copy)
+    store = SqliteStore(f"sqlite:///{path}", clock=Ticker())
+    store.commit(uid, [new(f"task {number}") for number in range(1000)], fence=None)
+    store._database.connection.pragma("wal_checkpoint", "TRUNCATE")
+    (last,) = store.tasks(uid, ["task 999"])
+    store.commit(uid, [swap(last, status_text="changed")], fence=None)
+    left = _killed(store, path, "left")
+    with closing(SqliteStore(f"sqlite:///{left}")) as own:
+        assert one(own, uid, "task 999").status_text == "changed"
+    shutil.copy(copy, left)
+    shutil.copy(f"{path}-wal", f"{left}-wal")
+    store.close()
+
+    with pytest.raises(StoreDamaged) as caught:
+        SqliteStore(f"sqlite:///{left}")
+    length = copy.stat().st_size // 4096
+    assert f" pages, this one has {length}); {CURE}" in str(caught.value)
+    with closing(open_care(f"sqlite:///{left}")) as care:
+        note, fault = care.faults(deep=False)
+    assert (note.grade, fault.grade) == (Grade.NOTE, Grade.DAMAGE)
+    assert f"pages, this one has {length}" in fault.text
+    assert left.read_bytes() == copy.read_bytes()
+    assert Path(f"{left}-wal").stat().st_size
+
+
+@pytest.mark.parametrize("mode", ["PASSIVE", "RESTART"])
+def test_a_log_that_was_written_back_fits(
+    store: SqliteStore, path: Path, mode: str
+) -> None:
+    uid = filled(store, *(f"task {number}" for number in range(100)))
+    store._database.connection.pragma("wal_checkpoint", mode)
+    left = _killed(store, path, "left")
+
+    with closing(SqliteStore(f"sqlite:///{left}")) as opened:
+        assert len(names(opened, uid)) == 100
 
 
 def test_a_file_is_checked_whole_only_if_a_process_left_its_log(

@@ -18,7 +18,7 @@ from ptsflow.errors import StoreError
 from ptsflow.host.paths import size_of
 from ptsflow.stores.care import Fault, Grade
 from ptsflow.stores.sqlite import file, layout
-from ptsflow.stores.sqlite.left_log import look_at_log
+from ptsflow.stores.sqlite.left_log import compare_lengths, look_at_log
 
 #: A log of more bytes is not written back: something reads the file for very long.
 LONG_LOG = 64 << 20
@@ -109,6 +109,8 @@ def pages(path: Path, connection: apsw.Connection) -> Iterator[Fault]:
         return
     try:
         said = connection.execute(f"PRAGMA integrity_check({_NAMED})").fetchall()
+        if said == [("ok",)]:
+            said = [(compare_lengths(path, connection),)]
     except (apsw.Error, UnicodeDecodeError) as error:
         yield Fault("pages", f"{path}: {error}", Grade.DAMAGE)
         return

@@ -8,8 +8,8 @@ from pathlib import Path
 import apsw
 
 #: The lengths of the log's header and of that of each page in it.
-_HEADER = 32
-_PAGE_HEADER = 24
+HEADER = 32
+PAGE_HEADER = 24
 
 
 class LogLength:
@@ -28,7 +28,7 @@ class LogLength:
 
     def __init__(self, path: Path, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._page = _PAGE_HEADER + int(connection.pragma("page_size"))
+        self._page = PAGE_HEADER + int(connection.pragma("page_size"))
         # SQLite has no locks on the log, which closing this would drop.
         self._log = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)
         #: The length of the log in pages, as of the last commit of this connection.
@@ -52,12 +52,12 @@ class LogLength:
 
     def _note(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
         self.pages = pages
-        self._length = _HEADER + pages * self._page
+        self._length = HEADER + pages * self._page
         return apsw.SQLITE_OK
 
     def _lacks_pages(self) -> bool:
         pages, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-        return pages > 0 and self._found() < _HEADER + pages * self._page
+        return pages > 0 and self._found() < HEADER + pages * self._page
 
     def _found(self) -> int:
         # `stat` would make the next durable write dearer, see `OpenedFiles`.
