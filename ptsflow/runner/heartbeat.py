@@ -97,6 +97,7 @@ class Heartbeat:
         self._on_lost = on_lost
         self._on_stop = on_stop
         self._tell = tell
+        self._own: Store | None = None
         #: The last request to stop that was passed on.
         self._asked: Stop | None = None
         self._has_stopped = threading.Event()
@@ -127,7 +128,6 @@ class Heartbeat:
     def _beat(self) -> None:
         pause = self._lease_ms / 1000 / RENEWALS
         renew_at = since_boot() + pause
-        connection: Store | None = None
         try:
             while not self._has_stopped.wait(min(_LOOK_EVERY, renew_at - since_boot())):
                 asked_at = since_boot()
@@ -135,8 +135,7 @@ class Heartbeat:
                     self._on_lost("its lease could not be renewed in time")
                     return
                 try:
-                    if connection is None:
-                        connection = self._store.sibling()
+                    connection = self._connection()
                     if asked_at >= renew_at:
                         if not self._renew(connection):
                             self._on_lost("another runner took it over")
@@ -154,9 +153,19 @@ class Heartbeat:
             why = f"renewing its lease failed: {error}"
             self._on_lost(error if isinstance(error, StoreError) else why)
         finally:
-            if connection is not None:
+            if self._own is not None:
                 with contextlib.suppress(Exception):
-                    connection.close()
+                    self._own.close()
+
+    def _connection(self) -> Store:
+        """Return a connection of its own, or that of the run while no other can be opened.
+
+        Bodies may have all files open that the system grants.
+        """
+        if self._own is None:
+            with contextlib.suppress(StoreUnavailable, MemoryError):
+                self._own = self._store.sibling()
+        return self._own or self._store
 
     def _renew(self, connection: Store) -> bool:
         record = self._record

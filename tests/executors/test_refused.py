@@ -109,3 +109,36 @@ def test_a_run_makes_do_with_few_file_descriptors(
     codes = (0, 1, 6, 75) if files < 20 else (0,)
     assert done.returncode in codes, done.stderr
     assert "bug" not in done.stderr
+
+
+LONG = """
+import time
+from ptsflow import Workflow, step
+
+class Long(Workflow):
+    @step
+    def items(self) -> list[int]:
+        return list(range(70))
+
+    @step(each=items)
+    def load(self, item: int) -> None:
+        time.sleep(1)
+"""
+
+
+def test_a_run_whose_processes_take_all_files_keeps_its_lease(tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text(LONG)
+    text = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40)); "
+        "from ptsflow.cli.main import main; sys.exit(main())"
+    )
+    done = python(
+        *("-c", text, "run", "flow.py", "-j", "100", "--executor", "process"),
+        *("--lease", "5", "--store", "sqlite:///pts.db"),
+        cwd=tmp_path,
+        TMPDIR=tmp_path,
+    )
+
+    assert done.returncode == 0, done.stderr
+    tasks = tasks_of(f"sqlite:///{tmp_path}/pts.db", "Long")
+    assert [task.invoke_count for task in tasks.values()] == [1] * 71

@@ -66,19 +66,19 @@ def test_a_store_that_refuses_at_once_is_not_asked_without_a_pause() -> None:
 
 
 class Short(MemoryStore):
-    """A store of which a body that uses up the memory allows no second connection at first."""
+    """A store to which bodies that use up memory or files leave no second connection."""
 
-    left = 2
+    def __init__(self, error: Exception) -> None:
+        super().__init__(clock=system_clock)
+        self.error = error
 
     def sibling(self) -> Short:
-        self.left -= 1
-        if self.left >= 0:
-            raise MemoryError
-        return self
+        raise self.error
 
 
-def test_a_lease_outlives_a_body_that_uses_up_the_memory_for_a_while() -> None:
-    store = Short()
+@pytest.mark.parametrize("error", [MemoryError(), StoreUnavailable("too many files")])
+def test_a_lease_outlives_bodies_that_use_up_memory_or_files(error: Exception) -> None:
+    store = Short(error)
     record, _ = store.create("box")
     claimed, asked_at = acquire(store, record, this_process(system_clock), LEASE_MS)
     lost: list[str | StoreError] = []

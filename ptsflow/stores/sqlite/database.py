@@ -103,9 +103,12 @@ class Database:
             # SQLite keeps the log while a connection is open.
             self._files = OpenedFiles(str(path), f"{path}-wal")
             self._log = LogLength(path, self.connection)
-        except OSError:
+        except OSError as error:
             self.connection.close()
-            raise self._moved() from None
+            if isinstance(error, FileNotFoundError):
+                raise self._moved() from None
+            refused = apsw.CantOpenError(error.strerror)
+            raise kind.refusal(path, refused, error.errno or 0) from error
         self._data_version = self.connection.data_version
         #: The version of the data after the last transaction; -1 before the first one.
         self._known_version = -1

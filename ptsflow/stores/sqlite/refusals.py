@@ -10,6 +10,7 @@ import apsw
 from ptsflow.errors import StoreDamaged, StoreError, StoreFull, StoreUnavailable
 from ptsflow.stores.sqlite.database import UNFIT
 
+_NO_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -44,9 +45,12 @@ def refusal(
         return StoreDamaged(
             f"{path}: expected {what}, found rows that cannot be so ({error}); {cure}"
         )
-    return StoreUnavailable(
-        f"{path}: cannot be read and written ({error}); check the disk and permissions"
+    cause = (
+        "let more be open (ulimit -n)"
+        if system in _NO_FILES
+        else "check the disk and permissions"
     )
+    return StoreUnavailable(f"{path}: cannot be read and written ({error}); {cause}")
 
 
 def unmade(path: Path, error: OSError) -> StoreError:
