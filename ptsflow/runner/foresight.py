@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 
 #: Seconds until the first look, where earlier runs tell how long the steps take.
 _FIRST_AFTER = 0.9
-#: Seconds between two looks at the least, and how many times longer than a look.
+#: Seconds between two looks; the fewest, where the end that was expected passes before;
+#: and how many times longer than a look it is until the next one.
 _EVERY = 5.0
+_LEAST = 1.0
 _TIMES_ITS_COST = 200
 #: The largest percentage that is told because most of the usual time is over. More is told
 #: by tasks alone; so is all once a step failed, as its time will be needed again.
@@ -162,7 +164,10 @@ class Foresight:
             if found.eta_at is not None and found.runs:
                 self.ends.append((found.at, found.eta_at))
         self._took += time.perf_counter() - began
-        self._look_at = since_boot() + max(_EVERY, _TIMES_ITS_COST * self._took)
+        pause = _EVERY
+        if found is not None and found.eta_at is not None:
+            pause = min(_EVERY, max(_LEAST, (found.eta_at - now) / 1000))
+        self._look_at = since_boot() + max(pause, _TIMES_ITS_COST * self._took)
 
     def give_up(self, error: Exception, bus: Bus) -> None:
         """Expect nothing any more, and say why: no run fails because of that."""

@@ -1,8 +1,9 @@
 """What the store is told of a run's end and percentage, and keeps for screens.
 
-The heartbeat tells what is expected, every ten seconds at most. The loop tells a percentage
-before it commits what takes something from it, such as a list that has grown: so nobody
-sees the percentage fall, not even if this process is killed in between.
+The heartbeat tells what is expected, every ten seconds at most, and at once where the end
+that was told has passed. The loop tells a percentage before it commits what takes
+something from it, such as a list that has grown: so nobody sees the percentage fall, not
+even if this process is killed in between.
 """
 
 from __future__ import annotations
@@ -86,7 +87,9 @@ class Telling:
             StoreUnavailable: the store is away; it is told later.
         """
         outlook = self._proposed
-        if outlook is None or self.problem or since_boot() < self._tell_at:
+        if outlook is None or self.problem:
+            return
+        if since_boot() < self._tell_at and not self._has_passed(outlook.at):
             return
         try:
             if is_news(outlook, self.told):
@@ -98,6 +101,11 @@ class Telling:
             self.problem = error
         if self._proposed is outlook:
             self._proposed = None
+
+    def _has_passed(self, now: int) -> bool:
+        """Whether the end that was told last should have come."""
+        told = None if self.told is None else self.told.eta_at
+        return told is not None and told <= now
 
     def hold_above(
         self,

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
-from typing import Any
+from itertools import pairwise
+from typing import Any, ClassVar
 
 import pytest
 
 import ptsflow
-from ptsflow import Client, Fail, Workflow, step
+from ptsflow import Client, Fail, Workflow, run, step
 from ptsflow.core import outlook
 from ptsflow.core.insight import Outlook, RunRecord, RunStatus, StepStats
 from ptsflow.core.model import ContainerRecord
 from ptsflow.errors import StoreDamaged, StoreFull, StoreUnavailable
 from ptsflow.events import Event, Notice, OutlookChanged
+from ptsflow.host.clock import system_clock
 from ptsflow.runner import foresight, heartbeat, telling
 from ptsflow.runner.telling import Telling
 from ptsflow.stores.memory.store import MemoryStore
@@ -380,6 +383,55 @@ def test_nothing_is_told_within_ten_seconds_nor_without_news() -> None:
     told.propose(Outlook(at=3, percentage=50.0, eta_at=900))
     told.tell(store)
     assert kept() == 2
+
+
+def test_another_end_is_told_at_once_where_the_one_that_was_told_has_passed() -> None:
+    clock = ManualClock()
+    store = MemoryStore(clock=clock)
+    record = held(store, store.create("c")[0].uid)
+    told = Telling(record, clock)
+    ends = []
+    for at, eta_at in ((100, 200), (199, 900), (200, 900), (899, 990), (950, 1200)):
+        told.propose(Outlook(at=at, percentage=20.0, eta_at=eta_at))
+        told.tell(store)
+        ends.append(store.outlooks([record.uid])[record.uid].eta_at)
+
+    assert ends == [200, 200, 900, 900, 1200]
+
+
+class Sleepy(Workflow):
+    """Sleeps far longer than it usually does."""
+
+    takes: ClassVar[float] = 0.05
+
+    @step
+    def first(self) -> None: ...
+
+    @step
+    def work(self) -> None:
+        time.sleep(self.takes)
+
+
+def test_a_step_that_takes_far_longer_than_usual_always_has_an_end_to_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = Client(MemoryStore())
+    for number in range(3):
+        run(Sleepy(), store=client, container=str(number))
+    monkeypatch.setattr(Sleepy, "takes", 9.0)
+    began = system_clock()
+    told: list[Outlook] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, OutlookChanged):
+            told.append(event.outlook)
+
+    run(Sleepy(), store=client, container="slow", listeners=[note])
+
+    assert told[-1].at > began + 5_000
+    # A look, and the heartbeat's next beat, which are a second each.
+    gaps = [after.at - (before.eta_at or 0) for before, after in pairwise(told)]
+    assert max(gaps) < 3_000
 
 
 def test_a_runner_that_lost_its_lease_tells_nothing() -> None:
