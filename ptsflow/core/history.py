@@ -129,15 +129,24 @@ def _did_a_part(tasks: Iterable[TaskRecord], since: int) -> bool:
     return any((task.last_invoked_at or 0) >= since for task in tasks)
 
 
+#: How an attempt ends after which another one is a retry.
+_TO_BE_RETRIED = (Ending.FAILED, Ending.CRASHED)
+
+
 def _retries(
     tasks: Iterable[TaskRecord], ledgers: Mapping[str, Sequence[Attempt]], since: int
 ) -> int:
-    """Count the attempts since then that were not the first of their task."""
-    return sum(
-        attempt.number > 1 and attempt.began_at >= since
-        for task in tasks
-        for attempt in complete(task, ledgers.get(task.name, ()))
-    )
+    """Count the attempts since then whose task had failed, or crashed, the time before."""
+    count = 0
+    for task in tasks:
+        attempts = complete(task, ledgers.get(task.name, ()))
+        # A long ledger has no room for the oldest ones.
+        well = {each.number for each in attempts if each.ending not in _TO_BE_RETRIED}
+        count += sum(
+            each.number > 1 and each.number - 1 not in well and each.began_at >= since
+            for each in attempts
+        )
+    return count
 
 
 def _failed(

@@ -60,7 +60,7 @@ class _Figures(Collector):
 _TEXTS = {
     "last_success_timestamp_seconds": "When a run last completed a container.",
     "last_duration_seconds": "How long that run took.",
-    "last_run_retries": "Attempts of the last run that were not the first of their task.",
+    "last_run_retries": "Attempts of the last run after one that failed or crashed.",
     "failed_tasks": "Tasks that are failed in containers that are not complete.",
     "progress_ratio": "How much of the newest container that runs is complete, 0 to 1.",
     "eta_seconds": "Seconds until all that runs is expected to be complete.",

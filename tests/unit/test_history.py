@@ -149,6 +149,26 @@ def test_the_first_attempt_of_a_task_is_no_retry() -> None:
     assert row.retries == 2
 
 
+@pytest.mark.parametrize(
+    ("before", "retries"),
+    [
+        (Ending.FAILED, 1),
+        (Ending.CRASHED, 1),
+        (Ending.DONE, 0),
+        (Ending.SKIPPED, 0),
+        (Ending.POSTPONED, 0),
+        (Ending.INTERRUPTED, 0),
+    ],
+)
+def test_what_runs_again_as_a_person_or_the_body_asked_is_no_retry(
+    before: Ending, retries: int
+) -> None:
+    ledger = [attempt(1, 1_100, 1, before)]
+    row = ended([done("a", 1_500, 100, invoke_count=2)], {"a": ledger})
+
+    assert row.retries == retries
+
+
 def test_at_most_ten_failed_tasks_are_kept_and_their_errors_are_cut() -> None:
     tasks = [
         done(f"b[{n}]", 2_000, 1, status=FAILED, position=20 - n, error="é\x00" * 5_000)
