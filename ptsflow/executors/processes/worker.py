@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from io import TextIOWrapper
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -132,10 +133,8 @@ class Worker:
         self._usual_memory = resource.getrlimit(resource.RLIMIT_DATA)
         self._pid = os.getpid()
         self._usual_folder = os.open(".", os.O_PATH | os.O_CLOEXEC)
-        self._assignments: list[Assignment] = []
-        self._has_work = threading.Semaphore(0)
-        self._is_saved = False
-        self._has_answer = threading.Semaphore(0)
+        self._assignments: SimpleQueue[Assignment] = SimpleQueue()
+        self._answers: SimpleQueue[CheckpointAnswer] = SimpleQueue()
         self._is_cancelled = False
         self._progress: Progressing | None = None
         self._reported_at = 0.0
@@ -149,9 +148,9 @@ class Worker:
         self._send(WorkerReady(os.getpid()))
         self._leftovers = leftovers = Leftovers()
         while True:
-            self._has_work.acquire()
+            given = self._assignments.get()
             self._reported_at = 0.0
-            outcome, took_ms = self._attempt(self._assignments.pop())
+            outcome, took_ms = self._attempt(given)
             self._flush()
             for stream in (sys.stdout, sys.stderr):
                 with contextlib.suppress(Exception):  # bodies may replace or close it
@@ -172,13 +171,11 @@ class Worker:
                 message = read_task(self._connection.recv_bytes())
                 if isinstance(message, Assignment):
                     self._is_cancelled = False
-                    self._assignments.append(message)
-                    self._has_work.release()
+                    self._assignments.put(message)
                 elif isinstance(message, Cancel):
                     self._is_cancelled = True
                 elif isinstance(message, CheckpointAnswer):
-                    self._is_saved = message.is_saved
-                    self._has_answer.release()
+                    self._answers.put(message)
         except (EOFError, OSError):
             os._exit(0)
 
@@ -208,8 +205,7 @@ class Worker:
             LeaseLost: it was not saved.
         """
         self._send(Checkpoint(text))
-        self._has_answer.acquire()
-        if not self._is_saved:
+        if not self._answers.get().is_saved:
             raise LeaseLost(f"the checkpoint of {name} was not saved, as the run ended")
 
     def log(self, record: logging.LogRecord) -> None:
