@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from ptsflow.errors import StoreDamaged
+from ptsflow.stores import open_care
+from ptsflow.stores.care import Grade
 from ptsflow.stores.sqlite.store import SqliteStore
 from tests.stores.making import filled, names, new
 
@@ -76,7 +78,10 @@ def test_a_store_is_usable_after_maintenance(what: str, tmp_path: Path) -> None:
     store.commit(uid, [new("three", result="[1]")], fence=None)
     store.close()
 
-    again = SqliteStore(f"sqlite:///{DONE[what](path)}")
+    url = f"sqlite:///{DONE[what](path)}"
+    with closing(open_care(url)) as care:
+        assert Grade.DAMAGE not in {fault.grade for fault in care.faults(deep=True)}
+    again = SqliteStore(url)
     assert names(again, uid) == ["one", "two", "three"]
     again.commit(uid, [new("four")], fence=None)
     assert again.tasks(uid, ["three"], payloads=True)[0].result == "[1]"

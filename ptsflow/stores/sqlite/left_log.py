@@ -47,7 +47,7 @@ def compare_lengths(path: Path, connection: apsw.Connection) -> str:
     Of another file's log SQLite may play in pages behind the end of this one alone.
     """
     pages = _pages_of(connection)
-    if not pages:
+    if pages < 1:  # It is -1 without a log.
         return "ok"
     length, size = connection.pragma("page_count"), connection.pragma("page_size")
     with path.with_name(path.name + "-wal").open("rb") as log:
