@@ -134,7 +134,7 @@ def test_a_run_whose_processes_take_all_files_keeps_its_lease(tmp_path: Path) ->
     )
     done = python(
         *("-c", text, "run", "flow.py", "-j", "100", "--executor", "process"),
-        *("--lease", "5", "--store", "sqlite:///pts.db"),
+        *("--lease", "8", "--store", "sqlite:///pts.db"),
         cwd=tmp_path,
         TMPDIR=tmp_path,
     )

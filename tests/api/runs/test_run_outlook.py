@@ -429,9 +429,9 @@ def test_a_step_that_takes_far_longer_than_usual_always_has_an_end_to_come(
     run(Sleepy(), store=client, container="slow", listeners=[note])
 
     assert told[-1].at > began + 5_000
-    # A look, and the heartbeat's next beat, which are a second each.
+    # A look, and the heartbeat's next beat, which are a second each where nothing else runs.
     gaps = [after.at - (before.eta_at or 0) for before, after in pairwise(told)]
-    assert max(gaps) < 3_000
+    assert max(gaps) < 6_000
 
 
 def test_a_runner_that_lost_its_lease_tells_nothing() -> None:
