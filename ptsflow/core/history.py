@@ -141,9 +141,9 @@ def _retries(
     for task in tasks:
         attempts = complete(task, ledgers.get(task.name, ()))
         # A long ledger has no room for the oldest ones.
-        well = {each.number for each in attempts if each.ending not in _TO_BE_RETRIED}
+        others = {each.number for each in attempts if each.ending not in _TO_BE_RETRIED}
         count += sum(
-            each.number > 1 and each.number - 1 not in well and each.began_at >= since
+            each.number > 1 and each.number - 1 not in others and each.began_at >= since
             for each in attempts
         )
     return count

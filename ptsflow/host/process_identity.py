@@ -13,7 +13,7 @@ def this_process(clock: Clock) -> Owner:
     """Return this process as an owner, with a fresh id."""
     return Owner(
         id=os.urandom(16).hex(),
-        host=_host(),
+        host=host(),
         boot=boot(),
         pid=os.getpid(),
         started=_started(os.getpid()) or 0,
@@ -30,7 +30,7 @@ def is_dead(owner: Owner) -> bool:
 
 def is_elsewhere(owner: Owner) -> bool:
     """Return whether this host cannot see the owner's process."""
-    return owner.host != _host() or owner.boot != boot() or not owner.boot
+    return owner.host != host() or owner.boot != boot() or not owner.boot
 
 
 def is_stopped(pid: int) -> bool:
@@ -39,7 +39,8 @@ def is_stopped(pid: int) -> bool:
     return bool(fields) and fields[0] in "Tt"
 
 
-def _host() -> str:
+def host() -> str:
+    """Return the name of this host."""
     return os.uname().nodename
 
 

@@ -172,7 +172,7 @@ def _run(spec: Spec) -> int:
     options.SHORTEST_LEASE = 0  # type: ignore[misc, unused-ignore]
     if spec.host:
         host = spec.host
-        process_identity._host = lambda: host
+        process_identity.host = lambda: host
     if spec.mutant:
         from tests.crash.mutants import MUTANTS  # noqa: PLC0415 - few need it
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -86,6 +87,20 @@ def test_without_any_process_attempts_fail_and_say_why(
     assert tasks["load[0]"].invoke_count == 2
 
 
+def run_with_files(folder: Path, files: int, *options: str) -> CompletedProcess[str]:
+    """Run the flow in a folder, with so many files that may be open at once."""
+    text = (
+        "import resource, sys; "
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({files}, {files})); "
+        "from ptsflow.cli.main import main; sys.exit(main())"
+    )
+    return python(
+        *("-c", text, "run", "flow.py", *options, "--store", "sqlite:///pts.db"),
+        cwd=folder,
+        TMPDIR=folder,
+    )
+
+
 @pytest.mark.parametrize("executor", ["thread", "process"])
 @pytest.mark.parametrize("files", [9, 10, 11, 12, 14, 17, 48])
 def test_a_run_makes_do_with_few_file_descriptors(
@@ -93,16 +108,8 @@ def test_a_run_makes_do_with_few_file_descriptors(
 ) -> None:
     flow = FLOW.replace("__GRANTED__", "100, ''").replace('executor = "process"', "")
     (tmp_path / "flow.py").write_text(flow)
-    text = (
-        "import resource, sys; "
-        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({files}, {files})); "
-        "from ptsflow.cli.main import main; sys.exit(main())"
-    )
-    done = python(
-        *("-c", text, "run", "flow.py", "-c", "c", "-j", "30", "--executor", executor),
-        *("--store", "sqlite:///pts.db"),
-        cwd=tmp_path,
-        TMPDIR=tmp_path,
+    done = run_with_files(
+        tmp_path, files, "-c", "c", "-j", "30", "--executor", executor
     )
 
     # With so few, whatever is opened last finds no room: a module, the store, a process.
@@ -128,16 +135,8 @@ class Long(Workflow):
 
 def test_a_run_whose_processes_take_all_files_keeps_its_lease(tmp_path: Path) -> None:
     (tmp_path / "flow.py").write_text(LONG)
-    text = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40)); "
-        "from ptsflow.cli.main import main; sys.exit(main())"
-    )
-    done = python(
-        *("-c", text, "run", "flow.py", "-j", "100", "--executor", "process"),
-        *("--lease", "8", "--store", "sqlite:///pts.db"),
-        cwd=tmp_path,
-        TMPDIR=tmp_path,
-    )
+    options = ("-j", "100", "--executor", "process", "--lease", "8")
+    done = run_with_files(tmp_path, 40, *options)
 
     assert done.returncode == 0, done.stderr
     tasks = tasks_of(f"sqlite:///{tmp_path}/pts.db", "Long")

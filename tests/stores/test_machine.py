@@ -376,7 +376,7 @@ def _run(kind: str, request: pytest.FixtureRequest, examples: int) -> None:
 _KINDS = [
     pytest.param("memory", 100),
     pytest.param("sqlite", 60),
-    pytest.param("mongod", 15, marks=pytest.mark.mongod),
+    pytest.param("mongod", 25, marks=pytest.mark.mongod),
 ]
 
 

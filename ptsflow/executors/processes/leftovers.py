@@ -52,17 +52,22 @@ class Leftovers:
         """Return whether nothing was left apart from memory; and `held`."""
         try:
             status = self._status()
-            held = max(0, self._bytes_of(status) - self._data)
-            return self._now(status) == self._before, held
+            return self._now(status) == self._before, self._held(status)
         except Exception:  # noqa: BLE001 - a body closed or replaced what is read here
             return False, 0
 
     def held(self) -> int:
         """Return how much more memory the process has asked for, in bytes."""
-        return self.look()[1]
+        try:
+            return self._held(self._status())
+        except Exception:  # noqa: BLE001 - see `look`
+            return 0
 
     def _status(self) -> list[bytes]:
         return os.pread(self._files[0], _MOST, 0).split(b"\n")
+
+    def _held(self, status: list[bytes]) -> int:
+        return max(0, self._bytes_of(status) - self._data)
 
     def _bytes_of(self, status: list[bytes]) -> int:
         return int(status[self._data_place].split()[1]) * 1024

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 
 from ptsflow.core.outcome import Outcome
@@ -25,13 +24,14 @@ from ptsflow.executors.processes.messages import (
 )
 from ptsflow.executors.processes.output import Output, OutputLines
 from ptsflow.executors.processes.transport import save
+from ptsflow.host import process_identity
 from ptsflow.host.clock import since_boot, system_clock
 from ptsflow.workflow.handle import TaskHandle
 
 #: How often a supervisor looks at the limits and whether the run is being stopped, in
 #: seconds.
 _LOOK_EVERY = 0.25
-_HOST = os.uname().nodename
+_HOST = process_identity.host()
 
 
 def not_imported(why: str) -> Lost:

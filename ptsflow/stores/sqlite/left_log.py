@@ -10,7 +10,7 @@ from ptsflow.errors import StoreDamaged
 from ptsflow.host.file_locks import is_locked
 from ptsflow.host.paths import size_of
 from ptsflow.stores.sqlite.layout import cure
-from ptsflow.stores.sqlite.log_length import HEADER, PAGE_HEADER
+from ptsflow.stores.sqlite.log_length import HEADER, PAGE_HEADER, pages_of
 
 #: Where the header of a page in the log has the length of the file, in pages.
 _LENGTH_AT = 4
@@ -46,19 +46,14 @@ def compare_lengths(path: Path, connection: apsw.Connection) -> str:
 
     Of another file's log SQLite may play in pages behind the end of this one alone.
     """
-    pages = _pages_of(connection)
-    if pages < 1:  # It is -1 without a log.
+    pages = pages_of(connection)
+    if pages < 1:
         return "ok"
     length, size = connection.pragma("page_count"), connection.pragma("page_size")
     with path.with_name(path.name + "-wal").open("rb") as log:
         log.seek(HEADER + (pages - 1) * (PAGE_HEADER + size) + _LENGTH_AT)
         committed = int.from_bytes(log.read(4), "big")
     # Who has opened the file meanwhile, and writes, has checked it too.
-    if committed == length or pages != _pages_of(connection):
+    if committed == length or pages != pages_of(connection):
         return "ok"
     return f"the log is of a file of {committed} pages, this one has {length}"
-
-
-def _pages_of(connection: apsw.Connection) -> int:
-    pages, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-    return pages

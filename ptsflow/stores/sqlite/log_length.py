@@ -12,6 +12,15 @@ HEADER = 32
 PAGE_HEADER = 24
 
 
+def pages_of(connection: apsw.Connection) -> int:
+    """Return how many pages the log has; -1 if there is none.
+
+    To be asked outside of a transaction.
+    """
+    pages, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+    return pages
+
+
 class LogLength:
     """How long the log must be after the last commit. No commit makes a checkpoint any more.
 
@@ -56,7 +65,7 @@ class LogLength:
         return apsw.SQLITE_OK
 
     def _lacks_pages(self) -> bool:
-        pages, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+        pages = pages_of(self._connection)
         return pages > 0 and self._found() < HEADER + pages * self._page
 
     def _found(self) -> int:

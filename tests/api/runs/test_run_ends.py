@@ -86,12 +86,13 @@ def test_retry_later_than_any_date_waits(url: str, name: str, seconds: float) ->
     assert task_of(url, name, "work").status_text == "never"
 
 
-@pytest.mark.parametrize("seconds", [-5.0, 0.0])
+@pytest.mark.parametrize("seconds", [-5.0, 0.0, float("nan")])
 def test_retry_later_in_the_past_is_at_once(url: str, seconds: float) -> None:
     attempts: list[int] = []
 
     class Waiting(Workflow):
-        @step
+        # What is no number is an error, and so a failure.
+        @step(retry=Retry(1, delay=0))
         def work(self, task: TaskHandle) -> None:
             attempts.append(task.attempt)
             if len(attempts) == 1:
