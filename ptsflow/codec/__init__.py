@@ -26,6 +26,7 @@ from ptsflow.codec.hints import Unresolved, hints_of
 from ptsflow.codec.misfit import TOO_DEEP, Misfit, Tree, Value, quote
 from ptsflow.codec.places import place_of
 from ptsflow.codec.reading import COLLECTIONS, read
+from ptsflow.codec.scalars import SMALL
 from ptsflow.codec.writing import ROOM, NoRoom, Writer, text_of
 from ptsflow.errors import NotStorable, StoredValueError, TooLarge
 
@@ -130,6 +131,9 @@ def from_tree(tree: Tree, hint: object = Any) -> Value:
     Raises:
         StoredValueError: `to_tree` did not make it, or its classes have changed.
     """
+    kind = type(tree)
+    if (kind is int and -SMALL <= tree < SMALL) or (kind is str and tree.isascii()):
+        return tree
     try:
         return read(tree, place_of(hint), 0)
     except Misfit as misfit:

@@ -77,9 +77,8 @@ def with_entries(
     records: Iterable[TaskRecord], packs: Iterable[Pack]
 ) -> Iterator[TaskRecord]:
     """Yield the tasks whose ledgers may not be empty: tried more than once, or failed."""
-    for task in records:
-        if task.invoke_count > 1 or task.has_failed:
-            yield task
+    failed = Status.FAILED
+    yield from [t for t in records if t.invoke_count > 1 or t.status is failed]
     for pack in packs:
         if max(pack.different("invoke_count")) > 1:
             for place, count in enumerate(pack.each("invoke_count")):

@@ -39,7 +39,13 @@ class Gauge:
 
     def put(self, task: TaskRecord) -> None:
         """Take in that a task is made."""
-        self._count_noting(task.step, 1, task.percentage_complete)
+        step, percent = task.step, task.percentage_complete
+        if step in self._counts and not percent and not self._percents[step]:
+            self._counts[step] += (
+                1  # Of a step of which nothing is complete: as before.
+            )
+        else:
+            self._count_noting(step, 1, percent)
 
     def drop(self, task: TaskRecord) -> None:
         """Take in that a task is deleted."""

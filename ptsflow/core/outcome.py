@@ -84,27 +84,21 @@ def settled(
             that no attempt follows.
     """
     if isinstance(outcome, Returned):
-        return _succeeded(task, step, now, outcome, took_ms), None
+        return transitions.succeed(
+            task,
+            now=now,
+            result=outcome.result,
+            result_hash=outcome.result_hash,
+            took_ms=took_ms,
+            code_version=step.version,
+            code_hash=step.code_hash,
+        ), None
     task = replace(task, task_duration_ms=took_ms)
     outcome = _in_time(outcome, task, step, now=now)
     after = _unreturned(
         task, outcome, step, now=now, workflow_finished=workflow_finished
     )
     return after, _ledger_entry(task, outcome, now=now)
-
-
-def _succeeded(
-    task: TaskRecord, step: PlanStep, now: int, outcome: Returned, took_ms: int | None
-) -> TaskRecord:
-    return transitions.succeed(
-        task,
-        now=now,
-        result=outcome.result,
-        result_hash=outcome.result_hash,
-        took_ms=took_ms,
-        code_version=step.version,
-        code_hash=step.code_hash,
-    )
 
 
 def _in_time(
@@ -135,7 +129,8 @@ def _unreturned(
 ) -> TaskRecord:
     match outcome:
         case Finished(_) if step.always:  # No other step is left to finish.
-            return _succeeded(task, step, now, returned(transitions.NULL), None)
+            done = returned(transitions.NULL)
+            return settled(task, done, step, now=now)[0]
         case Finished(why):
             return transitions.finish(task, now=now, why=why, **_code(step))
         case Skipped(why):

@@ -114,9 +114,7 @@ class Schedule:
         state.unsettled = stand.count(None)
         state.failed += stand.count(Status.FAILED)
         if state.is_open and state.unsettled:
-            for place, item in enumerate(items):
-                if stand[place] is None:
-                    self._offer(state, item, place)
+            self._offer_all(state, items)
         if not state.unsettled:
             self._settle_step(state)
         # Only now: what is chained behind looks at what became of the items above.
@@ -268,15 +266,19 @@ class Schedule:
             place = state.place_of(task)
             self._offer_behind(state, follower, place, status)
 
-    def _offer(self, state: StepState, item: str, place: int) -> None:
-        """Make an item of an open step ready, where the item before it lets it."""
+    def _offer_all(self, state: StepState, items: Sequence[str]) -> None:
+        """Make the items of an open step ready, where the items before them let them."""
+        complete = self.complete
         parent = self.steps[state.step.each] if state.step.each else None
         if parent is None or parent.step.each is None:
-            self._make_ready(state, item, place)
+            for place, item in enumerate(items):
+                if item not in complete:
+                    self._make_ready(state, item, place)
             return
-        status = self.complete.get((parent.items or [])[place])
-        if status is not None:
-            self._offer_behind(parent, state, place, status)
+        for place, before in enumerate(parent.items or ()):
+            status = complete.get(before)
+            if status is not None:
+                self._offer_behind(parent, state, place, status)
 
     def _offer_behind(
         self, parent: StepState, state: StepState, place: int, status: Status
@@ -343,8 +345,6 @@ class Schedule:
                 if name not in self.complete:
                     self._make_ready(state, name)
             elif state.items is not None:
-                for place, item in enumerate(state.items):
-                    if item not in self.complete:
-                        self._offer(state, item, place)
+                self._offer_all(state, state.items)
             elif self.steps[step.each].step.each is None:
                 self.to_expand.append(name)

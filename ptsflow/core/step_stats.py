@@ -37,21 +37,15 @@ Span = tuple[int, int]
 class _Work:
     """What the tasks of one step did: lists of one length, for each task that is done."""
 
-    __slots__ = ("began", "durations", "failed_attempts", "keys", "lost")
+    __slots__ = ("done", "failed_attempts", "keys", "lost")
 
     def __init__(self) -> None:
-        self.durations: list[int] = []
-        self.began: list[int] = []
+        #: When the task worked.
+        self.done: list[Span] = []
         self.keys: list[str | None] = []
         #: When attempts failed that are not the last ones.
         self.lost: list[Span] = []
         self.failed_attempts = 0
-
-    def add(self, key: str | None, began: int, ended: int) -> None:
-        """Take in a task that is done."""
-        self.durations.append(ended - began if ended > began else 0)
-        self.began.append(began)
-        self.keys.append(key)
 
     def lose(self, ledger: Iterable[Attempt]) -> None:
         """Take in the attempts of a task that ended otherwise than well."""
@@ -63,11 +57,14 @@ class _Work:
 
     def spans(self) -> list[Span]:
         """Return when it worked: spans that do not touch each other."""
-        if len(self.began) == 1 and not self.lost:
-            (began,), (took,) = self.began, self.durations
-            return [(began, began + took)] if took else []
-        ends = map(int.__add__, self.began, self.durations)
-        return merged(chain(zip(self.began, ends, strict=True), self.lost))
+        if len(self.done) == 1 and not self.lost:
+            ((began, ended),) = self.done
+            return [(began, ended)] if ended > began else []
+        return merged(chain(self.done, self.lost))
+
+    def durations(self) -> list[int]:
+        """Return how long each task took."""
+        return [ended - began if ended > began else 0 for began, ended in self.done]
 
 
 def stats_of(
@@ -89,7 +86,11 @@ def stats_of(
     works = _gather(records, packs, ledgers)
     shares = shared_time({name: work.spans() for name, work in works.items()})
     stats, left = _fitting(works, shares, room)
-    fans = [s.name for s in stats if any(key is not None for key in _keys(works, s))]
+    fans = [
+        step.name
+        for step in stats
+        if step.name in works and any(key is not None for key in works[step.name].keys)
+    ]
     for place, step in enumerate(stats):
         if step.name in fans:
             keys = _longest(works[step.name], left // len(fans))
@@ -143,21 +144,23 @@ def _gather(
     ledgers: Mapping[str, Sequence[Attempt]],
 ) -> dict[str, _Work]:
     works: dict[str, _Work] = defaultdict(_Work)
-    step, work = "", _Work()
+    step, work, done = "", _Work(), Status.DONE
     for task in records:
         if task.step != step:
             step, work = task.step, works[task.step]
         began, ended = task.last_invoked_at, task.task_ended_at
-        if task.status is Status.DONE and began is not None and ended is not None:
-            work.add(task.key, began, ended)
-        if task.name in ledgers:
+        if task.status is done and began is not None and ended is not None:
+            work.done.append((began, ended))
+            work.keys.append(task.key)
+        if ledgers and task.name in ledgers:
             work.lose(ledgers[task.name])
     for pack in packs:
         work = works[pack.step]
         every_began, every_ended = map(pack.each, ("last_invoked_at", "task_ended_at"))
         for key, began, ended in zip(pack.keys, every_began, every_ended, strict=True):
             if began is not None and ended is not None:
-                work.add(key, began, ended)
+                work.done.append((began, ended))
+                work.keys.append(key)
         for task in with_entries((), (pack,)):
             work.lose(ledgers.get(task.name, ()))
     works.pop("", None)  # A client's own tasks are no step's.
@@ -179,11 +182,12 @@ def _of_numbers(name: str, numbers: Iterable[int]) -> StepStats:
 
 def _numbers(work: _Work, wall_ms: int) -> tuple[int, ...]:
     """Return the values of `_FIELDS`."""
-    if len(work.durations) == 1 and not work.failed_attempts:
-        took = work.durations[0]
+    durations = work.durations()
+    if len(durations) == 1 and not work.failed_attempts:
+        took = durations[0]
         return 1, took, took, took, took, took, wall_ms, 0, 0
-    durations = sorted(work.durations) or [0]
-    count, busy = len(work.durations), sum(durations)
+    count, busy = len(durations), sum(durations)
+    durations = sorted(durations) or [0]
     return (
         count,
         round(busy / max(1, count)),
@@ -225,20 +229,15 @@ def _size(step: StepStats) -> int:
     return len(msgspec.json.encode(step)) + 1
 
 
-def _keys(works: Mapping[str, _Work], step: StepStats) -> Sequence[str | None]:
-    return works[step.name].keys if step.name in works else ()
-
-
 def _longest(work: _Work, room: int) -> dict[str, int]:
     """Return the durations of the longest items by their keys, in the items' order."""
-    count = len(work.durations)
-    longest = nlargest(
-        MOST_KEYS, zip(work.durations, range(0, -count, -1), strict=True)
-    )
+    durations = work.durations()
+    places = range(0, -len(durations), -1)
+    longest = nlargest(MOST_KEYS, zip(durations, places, strict=True))
     kept: list[int] = []
     for _, place in longest:
         room -= len(msgspec.json.encode(work.keys[-place])) + _PER_KEY
         if room < 0:
             break
         kept.append(-place)
-    return {str(work.keys[place]): work.durations[place] for place in sorted(kept)}
+    return {str(work.keys[place]): durations[place] for place in sorted(kept)}

@@ -146,7 +146,10 @@ class Arguments:
             task = self._tasks[name]
             if task.processing_data is UNSET:
                 wanted.append(name)
-            if task.step not in self._without_sources:
+            step = task.step
+            if step not in self._without_sources and not (
+                step in self.of_elements and step in self._elements
+            ):
                 wanted += self._missing(self._sources(name))
         self._fetch(wanted)
 

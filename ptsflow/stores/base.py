@@ -239,7 +239,9 @@ class Store(RunLedger, Schedules, ScreenReads, Protocol):
     def commit(self, uid: str, changes: Sequence[Change], *, fence: int | None) -> None:
         """Swap every task from `before` to `after` in one durable commit.
 
-        `before` matches by name, version and fence. `after` is stored as it stands: its
+        `before` matches by name, version, fence and position: a task that was deleted and
+        made anew has another position. (For the holder of the lease MongoDB compares no
+        position: nobody else can make a task anew.) `after` is stored as it stands: its
         version is one above `before`'s (1 in an insert) and its fence is `fence` where
         one is given. Only a negative position is replaced, by the next free one. A
         changed name renames. Payloads that are UNSET in `after`, or are the same object

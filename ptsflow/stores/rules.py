@@ -107,7 +107,12 @@ def matches(before: TaskRecord | None, stored: TaskRecord | None) -> bool:
     """Return whether what is stored is what a change starts from; None is no task."""
     if before is None or stored is None:
         return before is None
-    return before.version == stored.version and before.fence == stored.fence
+    return _mark(before) == _mark(stored)
+
+
+def _mark(task: TaskRecord) -> tuple[int, int, int]:
+    # A task that was deleted and made anew has another position.
+    return task.version, task.fence, task.position
 
 
 def recognise(
@@ -165,11 +170,13 @@ def _why(
         return f"the task name {name!r} is taken; choose another one"
     if at_before is None:
         return f"task {before.name!r} was deleted since it was read; read them again"
-    if (at_before.version, at_before.fence) == (before.version, before.fence):
+    if matches(before, at_before):
         name = at_after.name if at_after else ""
         return (
             f"task {before.name!r} cannot be renamed: {name!r} is taken; choose another"
         )
+    if (at_before.version, at_before.fence) == (before.version, before.fence):
+        return f"task {before.name!r} was made anew since it was read; read it again"
     return (
         f"task {before.name!r} changed since it was read: expected version "
         f"{before.version} of fence {before.fence}, found version {at_before.version} "

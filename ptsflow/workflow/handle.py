@@ -56,7 +56,7 @@ class Watch:
 
     def hear(self) -> None:
         """The body gave a sign of life; an overdue attempt stays overdue."""
-        self._overdue = self._why()
+        self.overdue()
         self.heard = since_boot()
 
     def excuse(self) -> None:
@@ -65,6 +65,8 @@ class Watch:
 
     def overdue(self) -> str:
         """Return why the attempt is over; "" while it is not."""
+        if self.timeout is None and self.stall is None:
+            return ""
         self._overdue = self._why()
         return self._overdue
 
@@ -80,8 +82,6 @@ class Watch:
     def _why(self) -> str:
         if self._overdue:
             return self._overdue
-        if self.timeout is None and self.stall is None:
-            return ""
         now = since_boot()
         if self.timeout is not None and now - self.began >= self.timeout:
             return f"timed out after {self.timeout:g} s"

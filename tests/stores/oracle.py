@@ -121,7 +121,8 @@ class Oracle:
         new = self.get(after.name if after else None)
         is_match = before is None or (
             old is not None
-            and (old.version, old.fence) == (before.version, before.fence)
+            and (old.version, old.fence, old.position)
+            == (before.version, before.fence, before.position)
         )
         is_free = new is None or (before is not None and new is old)
         if is_match and is_free:

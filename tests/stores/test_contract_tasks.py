@@ -226,25 +226,6 @@ def test_a_rename_keeps_everything_else(store: Store) -> None:
     )
 
 
-@pytest.mark.parametrize("status", [Status.PENDING, Status.DONE])
-@pytest.mark.parametrize("result", [None, '"new"'])
-def test_a_task_made_anew_stays_in_its_place_when_the_former_one_is_swapped(
-    store: Store, status: Status, result: str | None
-) -> None:
-    uid = filled(store, "one")
-    earlier = one(store, uid, "one")
-    store.commit(uid, [swap(earlier, name="zero")], fence=None)
-    store.commit(uid, [new("one", status=status)], fence=None)
-    # Both have the same version, so the swap is made.
-    change = swap(earlier, status_text="seen", result=result)
-    store.commit(uid, [change], fence=None)
-    found = one(store, uid, "one", payloads=True)
-
-    assert names(store, uid) == ["zero", "one"]
-    assert (found.status_text, found.result) == ("seen", result)
-    assert store.next_open(uid) == one(store, uid, "zero", payloads=True)
-
-
 def test_a_deleted_task_made_again_has_nothing_of_the_old_one(store: Store) -> None:
     uid = filled(store)
     store.commit(uid, [new("one", result="1")], fence=None)
@@ -276,6 +257,30 @@ def test_a_task_that_moved_on_is_not_swapped(store: Store) -> None:
 
     assert _refused(store, uid, swap(stale)) == message
     assert _refused(store, uid, drop(stale)) == message
+
+
+@pytest.mark.parametrize("status", [Status.PENDING, Status.DONE])
+def test_a_task_made_anew_is_not_swapped_for_who_read_the_former_one(
+    store: Store, status: Status
+) -> None:
+    uid = filled(store, "one")
+    former = one(store, uid, "one")
+    store.commit(uid, [swap(former, name="zero")], fence=None)
+    store.commit(uid, [new("one", status=status)], fence=None)
+    found = one(store, uid, "one")
+
+    assert (former.version, former.fence) == (found.version, found.fence)
+    for change in (
+        drop(former),
+        swap(former, status_text="seen"),
+        swap(former, status_text="seen", result='"new"'),
+        swap(former, name="two"),
+        swap(former, position=former.position + 7),
+    ):
+        assert _refused(store, uid, change) == (
+            "container 'feed': task 'one' was made anew since it was read; "
+            "read it again"
+        )
 
 
 def test_a_task_written_under_another_fence_is_not_swapped(store: Store) -> None:
@@ -460,7 +465,7 @@ def test_the_payload_of_a_task_goes_along_when_it_is_renamed_in_the_same_batch(
     store: Store,
 ) -> None:
     uid = filled(store)
-    made = new("a", task_data="[1]", result="[2]")
+    made = new("a", position=0, task_data="[1]", result="[2]")
     assert made.after
     renamed = swap(replace(made.after, result=UNSET), name="b")
     store.commit(uid, [made, renamed], fence=None)
@@ -473,7 +478,7 @@ def test_a_task_made_again_in_the_same_batch_has_no_payload_of_the_old_one(
     store: Store,
 ) -> None:
     uid = filled(store)
-    old = new("a", task_data="[1]", result="[2]")
+    old = new("a", position=0, task_data="[1]", result="[2]")
     assert old.after
     store.commit(uid, [old, drop(old.after), new("a", result="[3]")], fence=None)
 

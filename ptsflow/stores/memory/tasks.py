@@ -147,8 +147,6 @@ class _Swaps:
         self, before: TaskRecord | None, after: TaskRecord, stored: TaskRecord | None
     ) -> TaskRecord:
         position = self.next_position if after.position < 0 else after.position
-        if before is not None and stored is not None and position == before.position:
-            position = stored.position  # `before` may be an earlier task of that name.
         self.next_position = max(self.next_position, position + 1)
         seen, kept = before or _EMPTY, stored or _EMPTY
         return replace(

@@ -63,6 +63,10 @@ def write_of(
         "fence": before.fence,
         "held": held,
     }
+    if committer.fence is None:
+        # Between two reads of a client others may have made the task anew. Those who hold
+        # the lease are told by the fence; their tasks share requests, whatever their place.
+        query["position"] = before.position
     if after is None:
         return Write(query, None)
     fields = changed_fields(before, after, committer.fence)

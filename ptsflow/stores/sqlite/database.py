@@ -113,7 +113,9 @@ class Database:
         #: The version of the data after the last transaction; -1 before the first one.
         self._known_version = -1
         self.execute = self.connection.cursor().execute
+        self.execute_many = self.connection.cursor().executemany
         self.changes = self.connection.changes
+        self.total_changes = self.connection.total_changes
         self._instances.add(self)
 
     def another(self) -> Database:

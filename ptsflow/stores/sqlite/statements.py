@@ -84,7 +84,7 @@ UPDATE_CONTAINER = f"UPDATE containers SET {_assign(CONTAINER)} WHERE uid = ?"  
 WRITER = "SELECT fence, owner IS NULL FROM containers WHERE uid = ?"
 STOP_ASKED = "SELECT stop_asked IS NOT NULL FROM containers WHERE uid = ?"
 
-_MATCH = "WHERE container = ? AND name = ? AND version = ? AND fence = ?"
+_MATCH = "WHERE container=? AND name=? AND version=? AND fence=? AND position=?"
 
 
 @cache
@@ -107,7 +107,7 @@ def update(first: int, payloads: tuple[int, ...] = ()) -> str:
     if first == KEYS:
         return f"UPDATE OR IGNORE tasks SET {_assign(columns)} {_MATCH}"  # noqa: S608
     # The check value is also of the columns that are left out: they must be as expected.
-    kept = "".join(f" AND {column} = ?" for column in TASK[KEYS + 1 : first])
+    kept = "".join(f" AND {column}=?" for column in TASK[STATUS:first])
     return f"UPDATE tasks SET {_assign(columns)} {_MATCH}{kept}"  # noqa: S608
 
 

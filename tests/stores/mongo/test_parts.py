@@ -236,14 +236,21 @@ def test_a_wide_container_is_reset_and_deleted_in_parts(
 ) -> None:
     with listening() as ear:
         store = MongoStore(url)
-        alike = [swap(task, status_text="again") for task in store.tasks(uid)]
-        store.commit(uid, alike, fence=None)
+        record = store.claim(uid, owner("a"), LEASE)
+        assert record is not None
+        ear.commands.clear()
+        alike = [
+            swap(task, status_text="again", fence=record.fence)
+            for task in store.tasks(uid)
+        ]
+        store.commit(uid, alike, fence=record.fence)
         commands = [c for c in ear.commands if c.get("update") == "ptsflow_tasks"]
         some = names(store, uid)[:7]
         left = store.tasks(uid, some)
         assert [task.status_text for task in left] == ["again"] * 7
-        store.commit(uid, [drop(task) for task in left], fence=None)
+        store.commit(uid, [drop(task) for task in left], fence=record.fence)
         assert len(names(store, uid)) == _TASKS - 7
+        store.release(record)
         store.delete(uid)
         store.close()
 
