@@ -149,8 +149,11 @@ def parse(text: str) -> Tree:
         StoredValueError: it is not JSON, or has a key twice in one object.
     """
     try:
-        # Most large texts are one string. It has no keys, and msgspec reads it faster.
-        return _read_str(text) if text[:1] == '"' else _parser.decode(text)
+        if text[:1] == '"':
+            # Most large texts are one string. It has no keys, and msgspec reads it faster.
+            return _read_str(text)
+        is_whole = text.isdigit() and text.isascii() and text[0] != "0"
+        return int(text) if is_whole else _parser.decode(text)
     except RecursionError:
         raise StoredValueError(f"stored value: {TOO_DEEP}") from None
     except (ValueError, msgspec.DecodeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found] # the functions of `signal` make enums
 import gc
 import locale
 import multiprocessing
@@ -23,6 +24,8 @@ _STATUS = (
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 #: Level, handlers and lowest level of all of the root logger after `import logging`.
 _ROOT_LOGGER: tuple[int, list[Any], int] = (30, [], 0)
+#: How many bytes a new seed of `random` has: enough that no two are the same.
+_SEED = 32
 #: More than any text in `/proc` that is read here.
 _MOST = 16384
 
@@ -34,8 +37,9 @@ class Leftovers:
     """
 
     def __init__(self) -> None:
+        # Of this thread, in which the bodies run: of a process the kernel tells it slower.
         self._files = [
-            os.open(f"/proc/self/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            os.open(f"/proc/thread-self/{name}", os.O_RDONLY | os.O_CLOEXEC)
             for name in ("status", "limits", "oom_score_adj")
         ]
         status = self._status()
@@ -76,8 +80,8 @@ class Leftovers:
         return [
             *(status[place] for place in self._places),
             *(os.pread(file, _MOST, 0) for file in self._files[1:]),
-            [signal.getsignal(number) for number in self._caught],
-            [signal.getitimer(which) for which in _TIMERS],
+            [_signal.getsignal(number) for number in self._caught],
+            [_signal.getitimer(which) for which in _TIMERS],
             os.getpriority(os.PRIO_PROCESS, 0),
             (os.sched_getscheduler(0), os.sched_getparam(0).sched_priority),
             dict(os.environ._data),  # type: ignore[attr-defined] # noqa: SLF001 - ten times faster
@@ -105,7 +109,8 @@ def forget_unseen() -> None:
     if (faulthandler := modules.get("faulthandler")) is not None:
         faulthandler.cancel_dump_traceback_later()
     if (random := modules.get("random")) is not None:
-        random.seed()
+        # Without a number it would read 2,500 bytes of the kernel.
+        random.seed(int.from_bytes(os.urandom(_SEED)))
 
 
 def _fatal_warnings() -> list[Any]:

@@ -153,8 +153,10 @@ class Worker:
             outcome, took_ms = self._attempt(given)
             self._flush()
             for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(Exception):  # bodies may replace or close it
+                try:  # noqa: SIM105 - `suppress` takes longer, here and below
                     stream.flush()
+                except Exception:  # noqa: BLE001, S110 - bodies may replace or close it
+                    pass
             self._send(BodyEnded(outcome, *leftovers.look(), took_ms))
             forget_unseen()  # while the runner records the end
 
@@ -242,17 +244,29 @@ class Worker:
             began_at=began_at(given),
             clock=boot_millis,
         )
-        with self._memory_limited(given.memory), self._folder_restored():
+        if given.memory is not None:
+            with self._memory_limited(given.memory):
+                return self._made(call)
+        return self._made(call)
+
+    def _made(self, call: Call) -> tuple[Outcome, int | None]:
+        """Make an attempt; restore folder and umask for the next one in this process."""
+        mask = os.umask(0o77)
+        os.umask(mask)
+        try:
             outcome = attempt.run(call)
             fork_guard.exit_if_forked(self._pid, outcome)
-            return outcome, handle.took_ms
+            return outcome, call.handle.took_ms
+        finally:
+            os.umask(mask)
+            try:  # noqa: SIM105
+                os.fchdir(self._usual_folder)
+            except OSError:  # a body may have closed this descriptor
+                pass
 
     @contextlib.contextmanager
-    def _memory_limited(self, memory: int | None) -> Iterator[None]:
+    def _memory_limited(self, memory: int) -> Iterator[None]:
         """Limit the memory of this process while an attempt runs."""
-        if memory is None:
-            yield
-            return
         usual, most = self._usual_memory
         # What earlier bodies left in this process is not charged to this one.
         memory += self._leftovers.held()
@@ -265,18 +279,6 @@ class Worker:
             # A body that lowered the hard limit has left something: see `leftovers`.
             with contextlib.suppress(ValueError):
                 resource.setrlimit(resource.RLIMIT_DATA, (usual, most))
-
-    @contextlib.contextmanager
-    def _folder_restored(self) -> Iterator[None]:
-        """Restore folder and umask after an attempt, for the next one in this process."""
-        mask = os.umask(0o77)
-        os.umask(mask)
-        try:
-            yield
-        finally:
-            os.umask(mask)
-            with contextlib.suppress(OSError):  # a body may have closed this descriptor
-                os.fchdir(self._usual_folder)
 
     def _arguments(
         self,
