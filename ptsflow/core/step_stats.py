@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from heapq import nlargest
-from itertools import chain
+from itertools import chain, islice
+from operator import le, sub
 from typing import Any
 
 import msgspec
@@ -37,11 +37,11 @@ Span = tuple[int, int]
 class _Work:
     """What the tasks of one step did: lists of one length, for each task that is done."""
 
-    __slots__ = ("done", "failed_attempts", "keys", "lost")
+    __slots__ = ("began", "ended", "failed_attempts", "keys", "lost")
 
     def __init__(self) -> None:
-        #: When the task worked.
-        self.done: list[Span] = []
+        self.began: list[int] = []
+        self.ended: list[int] = []
         self.keys: list[str | None] = []
         #: When attempts failed that are not the last ones.
         self.lost: list[Span] = []
@@ -57,14 +57,14 @@ class _Work:
 
     def spans(self) -> list[Span]:
         """Return when it worked: spans that do not touch each other."""
-        if len(self.done) == 1 and not self.lost:
-            ((began, ended),) = self.done
-            return [(began, ended)] if ended > began else []
-        return merged(chain(self.done, self.lost))
+        worked = zip(self.began, self.ended, strict=True)
+        is_in_order = not self.lost and all(map(le, self.began, self.began[1:]))
+        return merged(worked if is_in_order else sorted(chain(worked, self.lost)))
 
     def durations(self) -> list[int]:
         """Return how long each task took."""
-        return [ended - began if ended > began else 0 for began, ended in self.done]
+        found = list(map(sub, self.ended, self.began))
+        return [max(0, took) for took in found] if min(found, default=0) < 0 else found
 
 
 def stats_of(
@@ -99,10 +99,14 @@ def stats_of(
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
-    """Return the same time as spans that do not touch each other, in order."""
+    """Return the same time as spans that do not touch each other.
+
+    Args:
+        spans: in the order of their beginnings.
+    """
     found: list[Span] = []
     first = last = -1
-    for began, ended in sorted(spans):
+    for began, ended in spans:
         if began > last:
             if last > first:
                 found.append((first, last))
@@ -150,7 +154,8 @@ def _gather(
             step, work = task.step, works[task.step]
         began, ended = task.last_invoked_at, task.task_ended_at
         if task.status is done and began is not None and ended is not None:
-            work.done.append((began, ended))
+            work.began.append(began)
+            work.ended.append(ended)
             work.keys.append(task.key)
         if ledgers and task.name in ledgers:
             work.lose(ledgers[task.name])
@@ -159,7 +164,8 @@ def _gather(
         every_began, every_ended = map(pack.each, ("last_invoked_at", "task_ended_at"))
         for key, began, ended in zip(pack.keys, every_began, every_ended, strict=True):
             if began is not None and ended is not None:
-                work.done.append((began, ended))
+                work.began.append(began)
+                work.ended.append(ended)
                 work.keys.append(key)
         for task in with_entries((), (pack,)):
             work.lose(ledgers.get(task.name, ()))
@@ -232,12 +238,15 @@ def _size(step: StepStats) -> int:
 def _longest(work: _Work, room: int) -> dict[str, int]:
     """Return the durations of the longest items by their keys, in the items' order."""
     durations = work.durations()
-    places = range(0, -len(durations), -1)
-    longest = nlargest(MOST_KEYS, zip(durations, places, strict=True))
+    least = sorted(durations)[-MOST_KEYS:][0]
+    longest = [place for place, took in enumerate(durations) if took > least]
+    longest.sort(key=durations.__getitem__, reverse=True)
+    others = (place for place, took in enumerate(durations) if took == least)
+    longest += islice(others, MOST_KEYS - len(longest))
     kept: list[int] = []
-    for _, place in longest:
-        room -= len(msgspec.json.encode(work.keys[-place])) + _PER_KEY
+    for place in longest:
+        room -= len(msgspec.json.encode(work.keys[place])) + _PER_KEY
         if room < 0:
             break
-        kept.append(-place)
+        kept.append(place)
     return {str(work.keys[place]): durations[place] for place in sorted(kept)}

@@ -238,7 +238,7 @@ class _Unmatched(Exception):
 class _Batch:
     """What a transaction has not written yet: rows of one statement, and texts.
 
-    One call of the driver for the rows of many tasks takes half as long as many calls.
+    One call of the driver for many rows takes less time than a call for each of them.
     """
 
     __slots__ = ("_database", "inserted", "late", "places", "rows", "statement")
