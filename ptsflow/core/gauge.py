@@ -41,9 +41,8 @@ class Gauge:
         """Take in that a task is made."""
         step, percent = task.step, task.percentage_complete
         if step in self._counts and not percent and not self._percents[step]:
-            self._counts[step] += (
-                1  # Of a step of which nothing is complete: as before.
-            )
+            # Nothing of the step is complete, so neither is more or less of the whole.
+            self._counts[step] += 1
         else:
             self._count_noting(step, 1, percent)
 

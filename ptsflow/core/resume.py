@@ -116,7 +116,7 @@ def new_task(
     that does not grow is written in place.
     """
     return TaskRecord(
-        name=step.name if key is None else f"{step.name}[{key}]",
+        name=step.name if key is None else item_name(step.name, key),
         step=step.name,
         key=key,
         position=position_of(step, index),

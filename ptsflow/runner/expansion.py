@@ -15,7 +15,7 @@ from operator import eq
 from msgspec.structs import replace
 
 from ptsflow.core import texts, transitions
-from ptsflow.core.model import Cause, Status, TaskRecord, item_name
+from ptsflow.core.model import Cause, Status, TaskRecord, item_name, item_names
 from ptsflow.core.pack import Pack
 from ptsflow.core.packed import pack_of
 from ptsflow.core.plan import Plan, PlanStep
@@ -104,7 +104,7 @@ class Expansion:
         tasks = self._work.tasks
         pack = pack_of(tasks, step)
         if pack is None:
-            return [tasks[f"{step}[{key}]"].name for key in keys]
+            return [tasks[name].name for name in item_names(step, keys)]
         if pack.keys == keys:
             return pack.names
         names = dict(zip(pack.keys, pack.names, strict=True))
@@ -133,7 +133,7 @@ class Expansion:
         for index, key in enumerate(keys):
             if pack is not None and _is_in(pack, step, index, key):
                 continue
-            task = tasks.get(f"{step.name}[{key}]")
+            task = tasks.get(item_name(step.name, key))
             if task is not None and task.key is not None:
                 keys[index] = task.key  # One object of the two equal ones is kept.
             if (

@@ -240,12 +240,12 @@ class Store(RunLedger, Schedules, ScreenReads, Protocol):
         """Swap every task from `before` to `after` in one durable commit.
 
         `before` matches by name, version, fence and position: a task that was deleted and
-        made anew has another position. (For the holder of the lease MongoDB compares no
-        position: nobody else can make a task anew.) `after` is stored as it stands: its
-        version is one above `before`'s (1 in an insert) and its fence is `fence` where
-        one is given. Only a negative position is replaced, by the next free one. A
-        changed name renames. Payloads that are UNSET in `after`, or are the same object
-        as in `before`, are left as they are stored.
+        made anew has another position. (MongoDB compares a client's positions alone:
+        while a lease is held, nobody else makes a task anew.) `after` is stored as it
+        stands: its version is one above `before`'s (1 in an insert) and its fence is
+        `fence` where one is given. Only a negative position is replaced, by the next
+        free one. A changed name renames. Payloads that are UNSET in `after`, or are the
+        same object as in `before`, are left as they are stored.
 
         With a `fence`, the caller holds the lease. With None, it is a client: the
         container must not be leased by anybody, and its outlook is forgotten.

@@ -37,7 +37,7 @@ class Leftovers:
     """
 
     def __init__(self) -> None:
-        # Of this thread, in which the bodies run: of a process the kernel tells it slower.
+        # Bodies run in this thread. What the kernel tells of a whole process takes longer.
         self._files = [
             os.open(f"/proc/thread-self/{name}", os.O_RDONLY | os.O_CLOEXEC)
             for name in ("status", "limits", "oom_score_adj")

@@ -1,6 +1,7 @@
 """The requests of a commit to MongoDB.
 
-A swap finds its task by name, version and fence, as the contract says, and by `held`:
+A swap finds its task by name, version and fence, a client's also by position, as the
+contract says; and by `held`:
 
 - Strictly: `held` = the committer's fence. The claim has stamped its fence into this
   task, so that one round trip both checks the lease and writes.
@@ -64,8 +65,9 @@ def write_of(
         "held": held,
     }
     if committer.fence is None:
-        # Between two reads of a client others may have made the task anew. Those who hold
-        # the lease are told by the fence; their tasks share requests, whatever their place.
+        # Somebody may have deleted the task that the client read, and made it anew. While
+        # a lease is held nobody else does; and swaps that differ only in the names of
+        # their tasks share a request.
         query["position"] = before.position
     if after is None:
         return Write(query, None)
