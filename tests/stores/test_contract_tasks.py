@@ -375,6 +375,43 @@ def test_a_batch_committed_again_under_its_fence_is_recognised(store: Store) -> 
     assert names(store, uid) == ["a", "bb", "d"]
 
 
+@pytest.mark.parametrize("result", [None, '"r"'])
+def test_of_alike_changes_those_that_were_made_are_recognised_and_the_others_made(
+    store: Store, result: str | None
+) -> None:
+    uid = filled(store)
+    held(store, uid)
+    made = [new(f"t{n}", fence=1, position=n, task_data=None) for n in range(6)]
+    store.commit(uid, made[1:3], fence=1)
+    store.commit(uid, made, fence=1)
+    swaps = [
+        swap(task, fence=1, status=Status.RUNNING, result=result)
+        for task in store.tasks(uid)
+    ]
+    store.commit(uid, swaps[2:5], fence=1)
+    store.commit(uid, swaps, fence=1)
+
+    # SQLite compares the number of the tasks whenever all are read.
+    found = store.tasks(uid, payloads=True)
+    assert [(t.name, t.version, t.status, t.result) for t in found] == [
+        (f"t{n}", 2, Status.RUNNING, result) for n in range(6)
+    ]
+
+
+def test_of_alike_changes_the_one_that_does_not_fit_is_named(
+    store: Store, kind: str
+) -> None:
+    uid = filled(store, *"abcde")
+    tasks = store.tasks(uid)
+    store.commit(uid, [swap(tasks[3])], fence=None)
+    before = store.tasks(uid)
+
+    with pytest.raises(Conflict, match="task 'd' changed since it was read"):
+        store.commit(uid, [swap(t, status_text="x") for t in tasks], fence=None)
+    if not kind.startswith("mongod"):  # It swaps each task by itself.
+        assert store.tasks(uid) == before
+
+
 def test_an_empty_batch_still_asks_for_the_lease(store: Store) -> None:
     uid = filled(store)
     store.commit(uid, [], fence=None)

@@ -91,6 +91,7 @@ class SqliteCommits:
                 if is_done and payloads:
                     batch.late.append((after.position, after.name, payloads))
             if not is_done:
+                batch.places.keep()  # The number of the tasks is compared.
                 self._recognise(uid, change, fence)
             elif after is not None and change.ended is not None:
                 batch.write()
