@@ -129,12 +129,15 @@ class Oracle:
             self._put(old, after and _merged(old, after))
             self._enter(change)
             return None
-        is_ours = fence is not None and (
-            old is None
-            if after is None
-            else new is not None and _alike(new) == _alike(after)
-        )
+        is_ours = fence is not None and self.is_as_wanted(change)
         return None if is_ours else Conflict
+
+    def is_as_wanted(self, change: Change) -> bool:
+        """Return whether all is as it is after the change, whoever made it."""
+        if change.after is None:
+            return self.get(change.before.name if change.before else None) is None
+        found = self.get(change.after.name)
+        return found is not None and _alike(found) == _alike(change.after)
 
     def _enter(self, change: Change) -> None:
         before, after = change.before, change.after
